@@ -1,0 +1,249 @@
+# Phantom: `make help` lists the targets.
+
+include tools/pins.env
+
+SHELL         := /bin/bash
+.SHELLFLAGS   := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS     += --no-builtin-rules
+.DELETE_ON_ERROR:
+.SUFFIXES:
+.PHONY: FORCE help setup run test build bench install uninstall clean distclean \
+        bpf lib layout layout-check sanitize
+
+export DENO_TLS_CA_STORE ?= system,mozilla
+export DENO_NO_UPDATE_CHECK := 1
+# bpftool and ip are not on everyone's PATH.
+export PATH := $(PATH):/usr/sbin:/sbin
+
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+
+MACHINE := $(shell uname -m)
+CLANG   ?= clang
+STRIP   ?= llvm-strip
+NATIVE_CC ?= gcc
+DENO    := $(CURDIR)/.toolchain/deno-$(DENO_VERSION)/deno
+
+# ---- what is built of what ----
+
+BPF_OBJECTS    := $(patsubst bpf/%.bpf.c,build/bpf/%.o,$(wildcard bpf/*.bpf.c))
+NATIVE_SOURCES := $(wildcard ffi/native/*.c)
+NATIVE_MAP     := ffi/native/libphantom.map
+# Shipped with the executable, in the order in which they are loaded.
+SHIPPED        := libz.so.1 libelf.so.1 libbpf.so.1
+LIBRARIES      := $(addprefix build/lib/,$(SHIPPED) libphantom.so)
+# The program and each of its workers: one bundle an entry, at the same path in build/stage.
+ENTRIES        := main.ts src/dataplane/worker.ts
+BUNDLES        := $(ENTRIES:%.ts=build/stage/%.js)
+WORKERS        := $(patsubst build/stage/%,%,$(filter-out build/stage/main.js,$(BUNDLES)))
+SOURCES        := main.ts $(sort $(shell find src ffi -type f ! -name '*_test.ts' \
+                    ! -path 'ffi/native/*')) deno.json $(wildcard deno.lock)
+# Holds every shared struct; the other objects repeat what they use of them.
+LAYOUT_OBJECT  := build/bpf/xdp_phantom.o
+LAYOUT         := ffi/layout.gen.ts
+LAYOUT_TOOL    := $(DENO) run -A tools/layout.ts $(LAYOUT_OBJECT) -o $(LAYOUT)
+
+BPF_ARCH_x86_64  := x86
+BPF_ARCH_aarch64 := arm64
+BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror \
+  -D__TARGET_ARCH_$(BPF_ARCH_$(MACHINE)) -I/usr/include/$(MACHINE)-linux-gnu -Ibpf
+
+WARNINGS := -Wall -Wextra -Werror -Wshadow -Wvla
+NATIVE_CFLAGS := -std=gnu11 -O2 $(WARNINGS) -fstack-protector-strong -U_FORTIFY_SOURCE \
+  -D_FORTIFY_SOURCE=2 -fPIC -fvisibility=hidden -D_GNU_SOURCE
+NATIVE_LDFLAGS := -shared -Wl,-soname,libphantom.so -Wl,--version-script,$(NATIVE_MAP) \
+  -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs -Wl,--exclude-libs,ALL
+NATIVE_LIBS := -l:libcrypto.a -lpthread -ldl
+LIBCRYPTO := $(wildcard /usr/lib/$(MACHINE)-linux-gnu/libcrypto.a)
+SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer -g
+ASAN_CFLAGS := -std=gnu11 -O1 $(WARNINGS) -fPIC -fvisibility=hidden -D_GNU_SOURCE $(SANITIZE)
+
+# ---- for people ----
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR= SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR)'
+	@echo '             DENORT_BIN=, DENORT_FALLBACK=npm (see make build), V=1 (show commands)'
+
+setup: ## install what is missing: Debian packages, Deno, npm dependencies
+	$(Q)tools/setup.sh
+
+run: setup ## start the server from source; makes phantom.yaml at the first run
+	$(Q)$(MAKE) --no-print-directory bpf lib
+	$(Q)exec $(DENO) run -A main.ts run --init -c phantom.yaml
+
+test: setup ## every check and test; as root also those that need the kernel
+	$(Q)$(MAKE) --no-print-directory bpf lib
+	$(Q)$(DENO) run -A tools/run_tests.ts
+
+build: setup ## dist/phantom, one executable
+	$(Q)$(MAKE) --no-print-directory dist/phantom
+
+bench: setup ## run the benchmarks
+	$(Q)$(MAKE) --no-print-directory bpf lib
+	$(Q)$(DENO) run -A tests/bench/run.ts
+
+clean: ## remove what was built
+	$(Q)rm -rf build dist
+
+distclean: clean ## ... and the toolchain
+	$(Q)rm -rf .toolchain
+
+# ---- parts ----
+
+bpf: $(BPF_OBJECTS) ## compile the BPF programs
+lib: $(LIBRARIES) ## compile libphantom.so, collect the libraries to ship
+
+layout: $(LAYOUT_OBJECT) ## write ffi/layout.gen.ts from the BTF of the BPF programs
+	$(Q)if ! $(LAYOUT_TOOL) --check >/dev/null 2>&1; then \
+	  echo '  LAYOUT  $(LAYOUT)'; $(LAYOUT_TOOL); fi
+
+layout-check: build/.layout-checked ## fail when ffi/layout.gen.ts is stale
+
+sanitize: build/asan/libphantom.so bpf lib ## test our C under the address and UB sanitisers
+	$(Q)ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
+	  LD_PRELOAD="$$($(NATIVE_CC) -print-file-name=libasan.so) \
+	  $$($(NATIVE_CC) -print-file-name=libubsan.so)" \
+	  PHANTOM_NATIVE=$(CURDIR)/build/asan/libphantom.so \
+	  $(DENO) test -A ffi/ $(wildcard tests/fuzz/native_fuzz_test.ts)
+
+# ---- rebuild when flags or the compiler changed: each build/flags/x is a prerequisite ----
+
+replace_if_changed = if cmp -s $@.tmp $@; then rm $@.tmp; else mv $@.tmp $@; fi
+
+# $(call record,COMMANDS): the target is what COMMANDS print, and newer only when that differs.
+define record
+	@mkdir -p $(@D)
+	@{ $(1); } >$@.tmp
+	@$(replace_if_changed)
+endef
+
+build/flags/bpf: FORCE
+	$(call record,$(CLANG) --version; echo '$(BPF_CFLAGS)')
+
+build/flags/native: FORCE
+	$(call record,$(NATIVE_CC) --version; \
+	  echo '$(NATIVE_CFLAGS) $(NATIVE_LDFLAGS) $(NATIVE_LIBS) $(NATIVE_SOURCES)')
+
+build/flags/asan: FORCE
+	$(call record,$(NATIVE_CC) --version; echo '$(ASAN_CFLAGS) $(NATIVE_SOURCES)')
+
+build/flags/bundle: FORCE
+	$(call record,echo '$(DENO_VERSION) $(SOURCES)')
+
+build/flags/stage: FORCE
+	$(call record,echo '$(BPF_OBJECTS) $(LIBRARIES)')
+
+build/flags/base: FORCE
+	$(call record,echo "$${DENORT_BIN:-}")
+
+# ---- BPF programs ----
+
+build/bpf/%.o: bpf/%.bpf.c build/flags/bpf Makefile
+	@echo '  BPF     $@'
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -MD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@.tmp
+	$(Q)$(STRIP) -g $@.tmp
+	$(Q)mv $@.tmp $@
+
+build/.layout-checked: $(LAYOUT_OBJECT) $(LAYOUT) $(wildcard tools/layout*.ts bpf/*.h)
+	@echo '  CHECK   $(LAYOUT)'
+	$(Q)$(LAYOUT_TOOL) --check
+	$(Q)touch $@
+
+# ---- libphantom.so, and its sanitised twin ----
+
+build/native/%.o: ffi/native/%.c build/flags/native Makefile
+	@echo '  CC      $@'
+	@mkdir -p $(@D)
+	$(Q)$(NATIVE_CC) $(NATIVE_CFLAGS) -MD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@.tmp
+	$(Q)mv $@.tmp $@
+
+build/lib/libphantom.so: $(NATIVE_SOURCES:ffi/native/%.c=build/native/%.o) $(NATIVE_MAP) \
+                         $(LIBCRYPTO) build/flags/native
+	@echo '  LD      $@'
+	@mkdir -p $(@D)
+	$(Q)$(NATIVE_CC) $(filter %.o,$^) $(NATIVE_LDFLAGS) $(NATIVE_LIBS) -s -o $@.tmp
+	$(Q)mv $@.tmp $@
+
+build/asan/%.o: ffi/native/%.c build/flags/asan Makefile
+	@echo '  CC      $@'
+	@mkdir -p $(@D)
+	$(Q)$(NATIVE_CC) $(ASAN_CFLAGS) -MD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@.tmp
+	$(Q)mv $@.tmp $@
+
+build/asan/libphantom.so: $(NATIVE_SOURCES:ffi/native/%.c=build/asan/%.o) $(NATIVE_MAP) \
+                          $(LIBCRYPTO) build/flags/asan
+	@echo '  LD      $@'
+	$(Q)$(NATIVE_CC) $(filter %.o,$^) $(SANITIZE) -shared -Wl,-soname,libphantom.so \
+	  -Wl,--version-script,$(NATIVE_MAP) -Wl,--exclude-libs,ALL $(NATIVE_LIBS) -o $@.tmp
+	$(Q)mv $@.tmp $@
+
+# The system's own, copied; looked at each time, since an upgrade replaces them.
+$(addprefix build/lib/,$(SHIPPED)): FORCE
+	@mkdir -p $(@D)
+	@from=$$(readlink -f "$$($(NATIVE_CC) -print-file-name=$(@F))"); \
+	  if [[ ! -f $$from ]]; then echo "error: $(@F) is not installed: make setup" >&2; exit 1; fi; \
+	  cp "$$from" $@.tmp; chmod 0644 $@.tmp
+	@$(replace_if_changed)
+
+# ---- the executable ----
+
+$(BUNDLES): build/stage/%.js: %.ts $(SOURCES) build/flags/bundle Makefile
+	@echo '  BUNDLE  $@'
+	@mkdir -p $(@D)
+	$(Q)$(DENO) bundle --quiet --platform deno -o $@.tmp.js $<
+	$(Q)mv $@.tmp.js $@
+
+build/stage/.copied: $(BPF_OBJECTS) $(LIBRARIES) build/flags/stage Makefile
+	$(Q)rm -rf build/stage/build
+	$(Q)mkdir -p build/stage/build/bpf build/stage/build/lib
+	$(Q)cp $(BPF_OBJECTS) build/stage/build/bpf/
+	$(Q)cp $(LIBRARIES) build/stage/build/lib/
+	$(Q)touch $@
+
+dist/phantom: $(BUNDLES) build/stage/.copied build/.layout-checked build/flags/base \
+              tools/compile.sh tools/lib.sh tools/pins.env
+	@echo '  COMPILE $@'
+	$(Q)tools/compile.sh build/stage $@ build/lib build/bpf $(WORKERS)
+
+# ---- installing ----
+
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+UNITDIR    ?= $(PREFIX)/lib/systemd/system
+BIN        := $(DESTDIR)$(PREFIX)/bin/phantom
+DOC        := $(DESTDIR)$(PREFIX)/share/doc/phantom
+CONFIG     := $(DESTDIR)$(SYSCONFDIR)/phantom
+UNIT       := $(DESTDIR)$(UNITDIR)/phantom.service
+
+# Building is not implied: `make build`, then `sudo make install`, leaves no root-owned build/.
+ifneq ($(filter build,$(MAKECMDGOALS)),)
+install: build
+endif
+install: ## install dist/phantom, the example configuration and the systemd unit
+	@if [[ ! -x dist/phantom ]]; then echo 'error: no dist/phantom: make build' >&2; exit 1; fi
+	$(Q)install -D -m 0755 dist/phantom $(BIN)
+	$(Q)install -D -m 0644 README.md $(DOC)/README.md
+	$(Q)install -D -m 0644 config.example.yaml $(DOC)/config.example.yaml
+	$(Q)install -D -m 0644 config.example.yaml $(CONFIG)/config.example.yaml
+	$(Q)install -d $(dir $(UNIT))
+	$(Q)sed -e 's|/usr/local/bin/phantom|$(PREFIX)/bin/phantom|g' \
+	  -e 's|/etc/phantom|$(SYSCONFDIR)/phantom|g' deploy/phantom.service >$(UNIT).tmp
+	$(Q)chmod 0644 $(UNIT).tmp && mv $(UNIT).tmp $(UNIT)
+	@echo 'installed $(BIN)'
+	@echo 'next: install -m 0600 $(CONFIG)/config.example.yaml $(CONFIG)/phantom.yaml'
+	@echo '      set psk in it to what "phantom keygen" prints, then'
+	@echo '      systemctl daemon-reload && systemctl enable --now phantom'
+
+uninstall: ## remove exactly what install put there; your phantom.yaml stays
+	$(Q)rm -f $(BIN) $(DOC)/README.md $(DOC)/config.example.yaml \
+	  $(CONFIG)/config.example.yaml $(UNIT)
+	$(Q)for folder in $(DOC) $(CONFIG); do \
+	  if [[ -d $$folder ]]; then rmdir --ignore-fail-on-non-empty "$$folder"; fi; done
+
+# What the compilers noted about included headers.
+-include $(BPF_OBJECTS:.o=.d) $(NATIVE_SOURCES:ffi/native/%.c=build/native/%.d) \
+  $(NATIVE_SOURCES:ffi/native/%.c=build/asan/%.d)

@@ -1,0 +1,84 @@
+/**
+ * Addresses as they cross the border (struct ph_addr in ffi/native/ph.h), in host byte order:
+ *
+ *     word  0    1    2    3    4             5
+ *          +----+----+----+----+------+------+-------+
+ *          | ip (16 bytes)     | port | pad  | scope |     24 bytes
+ *          +----+----+----+----+------+------+-------+
+ *
+ * A route is two of them: the peer's, then ours. It is what the receiver tells of each datagram
+ * (struct ph_udp_msg) and what the sender wants, so that hot code copies twelve words and never
+ * looks inside. Deno runs on little-endian machines only, which is why the port is the low half.
+ */
+
+/** An address and port. IPv4 is IPv4-mapped (::ffff:a.b.c.d). */
+export interface Endpoint {
+  /** 16 bytes. */
+  readonly ip: Uint8Array;
+  readonly port: number;
+  /** Index of the interface of a link-local address, else 0. */
+  readonly scope: number;
+}
+
+export const endpointWords = 6;
+export const routeWords = 2 * endpointWords;
+
+/** A route in words: peer, then local. All zero as local: the kernel chooses. */
+export type Route = Uint32Array<ArrayBuffer>;
+
+export function endpoint(ip: Uint8Array, port: number, scope = 0): Endpoint {
+  if (ip.length !== 16) {
+    throw new RangeError(
+      `Cannot use an IP as it must have 16 bytes: current value is ${ip.length}`,
+    );
+  }
+  if (!Number.isInteger(port) || port < 0 || port > 65535) {
+    throw new RangeError(`Cannot use a port as it must be 0 to 65535: current value is ${port}`);
+  }
+  return { ip, port, scope };
+}
+
+/** Writes an endpoint into six words. */
+export function writeEndpoint(words: Uint32Array, at: number, from: Endpoint): void {
+  const bytes = new Uint8Array(words.buffer, words.byteOffset + 4 * at, 16);
+  bytes.set(from.ip);
+  words[at + 4] = from.port;
+  words[at + 5] = from.scope;
+}
+
+/** Reads six words; the ip is a copy. */
+export function readEndpoint(words: Uint32Array, at: number): Endpoint {
+  const ip = new Uint8Array(words.buffer, words.byteOffset + 4 * at, 16).slice();
+  return { ip, port: words[at + 4]! & 0xffff, scope: words[at + 5]! };
+}
+
+/** The route to a peer, from a local address where one is given. */
+export function routeTo(peer: Endpoint, local?: Endpoint): Route {
+  const route = new Uint32Array(routeWords);
+  writeEndpoint(route, 0, peer);
+  if (local !== undefined) writeEndpoint(route, endpointWords, local);
+  return route;
+}
+
+/** "192.0.2.1:53", "[2001:db8::1]:53", "[fe80::1%2]:53". */
+export function formatEndpoint({ ip, port, scope }: Endpoint): string {
+  const isMapped = ip.subarray(0, 10).every((byte) => byte === 0) &&
+    ip[10] === 0xff && ip[11] === 0xff;
+  if (isMapped) return `${ip.subarray(12).join(".")}:${port}`;
+  return `[${formatIpv6(ip)}${scope === 0 ? "" : `%${scope}`}]:${port}`;
+}
+
+/** RFC 5952: the longest run of at least two zero groups becomes "::". */
+function formatIpv6(ip: Uint8Array): string {
+  const groups = Array.from({ length: 8 }, (_, i) => ip[2 * i]! << 8 | ip[2 * i + 1]!);
+  let start = -1;
+  let length = 1;
+  for (let i = 0; i < 8; i++) {
+    let end = i;
+    while (end < 8 && groups[end] === 0) end++;
+    if (end - i > length) [start, length] = [i, end - i];
+  }
+  const hex = groups.map((group) => group.toString(16));
+  if (start < 0) return hex.join(":");
+  return `${hex.slice(0, start).join(":")}::${hex.slice(start + length).join(":")}`;
+}

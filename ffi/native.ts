@@ -1,0 +1,116 @@
+/**
+ * The symbols of libphantom.so, and its opening. The contract is ffi/native/ph.h; a test compares
+ * the two. The handles over it are in loop.ts, udp.ts and aead.ts.
+ *
+ * Every call of the data plane is one that V8 compiles to a direct call: no 64-bit integers (one
+ * as a parameter costs about 150 ns), buffers as typed arrays, pointers as objects kept by handles.
+ */
+
+/** Must equal PH_ABI of the library that is loaded. */
+export const nativeAbi = 1;
+
+export const nativeSymbols = {
+  // uint32_t ph_abi(void)
+  ph_abi: { parameters: [], result: "u32" },
+
+  // void *ph_log_printer(void)
+  ph_log_printer: { parameters: [], result: "pointer" },
+  // int32_t ph_log_take(void *out, uint32_t cap)
+  ph_log_take: { parameters: ["buffer", "u32"], result: "i32" },
+  // void *ph_call_pointer(void *fn, uint64_t a, uint64_t b, uint64_t c, uint64_t d, int32_t *err)
+  ph_call_pointer: {
+    parameters: ["pointer", "u64", "u64", "u64", "u64", "buffer"],
+    result: "pointer",
+  },
+
+  // int32_t ph_lock_folder(const char *path)
+  ph_lock_folder: { parameters: ["buffer"], result: "i32" },
+  // int32_t ph_is_bpffs(const char *path)
+  ph_is_bpffs: { parameters: ["buffer"], result: "i32" },
+  // int32_t ph_mount_bpffs(const char *path)
+  ph_mount_bpffs: { parameters: ["buffer"], result: "i32" },
+  // int32_t ph_ifindex(const char *name)
+  ph_ifindex: { parameters: ["buffer"], result: "i32" },
+
+  // struct ph_ring *ph_ring_open(int32_t map_fd, int32_t *err)
+  ph_ring_open: { parameters: ["i32", "buffer"], result: "pointer" },
+  // struct ph_ring *ph_perf_open(int32_t map_fd, uint32_t pages, int32_t *err)
+  ph_perf_open: { parameters: ["i32", "u32", "buffer"], result: "pointer" },
+  // int32_t ph_ring_drain(struct ph_ring *ring, void *out, uint32_t cap)
+  ph_ring_drain: { parameters: ["pointer", "buffer", "u32"], result: "i32" },
+  // uint64_t ph_ring_lost(const struct ph_ring *ring)
+  ph_ring_lost: { parameters: ["pointer"], result: "u64" },
+  // int32_t ph_ring_fd(const struct ph_ring *ring)
+  ph_ring_fd: { parameters: ["pointer"], result: "i32" },
+  // void ph_ring_close(struct ph_ring *ring)
+  ph_ring_close: { parameters: ["pointer"], result: "void" },
+
+  // int32_t ph_epoll_create(void)
+  ph_epoll_create: { parameters: [], result: "i32" },
+  // int32_t ph_epoll_add(int32_t ep, int32_t fd, uint32_t events, uint32_t tag)
+  ph_epoll_add: { parameters: ["i32", "i32", "u32", "u32"], result: "i32" },
+  // int32_t ph_epoll_change(int32_t ep, int32_t fd, uint32_t events, uint32_t tag)
+  ph_epoll_change: { parameters: ["i32", "i32", "u32", "u32"], result: "i32" },
+  // int32_t ph_epoll_remove(int32_t ep, int32_t fd)
+  ph_epoll_remove: { parameters: ["i32", "i32"], result: "i32" },
+  // int32_t ph_epoll_wait(int32_t ep, struct ph_ready *ready, int32_t max, int32_t timeout_ms)
+  ph_epoll_wait: { parameters: ["i32", "buffer", "i32", "i32"], result: "i32" },
+  // int32_t ph_eventfd_create(void)
+  ph_eventfd_create: { parameters: [], result: "i32" },
+  // int32_t ph_eventfd_signal(int32_t fd)
+  ph_eventfd_signal: { parameters: ["i32"], result: "i32" },
+  // int32_t ph_eventfd_drain(int32_t fd)
+  ph_eventfd_drain: { parameters: ["i32"], result: "i32" },
+  // int32_t ph_close(int32_t fd)
+  ph_close: { parameters: ["i32"], result: "i32" },
+
+  // int32_t ph_udp_open(struct ph_addr *local, uint32_t *flags, uint32_t rcvbuf, uint32_t sndbuf)
+  ph_udp_open: { parameters: ["buffer", "buffer", "u32", "u32"], result: "i32" },
+  // int32_t ph_udp_recv(int32_t fd, uint32_t flags, uint8_t *arena, uint32_t arena_len,
+  //   uint32_t slot_size, uint32_t slots, struct ph_udp_msg *msgs, struct ph_udp_span *spans,
+  //   uint32_t max_spans)
+  ph_udp_recv: {
+    parameters: ["i32", "u32", "buffer", "u32", "u32", "u32", "buffer", "buffer", "u32"],
+    result: "i32",
+  },
+  // int32_t ph_udp_send(int32_t fd, uint32_t *flags, const uint8_t *arena, uint32_t arena_len,
+  //   struct ph_udp_send *sends, uint32_t n)
+  ph_udp_send: {
+    parameters: ["i32", "buffer", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+
+  // struct ph_aead *ph_aead_open_table(uint32_t max_keys, int32_t *err)
+  ph_aead_open_table: { parameters: ["u32", "buffer"], result: "pointer" },
+  // void ph_aead_close_table(struct ph_aead *table)
+  ph_aead_close_table: { parameters: ["pointer"], result: "void" },
+  // int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key)
+  ph_aead_key_add: { parameters: ["pointer", "buffer"], result: "i32" },
+  // int32_t ph_aead_key_remove(struct ph_aead *table, uint32_t key)
+  ph_aead_key_remove: { parameters: ["pointer", "u32"], result: "i32" },
+  // int32_t ph_aead_seal(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
+  //   struct ph_aead_op *ops, uint32_t n)
+  ph_aead_seal: { parameters: ["pointer", "buffer", "u32", "buffer", "u32"], result: "i32" },
+  // int32_t ph_aead_open(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
+  //   struct ph_aead_op *ops, uint32_t n)
+  ph_aead_open: { parameters: ["pointer", "buffer", "u32", "buffer", "u32"], result: "i32" },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+export type NativeSymbols = Deno.DynamicLibrary<typeof nativeSymbols>["symbols"];
+
+/** The loaded library. It is never unloaded: handles would be left pointing at nothing. */
+export interface Native {
+  readonly symbols: NativeSymbols;
+}
+
+/** Loads libphantom.so and refuses one that was built for another version of this program. */
+export function openNative(path: string): Native {
+  // Alone and first: a library of another version may lack symbols, which would hide the reason.
+  const probe = Deno.dlopen(path, { ph_abi: nativeSymbols.ph_abi });
+  const abi = probe.symbols.ph_abi();
+  probe.close();
+  if (abi !== nativeAbi) {
+    throw new Error(`Cannot use ${path} as its ABI must be ${nativeAbi}: current value is ${abi}`);
+  }
+  return { symbols: Deno.dlopen(path, nativeSymbols).symbols };
+}

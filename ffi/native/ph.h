@@ -1,0 +1,214 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * libphantom.so: what TypeScript can't do fast enough, or at all, in batches.
+ *
+ * Conventions: integers return >= 0 or -errno; handles are pointers, NULL with *err = -errno
+ * when opening failed, and closed exactly once by their owner (the TypeScript handle sees to
+ * that). Buffers belong to the caller and are only touched during the call. A handle is used by
+ * one thread at a time. Structs are naturally aligned, without padding, host byte order.
+ */
+#ifndef PH_H
+#define PH_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#define PH_API __attribute__((visibility("default")))
+#define PH_ABI 1
+
+/* The number the TypeScript side was written for; a mismatch is refused at load. */
+PH_API uint32_t ph_abi(void);
+
+/* ---- log.c: libbpf's messages, formatted here because a va_list can't cross the border ---- */
+
+/* The function to hand to libbpf_set_print. Collects per thread. */
+PH_API void *ph_log_printer(void);
+/* Takes (and clears) what this thread collected; returns the bytes written, at most cap. */
+PH_API int32_t ph_log_take(void *out, uint32_t cap);
+/* Calls fn(a, b, c, d), a function returning a pointer that reports by errno. */
+PH_API void *ph_call_pointer(void *fn, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
+			     int32_t *err);
+
+/* ---- sys.c: system calls that Deno has no name for ---- */
+
+/* Opens and locks a folder for this process; the fd, or -EWOULDBLOCK when another holds it. */
+PH_API int32_t ph_lock_folder(const char *path);
+/* 1 when path lies on a BPF file system, else 0. */
+PH_API int32_t ph_is_bpffs(const char *path);
+PH_API int32_t ph_mount_bpffs(const char *path);
+/* The index of a network interface, or -ENODEV. */
+PH_API int32_t ph_ifindex(const char *name);
+
+/* ---- ring.c: BPF ring buffer and perf buffer, drained into a caller's buffer ---- */
+
+struct ph_ring;
+/* Opens the consumer side of a BPF_MAP_TYPE_RINGBUF. */
+PH_API struct ph_ring *ph_ring_open(int32_t map_fd, int32_t *err);
+/* Opens one buffer a CPU of a BPF_MAP_TYPE_PERF_EVENT_ARRAY, `pages` (a power of two) each. */
+PH_API struct ph_ring *ph_perf_open(int32_t map_fd, uint32_t pages, int32_t *err);
+/*
+ * Moves whole records into out: u32 length | u32 cpu | data padded to 8. Returns the bytes
+ * written; 0 when there was nothing. A record larger than cap: -EMSGSIZE, and it stays.
+ */
+PH_API int32_t ph_ring_drain(struct ph_ring *ring, void *out, uint32_t cap);
+/* Records the kernel could not store since opening (perf buffers only; ring buffers count in BPF). */
+PH_API uint64_t ph_ring_lost(const struct ph_ring *ring);
+/* Readable when there are records: an fd for ph_epoll_add. Owned by the ring. */
+PH_API int32_t ph_ring_fd(const struct ph_ring *ring);
+PH_API void ph_ring_close(struct ph_ring *ring);
+
+/* ---- loop.c: epoll and eventfd ---- */
+
+struct ph_ready {
+	uint32_t events;		/* EPOLLIN, EPOLLOUT, … */
+	uint32_t tag;			/* as given to ph_epoll_add */
+};
+
+PH_API int32_t ph_epoll_create(void);
+PH_API int32_t ph_epoll_add(int32_t ep, int32_t fd, uint32_t events, uint32_t tag);
+PH_API int32_t ph_epoll_change(int32_t ep, int32_t fd, uint32_t events, uint32_t tag);
+PH_API int32_t ph_epoll_remove(int32_t ep, int32_t fd);
+/* Waits at most timeout_ms (-1: for ever) and fills ready[0..max). EINTR counts as a time-out. */
+PH_API int32_t ph_epoll_wait(int32_t ep, struct ph_ready *ready, int32_t max, int32_t timeout_ms);
+PH_API int32_t ph_eventfd_create(void);
+PH_API int32_t ph_eventfd_signal(int32_t fd);
+/* Resets; returns 1 when it had been signalled, else 0. */
+PH_API int32_t ph_eventfd_drain(int32_t fd);
+PH_API int32_t ph_close(int32_t fd);
+
+/* ---- udp.c: datagrams in batches, with GRO and GSO ---- */
+
+/* An address and port. IPv4 is IPv4-mapped, so that one dual-stack socket serves both. */
+struct ph_addr {
+	uint8_t ip[16];
+	uint16_t port;
+	uint16_t pad;
+	uint32_t scope;			/* interface of a link-local address, else 0 */
+};
+
+enum ph_udp_flag {
+	PH_UDP_REUSEPORT = 1,
+	PH_UDP_V6ONLY = 2,
+	PH_UDP_GRO = 4,			/* let the kernel join datagrams it received */
+	PH_UDP_GSO = 8,			/* let the kernel cut what is sent into datagrams */
+	PH_UDP_PKTINFO = 16,		/* learn the local address of each datagram */
+	PH_UDP_DONTFRAG = 32,		/* path MTU discovery is ours: never fragment */
+	PH_UDP_IPV4 = 64,		/* only told, never asked: an AF_INET socket */
+};
+
+/*
+ * A non-blocking UDP socket bound to local (port 0: any free one, written back). An IPv4-mapped
+ * address binds IPv4 traffic only, :: both families unless V6ONLY. When the machine has no IPv6
+ * an IPv4 socket is made for :: too, and addresses are still given as IPv4-mapped.
+ * *flags holds what is asked for; GRO, GSO, PKTINFO and DONTFRAG that this kernel does not have
+ * are cleared in it. What it holds afterwards is what ph_udp_recv and ph_udp_send are given.
+ * rcvbuf and sndbuf (0: leave them) are tried with *BUFFORCE first, so that root is not bound by
+ * the sysctl.
+ */
+PH_API int32_t ph_udp_open(struct ph_addr *local, uint32_t *flags, uint32_t rcvbuf,
+			   uint32_t sndbuf);
+
+struct ph_udp_msg {
+	struct ph_addr peer;
+	struct ph_addr local;		/* port is 0: the socket's own */
+};
+
+struct ph_udp_span {
+	uint32_t offset;		/* of the datagram in the arena */
+	uint32_t length;
+	uint32_t msg;			/* index of its ph_udp_msg: who sent it, where to */
+	uint32_t flags;			/* PH_SPAN_TRUNCATED */
+};
+
+#define PH_SPAN_TRUNCATED 1
+/* Messages in one call of ph_udp_recv or ph_udp_send. */
+#define PH_UDP_BATCH_MAX 64
+/* Datagrams that one received message may hold: UDP_MAX_SEGMENTS of Linux 6.9; 64 before. */
+#define PH_UDP_GRO_MAX 128
+/* Datagrams that one sent entry may hold: UDP_MAX_SEGMENTS of every Linux since 4.18. */
+#define PH_UDP_GSO_MAX 64
+/* Payload of the largest UDP datagram over IPv4, and of a GSO entry. */
+#define PH_UDP_PAYLOAD_MAX 65507
+
+/*
+ * Receives up to `slots` messages (at most 64) into arena[i * slot_size ..), and cuts what GRO
+ * joined into datagrams. slot_size 65536 holds anything; with less, GRO may truncate.
+ * msgs has `slots` entries. Returns the number of spans; 0 when there was nothing. A message is
+ * only received when its worst case (PH_UDP_GRO_MAX spans with GRO in flags, else 1) fits: with a
+ * small max_spans fewer slots are used, and with less than one worst case it is -EINVAL.
+ * An error of an earlier send that the kernel reports here (ECONNREFUSED, EHOSTUNREACH, …) is
+ * skipped, not returned.
+ */
+PH_API int32_t ph_udp_recv(int32_t fd, uint32_t flags, uint8_t *arena, uint32_t arena_len,
+			   uint32_t slot_size, uint32_t slots, struct ph_udp_msg *msgs,
+			   struct ph_udp_span *spans, uint32_t max_spans);
+
+struct ph_udp_send {
+	struct ph_addr peer;
+	struct ph_addr local;		/* source to send from; all zero: the kernel chooses */
+	uint32_t offset;
+	uint32_t length;
+	uint32_t segment;		/* 0: one datagram; else cut into datagrams of this size */
+	int32_t result;			/* out: 0 sent, or -errno of this entry (EMSGSIZE, …) */
+};
+
+/*
+ * Sends sends[0..n), n at most 64. An entry longer than its `segment` goes out by GSO (at most 64
+ * segments and 65,507 bytes; else -EINVAL), or datagram by datagram where *flags lacks
+ * PH_UDP_GSO or the kernel or device refuses it. A refusal that is the device's and not the entry's
+ * clears PH_UDP_GSO in *flags; the entry is still sent.
+ * Returns how many entries were dealt with (their result is set); fewer than n means that the
+ * socket's buffer is full: wait for EPOLLOUT, then go on with the first that was not dealt with,
+ * whose offset and length now cover only what is left of it.
+ * An error of one entry does not stop the others; it may leave later segments of its own unsent.
+ */
+PH_API int32_t ph_udp_send(int32_t fd, uint32_t *flags, const uint8_t *arena, uint32_t arena_len,
+			   struct ph_udp_send *sends, uint32_t n);
+
+/* ---- aead.c: ChaCha20-Poly1305 (RFC 8439) in batches, in place ---- */
+
+#define PH_AEAD_KEYS_MAX (1u << 20)
+
+struct ph_aead;
+/* A table of up to max_keys keys (at most 1 << 20), one owner, never shared between threads. */
+PH_API struct ph_aead *ph_aead_open_table(uint32_t max_keys, int32_t *err);
+/* Wipes all keys. */
+PH_API void ph_aead_close_table(struct ph_aead *table);
+/*
+ * Copies the 32-byte key; returns its id or -ENOSPC. The id is slot | generation << 20: the id of
+ * a removed key stays unknown when its slot is used again (for 2,047 uses), so that a late packet
+ * can't be sealed under the key of somebody else.
+ */
+PH_API int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key);
+/* Wipes the key; -ENOENT when there is none of this id. */
+PH_API int32_t ph_aead_key_remove(struct ph_aead *table, uint32_t key);
+
+struct ph_aead_op {
+	uint64_t number;		/* nonce = u32(0) || u64 big-endian(number) */
+	uint32_t key;			/* id */
+	uint32_t aad;			/* offset of the associated data in the arena */
+	uint32_t aad_len;
+	uint32_t text;			/* offset of the text */
+	uint32_t text_len;		/* without the tag; the 16-byte tag stands right behind it */
+	int32_t result;			/* out: 0, -EBADMSG (tag), -EINVAL (offsets), -ENOENT (key) */
+};
+
+/*
+ * Encrypts in place and writes the tag behind. Returns how many ops have result 0. -EINVAL is also
+ * the result when the associated data overlaps text or tag.
+ */
+PH_API int32_t ph_aead_seal(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
+			    struct ph_aead_op *ops, uint32_t n);
+/* Checks each tag in constant time first; a text whose tag fails is left as it was. */
+PH_API int32_t ph_aead_open(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
+			    struct ph_aead_op *ops, uint32_t n);
+
+_Static_assert(sizeof(struct ph_ready) == 8, "ph_ready");
+_Static_assert(sizeof(struct ph_addr) == 24, "ph_addr");
+_Static_assert(sizeof(struct ph_udp_msg) == 48, "ph_udp_msg");
+_Static_assert(sizeof(struct ph_udp_span) == 16, "ph_udp_span");
+_Static_assert(sizeof(struct ph_udp_send) == 64, "ph_udp_send");
+_Static_assert(sizeof(struct ph_aead_op) == 32, "ph_aead_op");
+
+#endif

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+/* System calls that Deno has no name for. */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/magic.h>
+#include <net/if.h>
+#include <sys/file.h>
+#include <sys/mount.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include "ph.h"
+
+int32_t ph_lock_folder(const char *path)
+{
+	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+int32_t ph_is_bpffs(const char *path)
+{
+	struct statfs info;
+
+	if (statfs(path, &info) < 0)
+		return -errno;
+	return (uint32_t)info.f_type == BPF_FS_MAGIC;
+}
+
+int32_t ph_mount_bpffs(const char *path)
+{
+	if (mount("bpf", path, "bpf", MS_NOSUID | MS_NODEV | MS_NOEXEC, "mode=0700") < 0)
+		return -errno;
+	return 0;
+}
+
+int32_t ph_ifindex(const char *name)
+{
+	unsigned int index = if_nametoindex(name);
+
+	return index ? (int32_t)index : -ENODEV;
+}

@@ -1,0 +1,146 @@
+/**
+ * The server: libraries → workers with their sockets → BPF program on the interface; stopped in
+ * reverse. Where a part can't run, the next lower level does, and the log says why.
+ */
+
+import { BpfError } from "../ffi/bpf_error.ts";
+import { endpoint, formatEndpoint } from "../ffi/endpoint.ts";
+import { type Event, reasonName } from "../ffi/layout.gen.ts";
+import { type Libraries, openLibraries } from "../ffi/libraries.ts";
+import { ipBytes } from "./base/ip.ts";
+import type { Log } from "./base/log.ts";
+import { type Config, formatAddress } from "./config/mod.ts";
+import { chooseInterface } from "./dataplane/interfaces.ts";
+import type { Resources } from "./dataplane/resources.ts";
+import { Workers } from "./dataplane/workers.ts";
+import { XdpPlane } from "./dataplane/xdp_plane.ts";
+
+const EVENTS_EVERY_MS = 250;
+/** Events that are logged one by one in each round; the rest is in the counters. */
+const EVENTS_LOGGED_MAX = 5;
+
+export interface ServerOptions {
+  readonly config: Config;
+  readonly resources: Resources;
+  readonly log: Log;
+}
+
+export class Server {
+  readonly #workers: Workers;
+  readonly #plane: XdpPlane | undefined;
+  readonly #timer: number;
+
+  private constructor(workers: Workers, plane: XdpPlane | undefined, log: Log) {
+    this.#workers = workers;
+    this.#plane = plane;
+    this.#timer = setInterval(() => logEvents(plane, log), EVENTS_EVERY_MS);
+  }
+
+  /** Resolves when packets are taken. */
+  static async start({ config, resources, log }: ServerOptions): Promise<Server> {
+    const libs = openLibraries((name) => resources.library(name));
+    // The workers' isolates come up while this thread loads the BPF program.
+    const starting = Workers.start({
+      libs,
+      code: resources.worker("worker"),
+      count: config.workers === "auto" ? navigator.hardwareConcurrency : config.workers,
+      ip: ipBytes(config.listen.host),
+      port: config.listen.port,
+    });
+    starting.catch(() => {});
+    const plane = startPlane(libs, config, resources, log);
+    try {
+      return new Server(await starting, plane, log);
+    } catch (error) {
+      plane?.close();
+      throw error;
+    }
+  }
+
+  /** What packets meet first: "native XDP on eth0", or that there is none. */
+  get level(): string {
+    return this.#plane === undefined
+      ? "no XDP"
+      : `${this.#plane.mode} XDP on ${this.#plane.interfaceName}`;
+  }
+
+  get workers(): number {
+    return this.#workers.count;
+  }
+
+  /** Ends this process's part. The BPF program stays on: `phantom unload` takes it off. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#workers.stop();
+    this.#plane?.close();
+  }
+}
+
+function startPlane(
+  libs: Libraries,
+  config: Config,
+  resources: Resources,
+  log: Log,
+): XdpPlane | undefined {
+  const { ebpf, instance, listen } = config;
+  if (!ebpf.enabled) {
+    log.info("XDP is off", { reason: "ebpf.enabled is false" });
+    return undefined;
+  }
+  const chosen = chooseInterface(ebpf.interface);
+  if (chosen === undefined) {
+    log.warn("running without XDP: no interface", {
+      configured: ebpf.interface,
+      remedy: "set ebpf.interface; there is no default route to find it by",
+    });
+    return undefined;
+  }
+  if (chosen.missing !== undefined) {
+    const { missing, name } = chosen;
+    log.warn("no such interface, taking the default route's", { missing, name });
+  }
+  const code = resources.bpf("xdp_phantom", ebpf.programPath);
+  if (code.origin !== "embedded") log.info("BPF program from a file", { path: code.origin });
+  try {
+    const plane = XdpPlane.start(libs, {
+      pinPath: ebpf.pinPath,
+      instance,
+      interfaceName: chosen.name,
+      mode: ebpf.xdpMode,
+      code,
+      stats: ebpf.enableStats,
+      ports: [listen.port],
+      log,
+    });
+    const adopted = plane.adopted.length > 0 ? plane.adopted.join(",") : undefined;
+    log.info("XDP attached", {
+      interface: plane.interfaceName,
+      mode: plane.mode,
+      swapped: plane.swapped,
+      adopted,
+    });
+    return plane;
+  } catch (error) {
+    log.warn("running without XDP", { cause: error instanceof Error ? error.message : "" });
+    if (error instanceof BpfError && error.log !== "") log.debug(error.log);
+    log.info("`phantom doctor` tells what this machine lacks", {
+      listen: formatAddress(listen),
+    });
+    return undefined;
+  }
+}
+
+function logEvents(plane: XdpPlane | undefined, log: Log): void {
+  let logged = 0;
+  plane?.drainEvents((event) => {
+    if (++logged > EVENTS_LOGGED_MAX) return;
+    log.debug("malformed packet dropped", {
+      reason: reasonName(Number(event.value)),
+      from: formatEndpoint(sourceOf(event)),
+    });
+  });
+}
+
+function sourceOf(event: Event): ReturnType<typeof endpoint> {
+  return endpoint(event.srcIp, event.srcPort);
+}

@@ -1,0 +1,104 @@
+/** Arguments of a command: its options as data, which both the parser and --help read. */
+
+import { nearest } from "../base/nearest.ts";
+
+export interface Option {
+  /** Without the dashes. */
+  readonly name: string;
+  readonly short?: string;
+  /** What a value is called in --help; without it the option is a switch. */
+  readonly value?: string;
+  readonly help: string;
+}
+
+export interface Command {
+  readonly name: string;
+  /** One line. */
+  readonly summary: string;
+  readonly options: readonly Option[];
+  /** Runs with what was given; the process exits with its answer. */
+  readonly run: (given: Given, context: Context) => Promise<number> | number;
+}
+
+/** What a command may know of its surroundings. */
+export interface Context {
+  /** Where main.ts lies. */
+  readonly root: URL;
+}
+
+export class Given {
+  readonly #values: ReadonlyMap<string, string>;
+
+  constructor(values: ReadonlyMap<string, string>) {
+    this.#values = values;
+  }
+
+  has(name: string): boolean {
+    return this.#values.has(name);
+  }
+
+  value(name: string): string | undefined {
+    return this.#values.get(name);
+  }
+}
+
+/** Wrong arguments; the message says which and what to write instead. */
+export class UsageError extends Error {
+  override readonly name = "UsageError";
+}
+
+const HELP: Option = { name: "help", short: "h", help: "show this" };
+
+/** Reads `--name value`, `--name=value`, `-n value` and switches. */
+export function parseArgs(command: Command, args: readonly string[]): Given {
+  const values = new Map<string, string>();
+  const options = [...command.options, HELP];
+  for (let i = 0; i < args.length; i++) {
+    const arg = args[i]!;
+    const [flag, inline] = splitAt(arg, "=");
+    const option = options.find(({ name, short }) => flag === `--${name}` || flag === `-${short}`);
+    if (option === undefined) throw unknownArgument(command, options, flag);
+    if (option.value === undefined) {
+      if (inline !== undefined) throw new UsageError(`--${option.name} takes no value`);
+      values.set(option.name, "");
+      continue;
+    }
+    const value = inline ?? args[++i];
+    if (value === undefined) {
+      throw new UsageError(`--${option.name} wants a value: --${option.name} ${option.value}`);
+    }
+    values.set(option.name, value);
+  }
+  return new Given(values);
+}
+
+function unknownArgument(
+  command: Command,
+  options: readonly Option[],
+  flag: string,
+): UsageError {
+  if (!flag.startsWith("-")) return new UsageError(`${command.name} takes no argument "${flag}"`);
+  const near = nearest(flag.replace(/^-+/, ""), options.map(({ name }) => name));
+  const hint = near === undefined ? "" : `; did you mean --${near}?`;
+  return new UsageError(`${command.name} has no option ${flag}${hint}`);
+}
+
+function splitAt(text: string, mark: string): [string, string | undefined] {
+  const at = text.startsWith("--") ? text.indexOf(mark) : -1;
+  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+}
+
+/** The text of `phantom COMMAND --help`. */
+export function helpOf(command: Command): string {
+  const rows = [...command.options, HELP].map(({ name, short, value, help }) => {
+    const flags = `${short === undefined ? "    " : `-${short}, `}--${name}`;
+    return [value === undefined ? flags : `${flags} ${value}`, help] as const;
+  });
+  return `phantom ${command.name}: ${command.summary}\n\n${columns(rows)}`;
+}
+
+/** Two columns, the first as wide as its widest. */
+export function columns(rows: readonly (readonly [string, string])[]): string {
+  const width = Math.max(...rows.map(([left]) => left.length));
+  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join("");
+}

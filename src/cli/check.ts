@@ -1,0 +1,75 @@
+/** `phantom check` */
+
+import { BpfError } from "../../ffi/bpf_error.ts";
+import { openLibraries } from "../../ffi/libraries.ts";
+import { type Config, ConfigError, formatProblem, type Problem } from "../config/mod.ts";
+import { type BpfCode, Resources } from "../dataplane/resources.ts";
+import { openProgram } from "../dataplane/xdp_plane.ts";
+import type { Command } from "./args.ts";
+import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
+import { Exit } from "./exit.ts";
+
+interface LoadReport {
+  readonly object: string;
+  readonly origin: string;
+  readonly ok: boolean;
+  readonly error?: string;
+  /** libbpf's and the verifier's output, when it failed or --verbose is given. */
+  readonly log?: string;
+}
+
+export const command: Command = {
+  name: "check",
+  summary: "check a configuration, and load all BPF programs without attaching them",
+  options: [
+    CONFIG_OPTION,
+    { name: "json", help: "print JSON" },
+    { name: "verbose", short: "v", help: "print the verifier's output even when all is well" },
+  ],
+  run(given, { root }) {
+    const path = configPath(given);
+    const isJson = given.has("json");
+    const problems: Problem[] = [];
+    let config: Config | undefined;
+    try {
+      config = readConfig(path).config;
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      problems.push(...error.problems);
+    }
+    const reports = loadAll(new Resources(root), config, given.has("verbose"));
+    const isLoaded = reports.every(({ ok }) => ok);
+    if (isJson) console.log(JSON.stringify({ file: path, problems, bpf: reports }, null, 2));
+    else print(path, problems, reports);
+    if (problems.length > 0) return Exit.config;
+    return isLoaded ? Exit.ok : Exit.lacking;
+  },
+};
+
+/** With a broken configuration the embedded programs are still worth a try. */
+function loadAll(resources: Resources, config: Config | undefined, verbose: boolean): LoadReport[] {
+  const libs = openLibraries((name) => resources.library(name));
+  const codes = [resources.bpf("xdp_phantom", config?.ebpf.programPath)];
+  return codes.map((code: BpfCode) => {
+    const report = { object: code.name, origin: code.origin };
+    try {
+      using object = openProgram(libs, code, config?.ebpf.enableStats ?? true);
+      object.load({ verbose });
+      const log = [...object.verifierLogs().values()].join("\n");
+      return { ...report, ok: true, ...(verbose ? { log } : {}) };
+    } catch (error) {
+      const log = error instanceof BpfError ? error.log : "";
+      const message = error instanceof Error ? error.message : String(error);
+      return { ...report, ok: false, error: message, log };
+    }
+  });
+}
+
+function print(path: string, problems: readonly Problem[], reports: readonly LoadReport[]): void {
+  for (const problem of problems) console.log(formatProblem(problem));
+  if (problems.length === 0) console.log(`${path}: good`);
+  for (const { object, origin, ok, error, log } of reports) {
+    console.log(`${object} (${origin}): ${ok ? "loads" : error}`);
+    if (log) console.log(log.trimEnd());
+  }
+}

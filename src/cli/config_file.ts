@@ -1,0 +1,63 @@
+/** Finding and reading the configuration, for all commands that take -c. */
+
+import { defaultConfigText, loadConfig, type LoadedConfig } from "../config/mod.ts";
+import { formatProblem } from "../config/mod.ts";
+import type { Given, Option } from "./args.ts";
+import { freshKey } from "./keygen.ts";
+
+export const CONFIG_OPTION: Option = {
+  name: "config",
+  short: "c",
+  value: "FILE",
+  help: "the configuration (default: ./phantom.yaml, else /etc/phantom/phantom.yaml)",
+};
+
+const CANDIDATES = ["phantom.yaml", "/etc/phantom/phantom.yaml"];
+
+/** The file that -c names, or the first of the usual ones that exists. */
+export function configPath(given: Given): string {
+  return given.value("config") ?? CANDIDATES.find(isFile) ?? CANDIDATES[0]!;
+}
+
+/** Reads the configuration, all its problems at once; warnings go to standard error. */
+export function readConfig(path: string): LoadedConfig {
+  const loaded = loadConfig(readText(path), {
+    file: path,
+    env: (name) => Deno.env.get(name),
+    readFile: (name) => Deno.readTextFileSync(name),
+    fileMode: (name) => Deno.statSync(name).mode,
+  });
+  for (const warning of loaded.warnings) console.error(`warning: ${formatProblem(warning)}`);
+  return loaded;
+}
+
+/** Writes a configuration with a fresh key when there is none; whether it did. */
+export function initConfig(path: string): boolean {
+  try {
+    const text = defaultConfigText(freshKey());
+    Deno.writeTextFileSync(path, text, { createNew: true, mode: 0o600 });
+    return true;
+  } catch (error) {
+    if (error instanceof Deno.errors.AlreadyExists) return false;
+    throw error;
+  }
+}
+
+function readText(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (cause) {
+    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    throw new Error(
+      `Cannot read ${path} as there is no such file: \`phantom run --init -c ${path}\` makes one`,
+    );
+  }
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,28 @@
+/** `phantom keygen` */
+
+import type { Command } from "./args.ts";
+import { Exit } from "./exit.ts";
+
+/** 32 random bytes as base64. */
+export function freshKey(): string {
+  const bytes = crypto.getRandomValues(new Uint8Array(32));
+  const text = bytes.toBase64();
+  bytes.fill(0);
+  return text;
+}
+
+export const command: Command = {
+  name: "keygen",
+  summary: "make a key for `psk`",
+  options: [{ name: "out", short: "o", value: "FILE", help: "write it to FILE (0600) instead" }],
+  run(given) {
+    const path = given.value("out");
+    if (path === undefined) console.log(freshKey());
+    else {
+      // createNew: an existing key is never overwritten.
+      Deno.writeTextFileSync(path, `${freshKey()}\n`, { createNew: true, mode: 0o600 });
+      console.error(`wrote ${path}; name it as psk_file in the configuration`);
+    }
+    return Exit.ok;
+  },
+};

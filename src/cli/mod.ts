@@ -1,0 +1,82 @@
+/** The command line: picks the command, runs it, turns failures into messages and exit codes. */
+
+import { columns, type Command, type Context, helpOf, parseArgs, UsageError } from "./args.ts";
+import { Exit } from "./exit.ts";
+
+/** Each loads only when it is asked for: `version` should not wait for a YAML parser. */
+const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
+  run: () => import("./run.ts"),
+  check: () => import("./check.ts"),
+  doctor: () => import("./doctor.ts"),
+  status: () => import("./status.ts"),
+  unload: () => import("./unload.ts"),
+  keygen: () => import("./keygen.ts"),
+  link: () => import("./link.ts"),
+  config: () => import("./config.ts"),
+  version: () => import("./version.ts"),
+};
+
+/** Runs a command line; the process should exit with the answer. */
+export async function main(args: readonly string[], root: URL): Promise<number> {
+  const [first = "help", ...rest] = args;
+  const name = first === "--version" || first === "-V" ? "version" : first;
+  if (name === "help" || name === "--help" || name === "-h") {
+    const helped = rest[0];
+    if (helped !== undefined) return await main([helped, "--help"], root);
+    console.log(await overview());
+    return args.length === 0 ? Exit.usage : Exit.ok;
+  }
+  const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
+  if (load === undefined) return await unknownCommand(name);
+  const { command } = await load();
+  return await runCommand(command, rest, { root });
+}
+
+async function runCommand(
+  command: Command,
+  args: readonly string[],
+  context: Context,
+): Promise<number> {
+  try {
+    const given = parseArgs(command, args);
+    if (given.has("help")) {
+      console.log(helpOf(command).trimEnd());
+      return Exit.ok;
+    }
+    return await command.run(given, context);
+  } catch (error) {
+    if (error instanceof UsageError) {
+      console.error(`phantom: ${error.message}\nTry \`phantom ${command.name} --help\`.`);
+      return Exit.usage;
+    }
+    console.error(`phantom: ${describe(error)}`);
+    return error instanceof Error && error.name === "ConfigError" ? Exit.config : Exit.failed;
+  }
+}
+
+/** The message and those of its causes; the stack only when PHANTOM_DEBUG is set. */
+function describe(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  if (Deno.env.get("PHANTOM_DEBUG")) return error.stack ?? error.message;
+  const cause = error.cause instanceof Error ? `\n  because: ${describe(error.cause)}` : "";
+  return `${error.message}${cause}`;
+}
+
+async function unknownCommand(name: string): Promise<number> {
+  const { nearest } = await import("../base/nearest.ts");
+  const near = nearest(name, Object.keys(commands));
+  const hint = near === undefined ? "" : ` Did you mean \`phantom ${near}\`?`;
+  console.error(`phantom: there is no command ${JSON.stringify(name)}.${hint}`);
+  console.error("Try `phantom help`.");
+  return Exit.usage;
+}
+
+async function overview(): Promise<string> {
+  const rows: [string, string][] = [];
+  for (const [name, load] of Object.entries(commands)) {
+    rows.push([name, (await load()).command.summary]);
+  }
+  return "phantom: encrypted 0-RTT proxy with an eBPF data plane\n\n" +
+    `Usage: phantom COMMAND [OPTION ...]\n\n${columns(rows)}\n` +
+    "`phantom COMMAND --help` tells the options of each.";
+}

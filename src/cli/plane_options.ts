@@ -1,0 +1,24 @@
+/** Which instance's pins a command works on. */
+
+import type { Libraries } from "../../ffi/libraries.ts";
+import { PinFolder } from "../dataplane/pins.ts";
+import type { Given, Option } from "./args.ts";
+import { CONFIG_OPTION, readConfig } from "./config_file.ts";
+
+const DEFAULT_PIN_PATH = "/sys/fs/bpf/phantom";
+const DEFAULT_INSTANCE = "default";
+
+export const PLANE_OPTIONS: readonly Option[] = [
+  { ...CONFIG_OPTION, help: "take pin path and instance from this configuration" },
+  { name: "pin-path", value: "DIR", help: `where the pins are (default: ${DEFAULT_PIN_PATH})` },
+  { name: "instance", value: "NAME", help: `which instance (default: ${DEFAULT_INSTANCE})` },
+];
+
+/** From the flags, else from -c, else the defaults: no configuration is needed to clean up. */
+export function pinsOf(libs: Libraries, given: Given): PinFolder {
+  const file = given.value("config");
+  const config = file === undefined ? undefined : readConfig(file).config;
+  const pinPath = given.value("pin-path") ?? config?.ebpf.pinPath ?? DEFAULT_PIN_PATH;
+  const instance = given.value("instance") ?? config?.instance ?? DEFAULT_INSTANCE;
+  return new PinFolder(libs, pinPath, instance);
+}

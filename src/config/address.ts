@@ -1,0 +1,84 @@
+// Where to listen: `:54321`, `192.0.2.1:54321`, `[2001:db8::1]:54321`, `54321`.
+
+import type { Parsed } from "./schema.ts";
+
+/** `host` is an IP literal, or empty for all addresses of the machine. */
+export interface Address {
+  readonly host: string;
+  readonly port: number;
+}
+
+const PORT_MAX = 65535;
+const PORT = /^[1-9]\d{0,4}$/;
+const OCTET = /^(0|[1-9]\d{0,2})$/;
+const GROUP = /^[0-9a-fA-F]{1,4}$/;
+const GROUPS = 8;
+
+const FORMS = 'Write ":54321", "192.0.2.1:54321" or "[2001:db8::1]:54321".';
+
+export function parseAddress(text: string): Parsed<Address> {
+  if (text.startsWith("[")) return parseBracketed(text);
+  const colon = text.lastIndexOf(":");
+  if (colon === -1) {
+    if (/^\d+$/.test(text)) return withPort("", text);
+    return { rule: "has no port", remedy: FORMS };
+  }
+  const host = text.slice(0, colon);
+  if (isIpv6(text) || host.includes(":")) {
+    return { rule: "an IPv6 address needs brackets", remedy: 'Write "[2001:db8::1]:54321".' };
+  }
+  if (host !== "" && !isIpv4(host)) return hostFault();
+  return withPort(host, text.slice(colon + 1));
+}
+
+export function formatAddress({ host, port }: Address): string {
+  return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+/** Whether a text is a dotted IPv4 address without leading zeros. */
+export function isIpv4(text: string): boolean {
+  const octets = text.split(".", 5);
+  return octets.length === 4 && octets.every((octet) => OCTET.test(octet) && Number(octet) <= 255);
+}
+
+/** Whether a text is an IPv6 address, without a zone. */
+export function isIpv6(text: string): boolean {
+  const halves = text.split("::", 3);
+  if (halves.length > 2) return false;
+  const counts = halves.map((half, i) => countGroups(half, i === halves.length - 1));
+  if (counts.includes(undefined)) return false;
+  const total = counts.reduce((sum: number, count) => sum + (count ?? 0), 0);
+  // "::" stands for at least one group.
+  return halves.length === 1 ? total === GROUPS : total < GROUPS;
+}
+
+function countGroups(text: string, isLast: boolean): number | undefined {
+  if (text === "") return 0;
+  const groups = text.split(":", GROUPS + 1);
+  const tail = groups.at(-1) ?? "";
+  const hasIpv4 = isLast && isIpv4(tail);
+  const hex = hasIpv4 ? groups.slice(0, -1) : groups;
+  if (!hex.every((group) => GROUP.test(group))) return undefined;
+  return hex.length + (hasIpv4 ? 2 : 0);
+}
+
+function parseBracketed(text: string): Parsed<Address> {
+  const close = text.indexOf("]");
+  if (close === -1 || text[close + 1] !== ":") return { rule: "has no port", remedy: FORMS };
+  const host = text.slice(1, close);
+  return isIpv6(host) ? withPort(host.toLowerCase(), text.slice(close + 2)) : hostFault();
+}
+
+function withPort(host: string, port: string): Parsed<Address> {
+  if (!PORT.test(port) || Number(port) > PORT_MAX) {
+    return { rule: `the port must be between 1 and ${PORT_MAX}`, remedy: FORMS };
+  }
+  return { value: Object.freeze({ host, port: Number(port) }) };
+}
+
+function hostFault(): Parsed<Address> {
+  return {
+    rule: "the host must be an IP address",
+    remedy: 'Write an IP address, or ":54321" to listen on all addresses.',
+  };
+}

@@ -1,0 +1,338 @@
+import assert from "node:assert/strict";
+import { Buffer } from "node:buffer";
+import { type ConfigSources, loadConfig } from "./load.ts";
+import { ConfigError, formatProblem, PROBLEMS_MAX } from "./problem.ts";
+import { defaultConfigText } from "./render.ts";
+
+const KEY = Uint8Array.from({ length: 32 }, (_, i) => (i * 37 + 251) & 0xff);
+const PSK = Buffer.from(KEY).toString("base64");
+const OTHER = "0f1e2d3c4b5a69788796a5b4c3d2e1f0".repeat(2);
+const PSK_LINE = `psk: "${PSK}"\n`;
+
+function sources(over: Partial<ConfigSources> = {}): ConfigSources {
+  return {
+    file: "/etc/phantom/phantom.yaml",
+    env: () => undefined,
+    readFile: (path) => {
+      throw new Deno.errors.NotFound(`no such file: ${path}`);
+    },
+    fileMode: () => 0o600,
+    ...over,
+  };
+}
+
+function problemsOf(text: string, over: Partial<ConfigSources> = {}): string[] {
+  try {
+    loadConfig(text, sources(over));
+  } catch (error) {
+    assert.ok(error instanceof ConfigError, String(error));
+    assert.equal(error.message, error.problems.map(formatProblem).join("\n"));
+    assert.ok(!error.message.includes(PSK) && !error.message.includes(OTHER), error.message);
+    return error.problems.map((p) => formatProblem(p).replace("/etc/phantom/phantom.yaml:", ""));
+  }
+  return [];
+}
+
+const KEYGEN = "Run `phantom keygen` and put the key it prints here.";
+const MISSING = "psk: there is no key. Run `phantom keygen` and write the key as psk, " +
+  "name a file that holds it in psk_file, or set PHANTOM_PSK.";
+
+const FIRST_FILE = `listen: ":54321"
+psk: "your-32-byte-psk-here"
+log_level: "info"
+mode: "auto"
+switcher: {enabled: true, check_interval_ms: 1000, rtt_threshold_ms: 300, loss_threshold: 0.3, \
+fail_threshold: 3, priority: ["ebpf", "faketcp", "udp", "websocket"]}
+ebpf: {enabled: true, interface: "eth0", xdp_mode: "native", program_path: "/opt/phantom/ebpf", \
+map_size: 65536, enable_stats: true}
+arq: {enabled: true, window_size: 256, max_retries: 10, enable_sack: true}
+hysteria2: {enabled: true, up_mbps: 100, down_mbps: 100}
+`;
+
+Deno.test("loadConfig() reads the first published file as it is, apart from the key", () => {
+  assert.deepEqual(problemsOf(FIRST_FILE), [
+    `2:6: psk: is still the placeholder of the example. ${KEYGEN}`,
+  ]);
+  const text = FIRST_FILE.replace("your-32-byte-psk-here", PSK);
+  const { config, warnings } = loadConfig(text, sources());
+  assert.deepEqual(warnings, []);
+  const { psk, ...rest } = config;
+  assert.deepEqual(psk.expose(), KEY);
+  assert.deepEqual(rest, {
+    listen: { host: "", port: 54_321 },
+    pskFile: "",
+    logLevel: "info",
+    logFormat: "text",
+    mode: "auto",
+    workers: "auto",
+    stateDir: "/var/lib/phantom",
+    instance: "default",
+    switcher: {
+      enabled: true,
+      checkIntervalMs: 1000,
+      rttThresholdMs: 300,
+      lossThreshold: 0.3,
+      failThreshold: 3,
+      priority: ["ebpf", "faketcp", "udp", "websocket"],
+    },
+    ebpf: {
+      enabled: true,
+      interface: "eth0",
+      xdpMode: "native",
+      programPath: "/opt/phantom/ebpf",
+      mapSize: 65_536,
+      enableStats: true,
+      pinPath: "/sys/fs/bpf/phantom",
+    },
+    arq: { enabled: true, windowSize: 256, maxRetries: 10, enableSack: true },
+    hysteria2: { enabled: true, upMbps: 100, downMbps: 100 },
+  });
+  assert.ok(Object.isFrozen(config) && Object.isFrozen(config.listen));
+});
+
+Deno.test("loadConfig() needs nothing but a key and never prints it", () => {
+  const { config } = loadConfig(PSK_LINE, sources());
+  assert.equal(JSON.parse(JSON.stringify(config)).psk, "[secret]");
+  assert.ok(!Deno.inspect(config).includes(PSK));
+  assert.deepEqual(config.switcher.priority, ["ebpf", "faketcp", "udp", "tcp", "websocket"]);
+  assert.equal(config.ebpf.xdpMode, "auto");
+});
+
+Deno.test("loadConfig() accepts a byte order mark and Windows line ends", () => {
+  assert.deepEqual(problemsOf(`\ufefflisten: 1\r\n${PSK_LINE}`), []);
+  assert.match(problemsOf(`\ufeffmode: x\r\n${PSK_LINE}`)[0] ?? "", /^1:7: mode: /);
+});
+
+Deno.test("loadConfig() reports a missing key once", () => {
+  for (const text of ["", "# empty\n", "mode: auto\n", "psk:\n", 'psk: ""\n', 'psk_file: ""\n']) {
+    assert.deepEqual(problemsOf(text).map((p) => p.replace(/^\d+:\d+: /, "")), [MISSING], text);
+  }
+  assert.match(problemsOf('mode: "auto"\npsk: ""\n')[0] ?? "", /^2:6: psk: there is no key/);
+  assert.deepEqual(problemsOf("psk: [a]\n"), [
+    "1:6: psk: must be a secret: found a list. Write a single value; quote it if it has brackets.",
+  ]);
+  assert.deepEqual(problemsOf('psk: ""\nmode: x\n').length, 2);
+});
+
+Deno.test("loadConfig() reports everything at once, by position", () => {
+  const text = `listen: "localhost:1"
+lisetn: 1
+mode: upd
+psk: "your-32-byte-psk-here"
+switcher:
+  loss_threshold: 30
+  check_interval_ms: 10
+workers: 65
+workers: 64
+state_dir: var
+instance: "Edge 1"
+ebpf:
+  interface: "much_too_long_name"
+  program_path: "/a/../b"
+  map_size: 1023
+log_level:
+`;
+  assert.deepEqual(problemsOf(text), [
+    '1:9: listen: the host must be an IP address: current value is "localhost:1". ' +
+    'Write an IP address, or ":54321" to listen on all addresses.',
+    '2:1: lisetn: is not a known key at the top level. Did you mean "listen"?',
+    "3:7: mode: must be one of auto, ebpf, faketcp, udp, tcp, websocket: " +
+    'current value is "upd". Did you mean "udp"?',
+    `4:6: psk: is still the placeholder of the example. ${KEYGEN}`,
+    '6:19: switcher.loss_threshold: must be between 0 and 1: current value is "30". ' +
+    "Write 1 or less.",
+    "7:22: switcher.check_interval_ms: must be between 100 and 60000 ms: " +
+    'current value is "10". Write 100 ms or more.',
+    '8:10: workers: must be between 1 and 64: current value is "65". Write 64 or less.',
+    "9:1: workers: is written twice: first in line 8. Remove one of the two.",
+    '10:12: state_dir: must be an absolute path: current value is "var". ' +
+    "Write a path that starts with /.",
+    '11:11: instance: must be 1 to 32 lower-case letters, digits or dashes: current value is "Edge 1". ' +
+    'Write a name such as "default" or "edge-1".',
+    "13:14: ebpf.interface: must be an interface name of 1 to 15 bytes without slash, colon or " +
+    'space: current value is "much_too_long_name". ' +
+    'Write a name that "ip link" lists, such as "eth0".',
+    '14:17: ebpf.program_path: must not hold "..": current value is "/a/../b". ' +
+    "Write the path it leads to.",
+    '15:13: ebpf.map_size: must be between 1024 and 16777216: current value is "1023". ' +
+    "Write 1024 or more.",
+    '16:1: log_level: has no value. Write a word, or remove the line: the default is "info".',
+  ]);
+});
+
+Deno.test("loadConfig() accepts the edges of every range and refuses one beyond", () => {
+  const edges: [string, string, string, number, number][] = [
+    ["switcher", "check_interval_ms", "", 100, 60_000],
+    ["switcher", "rtt_threshold_ms", "", 1, 60_000],
+    ["switcher", "loss_threshold", "", 0, 1],
+    ["switcher", "fail_threshold", "", 1, 100],
+    ["ebpf", "map_size", "", 1024, 16_777_216],
+    ["arq", "window_size", "", 16, 65_536],
+    ["arq", "max_retries", "", 1, 100],
+    ["hysteria2", "up_mbps", "", 0, 1_000_000],
+    ["hysteria2", "down_mbps", "", 0, 1_000_000],
+  ];
+  for (const [section, name, , min, max] of edges) {
+    const problems = (value: number) =>
+      problemsOf(`${PSK_LINE}${section}: {${name}: ${value}}`).length;
+    assert.deepEqual([min - 1, min, max, max + 1].map(problems), [1, 0, 0, 1], name);
+  }
+  const workers = (value: string) => problemsOf(`${PSK_LINE}workers: ${value}`).length;
+  assert.deepEqual(["0", "1", "64", "65", "auto", "many"].map(workers), [1, 0, 0, 1, 0, 1]);
+});
+
+Deno.test("loadConfig() knows the kernel's rule for interface names", () => {
+  const problems = (name: string) =>
+    problemsOf(`${PSK_LINE}ebpf: {interface: ${JSON.stringify(name)}}`).length;
+  for (const name of ["", "eth0", "a".repeat(15), "br-1.100", "é".repeat(7)]) {
+    assert.equal(problems(name), 0, name);
+  }
+  for (const name of ["a".repeat(16), "é".repeat(8), "a/b", "a b", "a:1", ".", "..", "a\u0000"]) {
+    assert.equal(problems(name), 1, name);
+  }
+  assert.match(problemsOf(`${PSK_LINE}ebpf: {interface: [a, b]}`)[0] ?? "", /found a list/);
+});
+
+Deno.test("loadConfig() takes the key from the environment before anything else", () => {
+  const env = (name: string) => name === "PHANTOM_PSK" ? ` ${OTHER}\n` : undefined;
+  for (const text of ["", FIRST_FILE, PSK_LINE, "psk: x\npsk_file: y\n"]) {
+    const { config } = loadConfig(text, sources({ env }));
+    assert.equal(Buffer.from(config.psk.expose()).toString("hex"), OTHER);
+  }
+  assert.deepEqual(loadConfig(PSK_LINE, sources({ env: () => "" })).config.psk.expose(), KEY);
+  assert.deepEqual(problemsOf(`mode: x\n${PSK_LINE}`, { env: () => "short" }), [
+    "environment: PHANTOM_PSK: must be 32 bytes as base64 or 64 hex digits: it is neither. " +
+    KEYGEN,
+    "1:7: mode: must be one of auto, ebpf, faketcp, udp, tcp, websocket: " +
+    'current value is "x". Write one of these words.',
+  ]);
+});
+
+Deno.test("loadConfig() reads psk_file, trimmed, from the configuration's folder", () => {
+  const asked: string[] = [];
+  const readFile = (path: string) => {
+    asked.push(path);
+    return `\n${PSK}  \n`;
+  };
+  for (const name of ["key", "/run/secrets/key"]) {
+    const { config } = loadConfig(`psk_file: ${name}`, sources({ readFile }));
+    assert.deepEqual(config.psk.expose(), KEY);
+    assert.equal(config.pskFile, name);
+  }
+  loadConfig("psk_file: key", sources({ readFile, file: "phantom.yaml" }));
+  assert.deepEqual(asked, ["/etc/phantom/key", "/run/secrets/key", "key"]);
+});
+
+Deno.test("loadConfig() says why a key file is no use", () => {
+  const text = "mode: auto\npsk_file: key\n";
+  const current = 'current value is "/etc/phantom/key"';
+  const failing = (error: Error) => ({
+    readFile: () => {
+      throw error;
+    },
+  });
+  const cases: [Partial<ConfigSources>, string][] = [
+    [{}, `names a file that does not exist: ${current}`],
+    [
+      failing(new Deno.errors.PermissionDenied("x")),
+      `names a file that may not be read: ${current}`,
+    ],
+    [failing(new Error(`leak ${PSK}`)), `names a file that cannot be read: ${current}`],
+    [{ readFile: () => "" }, 'the file "/etc/phantom/key" is empty'],
+    [{ readFile: () => `${PSK}\n${PSK}` }, 'the file "/etc/phantom/key" must be 32 bytes'],
+    [{ readFile: () => " ".repeat(4097) }, 'the file "/etc/phantom/key" holds more than a key'],
+    [{ readFile: () => "00".repeat(32) }, 'the file "/etc/phantom/key" is a weak key'],
+  ];
+  for (const [over, rule] of cases) {
+    const [problem = "", ...more] = problemsOf(text, over);
+    assert.ok(problem.startsWith(`2:11: psk_file: ${rule}`), problem);
+    assert.deepEqual(more, []);
+  }
+  const [swapped = ""] = problemsOf(`psk_file: "${PSK}"`);
+  assert.match(swapped, /holds a key and not a path: current value is \[hidden/);
+});
+
+Deno.test("loadConfig() refuses psk and psk_file together", () => {
+  assert.deepEqual(problemsOf(`${PSK_LINE}psk_file: key\n`), [
+    "2:11: psk_file: is set beside psk. Keep one of the two: the file is the safer place.",
+  ]);
+});
+
+Deno.test("loadConfig() warns of a key that other users can read", () => {
+  const readFile = () => PSK;
+  const load = (text: string, mode: number | null) =>
+    loadConfig(text, sources({ readFile, fileMode: () => mode })).warnings.map(formatProblem);
+  for (const mode of [0o600, 0o400, 0o100600, null]) {
+    assert.deepEqual(load("psk_file: key", mode), []);
+  }
+  assert.deepEqual(load("psk_file: key", 0o100640), [
+    '/etc/phantom/phantom.yaml:1:11: psk_file: the key\'s file "/etc/phantom/key" is open to ' +
+    'other users: its mode is 640. Run: chmod 600 "/etc/phantom/key"',
+  ]);
+  assert.match(
+    load(PSK_LINE, 0o644)[0] ?? "",
+    /^\S+:1:6: psk: .* its mode is 644\. Run: chmod 600/,
+  );
+  const fileMode = () => {
+    throw new Deno.errors.NotFound("gone");
+  };
+  assert.deepEqual(loadConfig(PSK_LINE, sources({ fileMode })).warnings, []);
+});
+
+Deno.test("loadConfig() warns of a mode whose data plane is off", () => {
+  const text = `${PSK_LINE}mode: ebpf\nebpf: {enabled: false}\n`;
+  assert.deepEqual(loadConfig(text, sources()).warnings.map(formatProblem), [
+    "/etc/phantom/phantom.yaml:2:7: mode: asks for a transport that ebpf.enabled turns off. " +
+    'Set ebpf.enabled to true, or mode to "auto".',
+  ]);
+});
+
+Deno.test("loadConfig() shows no key that stands in a wrong place", () => {
+  const texts = [
+    `listen: ${PSK}`,
+    `mode: ${OTHER}\npsk: ${OTHER}x`,
+    `${PSK}: 1`,
+    `{psk:${PSK}}`,
+    `psk:${PSK}`,
+    `psk: ${PSK} ${PSK}`,
+    `psk: "${PSK}`,
+    `psk: {${PSK}: {${PSK}: 1, ${PSK}: 2}}`,
+    `switcher: {priority: [${PSK}]}`,
+    `instance: "${OTHER}"`,
+    `psk: ${PSK}}\nmode: [`,
+    `psk: !${PSK} x`,
+    `psk: *${PSK}`,
+    `%${PSK}\n---\nmode: x`,
+  ];
+  for (const text of texts) assert.ok(problemsOf(text).length > 0, text);
+});
+
+Deno.test("loadConfig() reports syntax errors with what is sure besides", () => {
+  assert.deepEqual(
+    problemsOf("mode: x\nebpf: {enabled: true\nfoo: 1\n").map((p) => p.slice(0, 45)),
+    [
+      "1:7: mode: must be one of auto, ebpf, faketcp",
+      "3:1: the indentation does not fit, or a brack",
+    ],
+  );
+});
+
+Deno.test("loadConfig() caps the list of problems", () => {
+  const text = Array.from({ length: 250 }, (_, i) => `unknown_${i}: 1\n`).join("");
+  assert.throws(() => loadConfig(text, sources()), (error) => {
+    assert.ok(error instanceof ConfigError);
+    assert.equal(error.problems.length, PROBLEMS_MAX);
+    assert.equal(error.omitted, 151);
+    assert.ok(error.message.endsWith("\nand 151 more"));
+    return true;
+  });
+});
+
+Deno.test("loadConfig() takes milliseconds for a normal file", () => {
+  const text = defaultConfigText(PSK);
+  for (let i = 0; i < 5; i++) loadConfig(text, sources());
+  const start = performance.now();
+  for (let i = 0; i < 10; i++) loadConfig(text, sources());
+  // Measured: about 1 ms each; the bound leaves room for a busy machine.
+  assert.ok((performance.now() - start) / 10 < 30);
+});

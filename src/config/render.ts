@@ -1,0 +1,130 @@
+// The example file and the reference page, both written from the schema.
+
+import { parseKey } from "./psk.ts";
+import { type Field, type Group, type Leaf } from "./schema.ts";
+import { PLACEHOLDER, SETTINGS } from "./settings.ts";
+import { ALIASES_MAX, DEPTH_MAX, FILE_BYTES_MAX, PIECES_MAX } from "./tree.ts";
+
+const WIDTH = 100;
+
+const EXAMPLE_HEAD = `# The configuration of Phantom: every key with its default.
+#
+# Only the key (psk) has to be set; run \`phantom keygen\` to make one. A key may be left out when
+# its default fits. Numbers whose name carries a unit also take a text with one: "1s", "1gbps".
+# docs/CONFIG.md says the same as a page.
+`;
+
+const PAGE_HEAD = `# Configuration
+
+<!-- Written from the schema in src/config/settings.ts. Do not edit. -->
+
+Phantom reads one YAML file. Only the key (\`psk\`, \`psk_file\` or \`PHANTOM_PSK\`) has to be set; every
+other key has the default below. \`config.example.yaml\` holds all of them.
+
+## Rules
+
+- An unknown key, a key written twice and a value of the wrong kind are errors. All errors are
+  reported at once, as \`file:line:column: path: what is wrong. what to do\`.
+- Numbers have no quotes. Words and paths may have them; an address needs them when it starts with
+  \`[\`.
+- A key whose name carries a unit (\`check_interval_ms\`, \`up_mbps\`) takes a bare number in that unit
+  or a text with any unit of its kind. Other durations, sizes and rates always need a unit.
+
+| Kind | Units | Examples |
+|---|---|---|
+| duration | \`ns\` \`us\` \`ms\` \`s\` \`m\` \`h\` \`d\` | \`250ms\`, \`30s\`, \`1m30s\` |
+| size | \`B\`, \`KB\` \`MB\` \`GB\` \`TB\` (1000), \`KiB\` \`MiB\` \`GiB\` \`TiB\` (1024) | \`64KiB\`, \`1MB\` |
+| rate | \`bps\` \`kbps\` \`mbps\` \`gbps\` \`tbps\`: bits per second | \`100mbps\`, \`1gbps\` |
+
+## The key
+
+Server and clients share 32 secret bytes, written as base64 (standard or URL alphabet, with padding
+or without) or as 64 hex digits. \`phantom keygen\` makes a key. It is taken from the first of these:
+
+1. the environment variable \`PHANTOM_PSK\`, when it is not empty;
+2. the file named by \`psk_file\` (a relative path counts from the folder of the configuration file);
+3. \`psk\`.
+
+\`psk\` and \`psk_file\` together are an error, as are the example's placeholder and a key whose bytes
+are all equal. A file with the key that other users can open is a warning: give it mode 600.
+`;
+
+/** The text of config.example.yaml. */
+export function exampleFile(): string {
+  return EXAMPLE_HEAD + exampleFields(SETTINGS, "").join("\n") + "\n";
+}
+
+/** The example file with a real key in it, for the first start. */
+export function defaultConfigText(psk: string): string {
+  const trimmed = psk.trim();
+  if (parseKey(trimmed) === undefined) {
+    throw new TypeError("Cannot write a configuration as the key is not 32 usable bytes");
+  }
+  return exampleFile().replace(PLACEHOLDER, () => trimmed);
+}
+
+/** The text of docs/CONFIG.md. */
+export function referencePage(): string {
+  const parts = [PAGE_HEAD, "## Top level\n", table(SETTINGS)];
+  for (const [name, field] of Object.entries(SETTINGS.fields)) {
+    if (field.kind === "section") parts.push(`## \`${name}\`\n`, `${field.doc}.\n`, table(field));
+  }
+  const mib = FILE_BYTES_MAX / (1 << 20);
+  parts.push(`## Limits
+
+A file holds at most ${mib} MiB, ${PIECES_MAX} words and signs, ${DEPTH_MAX} levels of nesting and \
+${ALIASES_MAX} aliases, in one YAML
+document without tags and merge keys. At most 100 problems are listed; the rest is counted.
+`);
+  return parts.join("\n");
+}
+
+function exampleFields(group: Group, indent: string): string[] {
+  return Object.entries(group.fields).flatMap(([name, field]) => [
+    "",
+    ...comment(field, indent),
+    ...(field.kind === "leaf"
+      ? [`${indent}${name}: ${field.fallbackText}`]
+      : [`${indent}${name}:`, ...exampleFields(field, `${indent}  `).slice(1)]),
+  ]);
+}
+
+function comment(field: Field, indent: string): string[] {
+  const lines = wrap(field.kind === "leaf" ? field.doc : `${field.doc}.`, indent);
+  return field.kind === "leaf" ? [...lines, ...wrap(describe(field), indent)] : lines;
+}
+
+/** One line of facts: kind, unit, range and default. */
+function describe(leaf: Leaf<unknown, string>): string {
+  const range = leaf.unit === "" ? leaf.range : `${leaf.range} ${leaf.unit}`;
+  const facts = [leaf.type, range, `default ${defaultOf(leaf)}`];
+  return facts.filter((fact) => fact !== "").join("; ");
+}
+
+function defaultOf(leaf: Leaf<unknown, string>): string {
+  return leaf.type === "secret" ? "none" : leaf.fallbackText;
+}
+
+function wrap(text: string, indent: string): string[] {
+  const lines: string[] = [];
+  let line = `${indent}#`;
+  for (const word of text.split(" ")) {
+    if (line.length + 1 + word.length > WIDTH) {
+      lines.push(line);
+      line = `${indent}#`;
+    }
+    line += ` ${word}`;
+  }
+  return [...lines, line];
+}
+
+function table(group: Group): string {
+  const rows = ["| Key | Kind | Unit | Default | Allowed | Why |", "|---|---|---|---|---|---|"];
+  for (const [name, field] of Object.entries(group.fields)) {
+    if (field.kind === "section") continue;
+    const { type, unit, range, doc } = field;
+    const fallback = type === "secret" ? "none" : `\`${defaultOf(field)}\``;
+    rows.push(`| \`${name}\` | ${type} | ${unit} | ${fallback} | ${range} | ${doc} |`);
+  }
+  return rows.join("\n") + "\n";
+}

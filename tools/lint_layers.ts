@@ -1,0 +1,194 @@
+/**
+ * Which folder may import which, as data, and the rules that read it.
+ *
+ * @module
+ */
+import { dirname, join } from "node:path/posix";
+import type { Finding, Import, SourceModel } from "./lint_source.ts";
+
+/** One row of the import table. */
+export interface Layer {
+  /** A folder, with its slash, or a file. */
+  readonly path: string;
+  /** Layers it may import from, beside itself. */
+  readonly may: readonly string[];
+  /** Layers of which it may import types, but no code. */
+  readonly types?: readonly string[];
+  /** Whether it may import packages. */
+  readonly packages: boolean;
+}
+
+const CARRIERS = ["transport", "crypto", "reliability", "wire"];
+const SYSTEMS = ["proxy", "sni", "policy", "monitor"];
+const BELOW_APP = [
+  ...["admin", ...SYSTEMS, "switcher", "dataplane", "session", ...CARRIERS],
+  ...["config", "base", "ffi"],
+];
+
+/** The table, from the top down: a layer imports what is below it, and only what it names. */
+export const LAYERS: Readonly<Record<string, Layer>> = {
+  main: { path: "main.ts", may: ["cli"], packages: false },
+  cli: { path: "src/cli/", may: ["app", ...BELOW_APP], packages: true },
+  app: { path: "src/app.ts", may: BELOW_APP, packages: true },
+  admin: {
+    path: "src/admin/",
+    may: ["base"],
+    types: BELOW_APP.filter((name) => name !== "admin" && name !== "base"),
+    packages: true,
+  },
+  proxy: {
+    path: "src/proxy/",
+    may: ["switcher", "session", ...CARRIERS, "base"],
+    types: ["config"],
+    packages: true,
+  },
+  sni: {
+    path: "src/sni/",
+    may: ["switcher", "dataplane", "session", ...CARRIERS, "base"],
+    types: ["config", "ffi"],
+    packages: true,
+  },
+  policy: {
+    path: "src/policy/",
+    may: ["dataplane", "wire", "base"],
+    types: ["config", "ffi"],
+    packages: true,
+  },
+  monitor: {
+    path: "src/monitor/",
+    may: ["dataplane", "wire", "base"],
+    types: ["config", "ffi"],
+    packages: true,
+  },
+  switcher: {
+    path: "src/switcher/",
+    may: ["session", ...CARRIERS, "base"],
+    types: ["config"],
+    packages: true,
+  },
+  dataplane: {
+    path: "src/dataplane/",
+    may: ["session", ...CARRIERS, "base", "ffi"],
+    types: ["config"],
+    packages: true,
+  },
+  session: {
+    path: "src/session/",
+    may: [...CARRIERS, "base"],
+    types: ["config"],
+    packages: true,
+  },
+  transport: {
+    path: "src/transport/",
+    may: ["wire", "base", "ffi"],
+    types: ["config"],
+    packages: true,
+  },
+  crypto: { path: "src/crypto/", may: ["wire", "base"], packages: true },
+  reliability: { path: "src/reliability/", may: ["wire", "base"], packages: false },
+  wire: { path: "src/wire/", may: ["base"], packages: false },
+  config: { path: "src/config/", may: ["base"], packages: true },
+  base: { path: "src/base/", may: [], packages: false },
+  ffi: { path: "ffi/", may: [], packages: false },
+};
+
+/** No I/O, no Deno, no clock, no randomness of their own: these get them passed in. */
+export const PURE: readonly RegExp[] = [
+  /^src\/(wire|crypto|reliability|config)\//,
+  /^src\/switcher\/decision[^/]*\.ts$/,
+  /^src\/policy\/compile[^/]*\.ts$/,
+  /^src\/sni\/client_hello[^/]*\.ts$/,
+];
+
+/** Tests import what they like. */
+export function isTest(path: string): boolean {
+  return path.endsWith("_test.ts") || path.startsWith("tests/");
+}
+
+export function layerOf(path: string): string | undefined {
+  return Object.keys(LAYERS).find((name) => {
+    const prefix = LAYERS[name]!.path;
+    return prefix.endsWith("/") ? path.startsWith(prefix) : path === prefix;
+  });
+}
+
+/** The repository path an import leads to, or undefined for a package. */
+export function resolveImport(from: string, specifier: string): string | undefined {
+  return specifier.startsWith(".") ? join(dirname(from), specifier) : undefined;
+}
+
+function checkImport(from: string, name: string, item: Import): string | undefined {
+  const layer = LAYERS[name]!;
+  const target = resolveImport(from, item.specifier);
+  if (target === undefined) {
+    return layer.packages
+      ? undefined
+      : `${name} imports no packages: pass in what it needs from "${item.specifier}"`;
+  }
+  const other = layerOf(target);
+  if (other === undefined) return `"${item.specifier}" is in no layer: move it into one`;
+  if (other === name || layer.may.includes(other)) return undefined;
+  if (layer.types?.includes(other)) {
+    return item.typeOnly ? undefined : `${name} may import only types of ${other}: import type`;
+  }
+  const allowed = [...layer.may, ...(layer.types ?? [])].join(", ") || "nothing";
+  return `${name} can't import ${other} (it may: ${allowed}): move the code, or pass it in`;
+}
+
+/** Imports against the table, for one file of main, src or ffi. */
+export function checkLayer(source: SourceModel): Finding[] {
+  const { path } = source;
+  if (isTest(path) || !/^(main\.ts$|src\/|ffi\/)/.test(path)) return [];
+  const name = layerOf(path);
+  if (name === undefined) {
+    const remedy = "no layer holds this file: move it, or add a row to tools/lint_layers.ts";
+    return [{ path, line: 1, rule: "layer", remedy }];
+  }
+  return source.imports.flatMap((item) => {
+    const remedy = checkImport(path, name, item);
+    return remedy === undefined ? [] : [{ path, line: item.line, rule: "layer", remedy }];
+  });
+}
+
+/** Files that import each other in a ring, each ring once. Tests may not close one either. */
+export function checkCycles(sources: readonly SourceModel[]): Finding[] {
+  const byPath = new Map(sources.map((source) => [source.path, source]));
+  const done = new Set<string>();
+  const trail: string[] = [];
+  const findings: Finding[] = [];
+  const visit = (path: string): void => {
+    const source = byPath.get(path);
+    if (source === undefined || done.has(path)) return;
+    trail.push(path);
+    for (const item of source.imports) {
+      const target = resolveImport(path, item.specifier);
+      if (target === undefined) continue;
+      const start = trail.indexOf(target);
+      if (start < 0) visit(target);
+      else findings.push(cycleFinding([...trail.slice(start), target], path, item.line));
+    }
+    trail.pop();
+    done.add(path);
+  };
+  for (const source of sources) visit(source.path);
+  return findings;
+}
+
+function cycleFinding(ring: readonly string[], path: string, line: number): Finding {
+  const remedy = `${ring.join(" → ")}: move what both need into a file that imports neither`;
+  return { path, line, rule: "cycle", remedy };
+}
+
+/** The table as Markdown, for ARCHITECTURE.md. */
+export function tableMarkdown(): string {
+  const names = (list: readonly string[] | undefined): string => list?.join(", ") || "–";
+  const rows = Object.entries(LAYERS).map(([name, layer]) =>
+    `| ${name} | \`${layer.path}\` | ${names(layer.may)} | ${names(layer.types)} | ` +
+    `${layer.packages ? "yes" : "no"} |`
+  );
+  return [
+    "| layer | where | may import | types only from | packages |",
+    "|---|---|---|---|---|",
+    ...rows,
+  ].join("\n") + "\n";
+}

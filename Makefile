@@ -28,6 +28,7 @@ DENO    := $(CURDIR)/.toolchain/deno-$(DENO_VERSION)/deno
 # ---- what is built of what ----
 
 BPF_OBJECTS    := $(patsubst bpf/%.bpf.c,build/bpf/%.o,$(wildcard bpf/*.bpf.c))
+TEST_OBJECTS   := $(patsubst tests/bpf/%.bpf.c,build/tests/%.o,$(wildcard tests/bpf/*.bpf.c))
 NATIVE_SOURCES := $(wildcard ffi/native/*.c)
 NATIVE_MAP     := ffi/native/libphantom.map
 # Shipped with the executable, in the order in which they are loaded.
@@ -51,12 +52,13 @@ BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror \
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wvla
 NATIVE_CFLAGS := -std=gnu11 -O2 $(WARNINGS) -fstack-protector-strong -U_FORTIFY_SOURCE \
-  -D_FORTIFY_SOURCE=2 -fPIC -fvisibility=hidden -D_GNU_SOURCE
+  -D_FORTIFY_SOURCE=2 -fPIC -fvisibility=hidden -ffunction-sections -fdata-sections -D_GNU_SOURCE
 NATIVE_LDFLAGS := -shared -Wl,-soname,libphantom.so -Wl,--version-script,$(NATIVE_MAP) \
-  -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs -Wl,--exclude-libs,ALL
+  -Wl,-z,relro,-z,now,-z,noexecstack,-z,defs -Wl,--exclude-libs,ALL -Wl,--gc-sections
 NATIVE_LIBS := -l:libcrypto.a -lpthread -ldl
 LIBCRYPTO := $(wildcard /usr/lib/$(MACHINE)-linux-gnu/libcrypto.a)
-SANITIZE := -fsanitize=address,undefined -fno-omit-frame-pointer -g
+SANITIZE := -fsanitize=address,undefined -fno-sanitize-recover=undefined \
+  -fno-omit-frame-pointer -g
 ASAN_CFLAGS := -std=gnu11 -O1 $(WARNINGS) -fPIC -fvisibility=hidden -D_GNU_SOURCE $(SANITIZE)
 
 # ---- for people ----
@@ -93,12 +95,13 @@ distclean: clean ## ... and the toolchain
 
 # ---- parts ----
 
-bpf: $(BPF_OBJECTS) ## compile the BPF programs
+bpf: $(BPF_OBJECTS) $(TEST_OBJECTS) ## compile the BPF programs
 lib: $(LIBRARIES) ## compile libphantom.so, collect the libraries to ship
 
-layout: $(LAYOUT_OBJECT) ## write ffi/layout.gen.ts from the BTF of the BPF programs
+layout: $(LAYOUT_OBJECT) ## write ffi/*.gen.ts from the BTF of our programs and libbpf's headers
 	$(Q)if ! $(LAYOUT_TOOL) --check >/dev/null 2>&1; then \
 	  echo '  LAYOUT  $(LAYOUT)'; $(LAYOUT_TOOL); fi
+	$(Q)$(DENO) run -A tools/layout.ts --c tools/libbpf_anchors.c -o ffi/libbpf.gen.ts
 
 layout-check: build/.layout-checked ## fail when ffi/layout.gen.ts is stale
 
@@ -148,7 +151,16 @@ build/bpf/%.o: bpf/%.bpf.c build/flags/bpf Makefile
 	$(Q)$(STRIP) -g $@.tmp
 	$(Q)mv $@.tmp $@
 
-build/.layout-checked: $(LAYOUT_OBJECT) $(LAYOUT) $(wildcard tools/layout*.ts bpf/*.h)
+# Programs that only tests and benchmarks load. Most have no use for their context.
+build/tests/%.o: tests/bpf/%.bpf.c build/flags/bpf Makefile
+	@echo '  BPF     $@'
+	@mkdir -p $(@D)
+	$(Q)$(CLANG) $(BPF_CFLAGS) -Wno-unused-parameter -MD -MP -MF $(@:.o=.d) -MT $@ -c $< -o $@.tmp
+	$(Q)$(STRIP) -g $@.tmp
+	$(Q)mv $@.tmp $@
+
+build/.layout-checked: $(LAYOUT_OBJECT) $(LAYOUT) $(wildcard tools/layout*.ts bpf/*.h) \
+                       ffi/btf.ts ffi/layout_model.ts ffi/layout_hash.ts deno.json
 	@echo '  CHECK   $(LAYOUT)'
 	$(Q)$(LAYOUT_TOOL) --check
 	$(Q)touch $@
@@ -245,5 +257,5 @@ uninstall: ## remove exactly what install put there; your phantom.yaml stays
 	  if [[ -d $$folder ]]; then rmdir --ignore-fail-on-non-empty "$$folder"; fi; done
 
 # What the compilers noted about included headers.
--include $(BPF_OBJECTS:.o=.d) $(NATIVE_SOURCES:ffi/native/%.c=build/native/%.d) \
+-include $(BPF_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(NATIVE_SOURCES:ffi/native/%.c=build/native/%.d) \
   $(NATIVE_SOURCES:ffi/native/%.c=build/asan/%.d)

@@ -36,7 +36,7 @@ struct packet {
 	const void *ip;			/* struct iphdr or struct ipv6hdr */
 	const struct udphdr *udp;
 	__u32 family;			/* 4 or 6 */
-	__u32 udp_room;			/* bytes the IP header leaves for UDP, its header included */
+	__u32 udp_room;			/* bytes the IP header leaves for UDP and its data */
 };
 
 /* Not struct ethhdr: that is packed, and clang would read its EtherType byte by byte. */
@@ -52,7 +52,7 @@ struct vlan_tag {
 
 struct ipv6_ext {
 	__u8 next;
-	__u8 len;			/* in 8 bytes, the first 8 not counted; AUTH: in 4, first 8 not */
+	__u8 len;			/* in units of 8 (AUTH: 4), the first 8 bytes not counted */
 	__be16 fragment;		/* fragment header only: offset and more-fragments bit */
 	__be32 rest;
 };

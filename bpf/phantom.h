@@ -61,7 +61,7 @@ struct ph_event_gate {
 
 /* events: what the programs tell user space, oldest first, at most one a CPU and interval. */
 enum ph_event_kind {
-	PH_EVENT_KIND_MALFORMED = 1,	/* a frame for one of our ports was dropped; value: ph_reason */
+	PH_EVENT_KIND_MALFORMED = 1,	/* dropped at one of our ports; value: ph_reason */
 };
 
 struct ph_event {

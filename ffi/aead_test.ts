@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
-import { seeded, testNative } from "../tests/native.ts";
+import { Rng } from "../tests/fuzz/rng.ts";
+import { testNative } from "../tests/native.ts";
 import { AeadBatch, aeadBatchMax, aeadKeysMax, AeadTable, aeadTagBytes } from "./aead.ts";
 
 const native = testNative();
@@ -61,21 +62,21 @@ Deno.test("AeadTable agrees with RFC 8439 where the nonce begins with 32 zero bi
 });
 
 Deno.test("AeadTable equals @noble/ciphers for every size up to 1500, and some larger", () => {
-  const random = seeded(8439);
+  const random = new Rng(8439);
   using table = new AeadTable(native, 4);
   const keys = Array.from({ length: 4 }, () => random.bytes(32));
   const ids = keys.map((key) => table.addKey(key));
   const sizes = Array.from({ length: 1501 }, (_, size) => size);
-  for (let i = 0; i < 1500; i++) sizes.push(random.int(1501));
+  for (let i = 0; i < 1500; i++) sizes.push(random.int(0, 1500));
   // About the size from which a text is no longer copied (2048), and up to the largest.
   sizes.push(2047, 2048, 2049, 2112, 4096, 9000, 16383, 65519, 65535);
   const batch = new AeadBatch(1);
   for (const size of sizes) {
-    const which = random.int(4);
-    const number = random.int(2 ** 32) * 2 ** random.int(21) + random.int(2);
-    const aad = random.bytes(random.int(50));
+    const which = random.int(0, 3);
+    const number = random.u32() * 2 ** random.int(0, 20) + random.int(0, 1);
+    const aad = random.bytes(random.int(0, 49));
     const text = random.bytes(size);
-    const start = aad.length + random.int(7);
+    const start = aad.length + random.int(0, 6);
     const arena = new Uint8Array(start + size + aeadTagBytes);
     arena.set(aad);
     arena.set(text, start);
@@ -90,7 +91,7 @@ Deno.test("AeadTable equals @noble/ciphers for every size up to 1500, and some l
 });
 
 Deno.test("AeadTable mixes keys, sizes and failures in one batch", () => {
-  const random = seeded(1);
+  const random = new Rng(1);
   using table = new AeadTable(native, 8);
   const ids = Array.from({ length: 8 }, () => table.addKey(random.bytes(32)));
   const slot = 3000;
@@ -98,12 +99,12 @@ Deno.test("AeadTable mixes keys, sizes and failures in one batch", () => {
   const plain = arena.slice();
   const batch = new AeadBatch(64);
   for (let i = 0; i < 64; i++) {
-    batch.add(ids[i % 8]!, i, i * slot, 20, i * slot + 20, random.int(slot - 36));
+    batch.add(ids[i % 8]!, i, i * slot, 20, i * slot + 20, random.int(0, slot - 36 - 1));
   }
   assert.equal(table.seal(batch, arena), 64);
   const sealed = arena.slice();
   // One bit is turned in the associated data of every third.
-  for (let i = 0; i < 64; i += 3) arena[i * slot + random.int(20)]! ^= 1 << random.int(8);
+  for (let i = 0; i < 64; i += 3) arena[i * slot + random.int(0, 19)]! ^= 1 << random.int(0, 7);
   const tampered = arena.slice();
   assert.equal(table.open(batch, arena), 42);
   for (let i = 0; i < 64; i++) {
@@ -117,8 +118,8 @@ Deno.test("AeadTable mixes keys, sizes and failures in one batch", () => {
 
 Deno.test("AeadTable.open() refuses a changed text, tag, number or key, and leaves all", () => {
   using table = new AeadTable(native, 2);
-  const key = table.addKey(seeded(2).bytes(32));
-  const other = table.addKey(seeded(3).bytes(32));
+  const key = table.addKey(new Rng(2).bytes(32));
+  const other = table.addKey(new Rng(3).bytes(32));
   for (const size of [0, 1, 100, 2048, 2049, 5000]) {
     const arena = new Uint8Array(8 + size + aeadTagBytes).fill(7);
     const batch = new AeadBatch(1);

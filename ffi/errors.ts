@@ -135,6 +135,18 @@ const errnoTable: readonly (readonly [number, string, string])[] = [
   [133, "EHWPOISON", "memory page has hardware error"],
   // Internal to the kernel, yet BPF lets it out.
   [524, "ENOTSUPP", "operation is not supported by this kernel"],
+  // enum libbpf_errno, in bpf/libbpf.h.
+  [4000, "LIBBPF_LIBELF", "libelf failed"],
+  [4001, "LIBBPF_FORMAT", "not in the format of a BPF object"],
+  [4002, "LIBBPF_KVERSION", "version section missing or wrong"],
+  [4003, "LIBBPF_ENDIAN", "made for another byte order"],
+  [4004, "LIBBPF_INTERNAL", "internal error of libbpf"],
+  [4005, "LIBBPF_RELOC", "relocation failed"],
+  [4006, "LIBBPF_LOAD", "loading failed for an unknown reason"],
+  [4007, "LIBBPF_VERIFY", "the verifier refused it"],
+  [4008, "LIBBPF_PROG2BIG", "program too big"],
+  [4009, "LIBBPF_KVER", "made for another kernel version"],
+  [4010, "LIBBPF_PROGTYPE", "kernel does not know this type of program"],
 ];
 
 const byNumber = new Map(errnoTable.map(([errno, code, text]) => [errno, { code, text }]));

@@ -163,9 +163,6 @@ export const libbpfSymbols = {
   libbpf_probe_bpf_prog_type: { parameters: ["u32", "buffer"], result: "i32" },
   // int libbpf_probe_bpf_map_type(enum bpf_map_type map_type, const void *opts)
   libbpf_probe_bpf_map_type: { parameters: ["u32", "buffer"], result: "i32" },
-  // int libbpf_probe_bpf_helper(enum bpf_prog_type prog_type, enum bpf_func_id helper_id, const
-  //   void *opts)
-  libbpf_probe_bpf_helper: { parameters: ["u32", "u32", "buffer"], result: "i32" },
   // int libbpf_num_possible_cpus(void)
   libbpf_num_possible_cpus: { parameters: [], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;

@@ -171,7 +171,7 @@ export class BpfMap extends Handle {
         null,
       );
       if (isUnsupported(result) && !started) return false;
-      if (result === ENOSPC) {
+      if (result === ENOSPC && capacity < 2 * this.info.maxEntries) {
         // One bucket of the hash holds more than the buffer.
         rows = this.rows(capacity * 2);
         continue;
@@ -292,7 +292,9 @@ let cpuCount = 0;
 
 /** CPUs the kernel reserves per-CPU slots for. */
 export function possibleCpus(libs: Libraries): number {
-  if (cpuCount === 0) cpuCount = checked(libs.libbpf.libbpf_num_possible_cpus(), "count CPUs");
+  if (cpuCount === 0) {
+    cpuCount = checked(libs.libbpf.libbpf_num_possible_cpus(), "count CPUs");
+  }
   return cpuCount;
 }
 

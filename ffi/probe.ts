@@ -3,11 +3,11 @@
  * away). `undefined` is neither yes nor no: the attempt failed for another reason.
  */
 
-import { checked, SysError } from "./errors.ts";
+import { checked, errnoCode, SysError } from "./errors.ts";
 import type { Libraries } from "./libraries.ts";
 import { BpfProgLoadOpts, BpfProgType } from "./libbpf.gen.ts";
 import { attachTcx, attachXdp, ClsactFilter, queryXdp, type XdpMode } from "./link.ts";
-import { cString, optionsOf } from "./memory.ts";
+import { addressOf, cString, holding, optionsOf, textOf } from "./memory.ts";
 import { BpfProgram } from "./program.ts";
 
 /** Younger than Debian 12's headers, or not in their enums' BTF. */
@@ -31,6 +31,8 @@ export const BpfHelper = {
   loop: 181,
 } as const;
 
+const INSTRUCTION_BYTES = 8;
+const LOG_BYTES = 16 << 10;
 const EPERM = 1;
 const EBUSY = 16;
 const EEXIST = 17;
@@ -50,8 +52,30 @@ export function probeMapType(libs: Libraries, type: number): Attempt {
   return answer(libs.libbpf.libbpf_probe_bpf_map_type(type, null));
 }
 
+/**
+ * Whether programs of a type may call a helper. Not libbpf's own probe: Debian 12's knows only how
+ * older verifiers put their refusal, and takes every helper for present on a newer kernel.
+ */
 export function probeHelper(libs: Libraries, programType: number, helper: number): Attempt {
-  return answer(libs.libbpf.libbpf_probe_bpf_helper(programType, helper, null));
+  const log = new Uint8Array(LOG_BYTES);
+  // call helper; r0 = 0; exit
+  const code = instructions([0x85, helper], [0xb7, 0], [0x95, 0]);
+  const opts = optionsOf(BpfProgLoadOpts, {
+    logBuf: addressOf(log),
+    logSize: log.length,
+    logLevel: 1,
+  });
+  const result = holding([log], () => loadCode(libs, programType, code, opts));
+  if (result >= 0) {
+    libs.native.symbols.ph_close(result);
+    return { have: true };
+  }
+  const text = textOf(log);
+  // Without a word from the verifier it never came to look at the call.
+  if (text === "") return { have: undefined, cause: errnoCode(-result) };
+  const isRefused = /(invalid|unknown) func|cannot use helper/.test(text);
+  // Refused for its arguments, which are none: then the helper itself is there.
+  return { have: !isRefused };
 }
 
 /** Attaches a program that passes everything, for a moment. Leaves alone what is attached. */
@@ -87,27 +111,36 @@ const TC_ACT_UNSPEC = -1;
 
 /** `r0 = value; exit` */
 function loadPassing(libs: Libraries, type: number, value: number): BpfProgram {
-  const code = new Uint8Array(16);
+  const code = instructions([0xb7, value], [0x95, 0]);
+  const fd = loadCode(libs, type, code, optionsOf(BpfProgLoadOpts));
+  checked(fd, () => `load a probe program of type ${type}`);
+  return new BpfProgram(libs, fd, "ph_probe", true);
+}
+
+/** Operation and immediate of each; registers and offsets are 0. */
+function instructions(...all: readonly (readonly [number, number])[]): Uint8Array<ArrayBuffer> {
+  const code = new Uint8Array(INSTRUCTION_BYTES * all.length);
   const view = new DataView(code.buffer);
-  view.setUint8(0, 0xb7);
-  view.setInt32(4, value, true);
-  view.setUint8(8, 0x95);
-  const opts = optionsOf(BpfProgLoadOpts);
-  const name = "ph_probe";
-  const license = cString("GPL");
-  const fd = libs.libbpf.bpf_prog_load(type, cString(name), license, code, 2n, opts);
-  return new BpfProgram(
-    libs,
-    checked(fd, () => `load a probe program of type ${type}`),
-    name,
-    true,
-  );
+  for (const [i, [operation, immediate]] of all.entries()) {
+    view.setUint8(INSTRUCTION_BYTES * i, operation);
+    view.setInt32(INSTRUCTION_BYTES * i + 4, immediate, true);
+  }
+  return code;
+}
+
+function loadCode(
+  libs: Libraries,
+  type: number,
+  code: Uint8Array<ArrayBuffer>,
+  opts: Uint8Array<ArrayBuffer>,
+): number {
+  const count = BigInt(code.length / INSTRUCTION_BYTES);
+  return libs.libbpf.bpf_prog_load(type, cString("ph_probe"), cString("GPL"), code, count, opts);
 }
 
 function answer(result: number): Attempt {
   if (result >= 0) return { have: result === 1 };
-  const error = new SysError("probe", -result);
-  return { have: undefined, cause: error.code };
+  return { have: undefined, cause: errnoCode(-result) };
 }
 
 function attempt(act: () => Attempt): Attempt {

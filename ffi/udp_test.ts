@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { seeded, testNative } from "../tests/native.ts";
+import { Rng } from "../tests/fuzz/rng.ts";
+import { testNative } from "../tests/native.ts";
 import { type Endpoint, endpoint, formatEndpoint, routeTo, routeWords } from "./endpoint.ts";
 import { Epoll, EpollEvent } from "./loop.ts";
 import { UdpInbox, type UdpOptions, UdpOutbox, UdpSocket } from "./udp.ts";
@@ -111,7 +112,7 @@ function roundTrip(
 ): { sent: Uint8Array; got: Uint8Array[] } {
   using server = open(loop6, { receiveBufferBytes: 4 << 20, ...to });
   using peer = open(any6, from);
-  const outbox = new UdpOutbox(seeded(length).bytes(length + 5));
+  const outbox = new UdpOutbox(new Rng(length).bytes(length + 5));
   outbox.add(routeTo(server.local), 5, length, segment);
   assert.equal(peer.send(outbox), 1);
   assert.equal(outbox.result(0), 0);
@@ -470,7 +471,7 @@ childTest("poor kernel", "UdpSocket.send() cuts by itself when GSO is refused, a
   using server = open(loop4);
   using peer = open(loop4);
   assert.equal(peer.has("gso"), true);
-  const outbox = new UdpOutbox(seeded(5).bytes(5000));
+  const outbox = new UdpOutbox(new Rng(5).bytes(5000));
   const route = routeTo(server.local);
   outbox.add(route, 0, 10);
   outbox.add(route, 10, 4500, 1000);

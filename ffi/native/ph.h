@@ -52,7 +52,7 @@ PH_API struct ph_ring *ph_perf_open(int32_t map_fd, uint32_t pages, int32_t *err
  * written; 0 when there was nothing. A record larger than cap: -EMSGSIZE, and it stays.
  */
 PH_API int32_t ph_ring_drain(struct ph_ring *ring, void *out, uint32_t cap);
-/* Records the kernel could not store since opening (perf buffers only; ring buffers count in BPF). */
+/* Records the kernel had no room for (perf buffers; a ring buffer's program counts its own). */
 PH_API uint64_t ph_ring_lost(const struct ph_ring *ring);
 /* Readable when there are records: an fd for ph_epoll_add. Owned by the ring. */
 PH_API int32_t ph_ring_fd(const struct ph_ring *ring);

@@ -57,7 +57,9 @@ export class Log {
     const { format, now, write, color } = this.#options;
     const time = new Date(now()).toISOString();
     if (format === "json") {
-      write(`${JSON.stringify({ time, level, message, ...fields })}\n`);
+      // Ours last: no field takes the place of one of these.
+      const event = { ...fields, time, level, message };
+      write(`${JSON.stringify(event).replace(CONTROL, escapeInJson)}\n`);
       return;
     }
     const label = level.toUpperCase().padEnd(5);
@@ -75,6 +77,11 @@ export function printable(text: string): string {
     CONTROL,
     (char) => `\\x${char.charCodeAt(0).toString(16).padStart(2, "0")}`,
   );
+}
+
+/** What JSON may hold as it is and a terminal must not see: DEL and C1. */
+function escapeInJson(char: string): string {
+  return `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`;
 }
 
 function quoted(text: string): string {

@@ -64,7 +64,7 @@ export function parseArgs(command: Command, args: readonly string[]): Given {
       continue;
     }
     const value = inline ?? args[++i];
-    if (value === undefined) {
+    if (value === undefined || value === "") {
       throw new UsageError(`--${option.name} wants a value: --${option.name} ${option.value}`);
     }
     values.set(option.name, value);

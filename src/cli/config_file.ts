@@ -39,7 +39,7 @@ export function initConfig(path: string): boolean {
     return true;
   } catch (error) {
     if (error instanceof Deno.errors.AlreadyExists) return false;
-    throw error;
+    throw new Error(`Cannot write ${path}`, { cause: error });
   }
 }
 
@@ -47,7 +47,9 @@ function readText(path: string): string {
   try {
     return Deno.readTextFileSync(path);
   } catch (cause) {
-    if (!(cause instanceof Deno.errors.NotFound)) throw cause;
+    if (!(cause instanceof Deno.errors.NotFound)) {
+      throw new Error(`Cannot read ${path}`, { cause });
+    }
     throw new Error(
       `Cannot read ${path} as there is no such file: \`phantom run --init -c ${path}\` makes one`,
     );

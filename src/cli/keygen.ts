@@ -19,10 +19,22 @@ export const command: Command = {
     const path = given.value("out");
     if (path === undefined) console.log(freshKey());
     else {
-      // createNew: an existing key is never overwritten.
-      Deno.writeTextFileSync(path, `${freshKey()}\n`, { createNew: true, mode: 0o600 });
+      writeKey(path);
       console.error(`wrote ${path}; name it as psk_file in the configuration`);
     }
     return Exit.ok;
   },
 };
+
+function writeKey(path: string): void {
+  try {
+    // createNew: an existing key is never overwritten.
+    Deno.writeTextFileSync(path, `${freshKey()}\n`, { createNew: true, mode: 0o600 });
+  } catch (cause) {
+    const isThere = cause instanceof Deno.errors.AlreadyExists;
+    throw new Error(
+      isThere ? `Cannot write ${path} as there is such a file already` : `Cannot write ${path}`,
+      isThere ? {} : { cause },
+    );
+  }
+}

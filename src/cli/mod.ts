@@ -20,16 +20,26 @@ const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = 
 export async function main(args: readonly string[], root: URL): Promise<number> {
   const [first = "help", ...rest] = args;
   const name = first === "--version" || first === "-V" ? "version" : first;
-  if (name === "help" || name === "--help" || name === "-h") {
-    const helped = rest[0];
-    if (helped !== undefined) return await main([helped, "--help"], root);
-    console.log(await overview());
-    return args.length === 0 ? Exit.usage : Exit.ok;
-  }
+  if (!isHelp(name)) return await runNamed(name, rest, { root });
+  const helped = rest[0];
+  if (helped !== undefined && !isHelp(helped)) return await runNamed(helped, ["--help"], { root });
+  console.log(await overview());
+  return args.length === 0 ? Exit.usage : Exit.ok;
+}
+
+function isHelp(name: string): boolean {
+  return name === "help" || name === "--help" || name === "-h";
+}
+
+async function runNamed(
+  name: string,
+  args: readonly string[],
+  context: Context,
+): Promise<number> {
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (load === undefined) return await unknownCommand(name);
   const { command } = await load();
-  return await runCommand(command, rest, { root });
+  return await runCommand(command, args, context);
 }
 
 async function runCommand(

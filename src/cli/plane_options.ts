@@ -2,11 +2,13 @@
 
 import type { Libraries } from "../../ffi/libraries.ts";
 import { PinFolder } from "../dataplane/pins.ts";
-import type { Given, Option } from "./args.ts";
+import { type Given, type Option, UsageError } from "./args.ts";
 import { CONFIG_OPTION, readConfig } from "./config_file.ts";
 
 const DEFAULT_PIN_PATH = "/sys/fs/bpf/phantom";
 const DEFAULT_INSTANCE = "default";
+/** As in the configuration: such a name never leads out of the pin path. */
+const INSTANCE = /^[a-z0-9-]{1,32}$/;
 
 export const PLANE_OPTIONS: readonly Option[] = [
   { ...CONFIG_OPTION, help: "take pin path and instance from this configuration" },
@@ -20,5 +22,9 @@ export function pinsOf(libs: Libraries, given: Given): PinFolder {
   const config = file === undefined ? undefined : readConfig(file).config;
   const pinPath = given.value("pin-path") ?? config?.ebpf.pinPath ?? DEFAULT_PIN_PATH;
   const instance = given.value("instance") ?? config?.instance ?? DEFAULT_INSTANCE;
+  if (!pinPath.startsWith("/")) throw new UsageError("--pin-path wants an absolute path");
+  if (!INSTANCE.test(instance)) {
+    throw new UsageError("--instance wants 1 to 32 lower-case letters, digits or dashes");
+  }
   return new PinFolder(libs, pinPath, instance);
 }

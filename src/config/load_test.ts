@@ -147,8 +147,8 @@ log_level:
     "9:1: workers: is written twice: first in line 8. Remove one of the two.",
     '10:12: state_dir: must be an absolute path: current value is "var". ' +
     "Write a path that starts with /.",
-    '11:11: instance: must be 1 to 32 lower-case letters, digits or dashes: current value is "Edge 1". ' +
-    'Write a name such as "default" or "edge-1".',
+    "11:11: instance: must be 1 to 32 lower-case letters, digits or dashes: " +
+    'current value is "Edge 1". Write a name such as "default" or "edge-1".',
     "13:14: ebpf.interface: must be an interface name of 1 to 15 bytes without slash, colon or " +
     'space: current value is "much_too_long_name". ' +
     'Write a name that "ip link" lists, such as "eth0".',
@@ -161,18 +161,18 @@ log_level:
 });
 
 Deno.test("loadConfig() accepts the edges of every range and refuses one beyond", () => {
-  const edges: [string, string, string, number, number][] = [
-    ["switcher", "check_interval_ms", "", 100, 60_000],
-    ["switcher", "rtt_threshold_ms", "", 1, 60_000],
-    ["switcher", "loss_threshold", "", 0, 1],
-    ["switcher", "fail_threshold", "", 1, 100],
-    ["ebpf", "map_size", "", 1024, 16_777_216],
-    ["arq", "window_size", "", 16, 65_536],
-    ["arq", "max_retries", "", 1, 100],
-    ["hysteria2", "up_mbps", "", 0, 1_000_000],
-    ["hysteria2", "down_mbps", "", 0, 1_000_000],
+  const edges: [string, string, number, number][] = [
+    ["switcher", "check_interval_ms", 100, 60_000],
+    ["switcher", "rtt_threshold_ms", 1, 60_000],
+    ["switcher", "loss_threshold", 0, 1],
+    ["switcher", "fail_threshold", 1, 100],
+    ["ebpf", "map_size", 1024, 16_777_216],
+    ["arq", "window_size", 16, 65_536],
+    ["arq", "max_retries", 1, 100],
+    ["hysteria2", "up_mbps", 0, 1_000_000],
+    ["hysteria2", "down_mbps", 0, 1_000_000],
   ];
-  for (const [section, name, , min, max] of edges) {
+  for (const [section, name, min, max] of edges) {
     const problems = (value: number) =>
       problemsOf(`${PSK_LINE}${section}: {${name}: ${value}}`).length;
     assert.deepEqual([min - 1, min, max, max + 1].map(problems), [1, 0, 0, 1], name);

@@ -1,7 +1,8 @@
 // The example file and the reference page, both written from the schema.
 
+import { PROBLEMS_MAX } from "./problem.ts";
 import { parseKey } from "./psk.ts";
-import { type Field, type Group, type Leaf } from "./schema.ts";
+import type { Field, Group, Leaf } from "./schema.ts";
 import { PLACEHOLDER, SETTINGS } from "./settings.ts";
 import { ALIASES_MAX, DEPTH_MAX, FILE_BYTES_MAX, PIECES_MAX } from "./tree.ts";
 
@@ -18,35 +19,35 @@ const PAGE_HEAD = `# Configuration
 
 <!-- Written from the schema in src/config/settings.ts. Do not edit. -->
 
-Phantom reads one YAML file. Only the key (\`psk\`, \`psk_file\` or \`PHANTOM_PSK\`) has to be set; every
-other key has the default below. \`config.example.yaml\` holds all of them.
+Phantom reads one YAML file. Only the key (\`psk\`, \`psk_file\` or \`PHANTOM_PSK\`) has to be set;
+every other setting has the default below. \`config.example.yaml\` holds all of them.
 
 ## Rules
 
-- An unknown key, a key written twice and a value of the wrong kind are errors. All errors are
+- An unknown name, a name written twice and a value of the wrong kind are errors. All errors are
   reported at once, as \`file:line:column: path: what is wrong. what to do\`.
-- Numbers have no quotes. Words and paths may have them; an address needs them when it starts with
-  \`[\`.
-- A key whose name carries a unit (\`check_interval_ms\`, \`up_mbps\`) takes a bare number in that unit
-  or a text with any unit of its kind. Other durations, sizes and rates always need a unit.
+- Numbers have no quotes. Words and paths may have them; an address needs them when it starts
+  with \`[\`.
+- A setting whose name carries a unit (\`check_interval_ms\`, \`up_mbps\`) takes a bare number in
+  that unit or a text with any unit of its kind. Other durations, sizes and rates need a unit.
 
 | Kind | Units | Examples |
 |---|---|---|
-| duration | \`ns\` \`us\` \`ms\` \`s\` \`m\` \`h\` \`d\` | \`250ms\`, \`30s\`, \`1m30s\` |
-| size | \`B\`, \`KB\` \`MB\` \`GB\` \`TB\` (1000), \`KiB\` \`MiB\` \`GiB\` \`TiB\` (1024) | \`64KiB\`, \`1MB\` |
-| rate | \`bps\` \`kbps\` \`mbps\` \`gbps\` \`tbps\`: bits per second | \`100mbps\`, \`1gbps\` |
+| duration | \`ns us ms s m h d\` | \`250ms\`, \`30s\`, \`1m30s\` |
+| size | \`B\`; by 1000: \`KB MB GB TB\`; by 1024: \`KiB MiB GiB TiB\` | \`64KiB\`, \`1MB\` |
+| rate | \`bps kbps mbps gbps tbps\`, bits per second | \`100mbps\`, \`1gbps\` |
 
 ## The key
 
-Server and clients share 32 secret bytes, written as base64 (standard or URL alphabet, with padding
-or without) or as 64 hex digits. \`phantom keygen\` makes a key. It is taken from the first of these:
+Server and clients share 32 secret bytes, written as base64 (standard or URL alphabet, padded or
+not) or as 64 hex digits. \`phantom keygen\` makes a key. It is taken from the first of these:
 
 1. the environment variable \`PHANTOM_PSK\`, when it is not empty;
-2. the file named by \`psk_file\` (a relative path counts from the folder of the configuration file);
+2. the file named by \`psk_file\` (a relative path counts from the folder of this configuration);
 3. \`psk\`.
 
-\`psk\` and \`psk_file\` together are an error, as are the example's placeholder and a key whose bytes
-are all equal. A file with the key that other users can open is a warning: give it mode 600.
+\`psk\` and \`psk_file\` together are an error, as are the example's placeholder and a key whose
+bytes are all equal. A file with the key that other users can open is a warning: give it mode 600.
 `;
 
 /** The text of config.example.yaml. */
@@ -72,9 +73,9 @@ export function referencePage(): string {
   const mib = FILE_BYTES_MAX / (1 << 20);
   parts.push(`## Limits
 
-A file holds at most ${mib} MiB, ${PIECES_MAX} words and signs, ${DEPTH_MAX} levels of nesting and \
-${ALIASES_MAX} aliases, in one YAML
-document without tags and merge keys. At most 100 problems are listed; the rest is counted.
+A file holds at most ${mib} MiB, ${PIECES_MAX} words and signs, ${DEPTH_MAX} levels of nesting and
+${ALIASES_MAX} aliases, in one YAML document without tags and merge keys. At most ${PROBLEMS_MAX}
+problems are listed; the rest is counted.
 `);
   return parts.join("\n");
 }

@@ -13,6 +13,11 @@ import { cString } from "../../ffi/memory.ts";
 const EWOULDBLOCK = "EAGAIN";
 const MAPS_PREFIX = "maps-";
 
+/** Another process runs this instance. */
+export class InstanceBusyError extends Error {
+  override readonly name = "InstanceBusyError";
+}
+
 export class PinFolder {
   readonly path: string;
   readonly #libs: Libraries;
@@ -42,7 +47,7 @@ export class PinFolder {
     }
     const error = new SysError(`lock ${this.path}`, -result);
     if (error.code !== EWOULDBLOCK) throw error;
-    throw new Error(
+    throw new InstanceBusyError(
       `Cannot use ${this.path} as another phantom runs this instance: stop it, or give this one ` +
         "its own `instance` in the configuration",
     );
@@ -67,9 +72,10 @@ export class PinFolder {
       .map((name) => name.slice(MAPS_PREFIX.length));
   }
 
-  link(interfaceName: string): string {
+  /** Where the link of an interface is pinned; the folder is made when `create`. */
+  link(interfaceName: string, create = false): string {
     const folder = `${this.path}/links`;
-    Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
+    if (create) Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
     return `${folder}/${interfaceName}`;
   }
 
@@ -82,13 +88,23 @@ export class PinFolder {
     removeFolder(this.maps(layoutHash));
   }
 
-  /** Unpins everything and removes the folder; the pin path itself too when nothing else is there. */
+  /**
+   * Unpins everything and removes the folder; the pin path itself too when nothing else is there.
+   * Removes nothing that is not ours, and nothing outside a BPF file system.
+   */
   remove(): void {
+    if (this.#libs.native.symbols.ph_is_bpffs(cString(this.path)) !== 1) {
+      throw new Error(`Cannot clear ${this.path} as it is in no BPF file system`);
+    }
     for (const layout of this.layouts()) this.removeMaps(layout);
     removeFolder(`${this.path}/links`);
-    removeFolder(this.path);
-    const parent = this.path.slice(0, this.path.lastIndexOf("/"));
-    if (entries(parent).length === 0) removeFolder(parent);
+    try {
+      Deno.removeSync(this.path);
+    } catch (cause) {
+      const names = entries(this.path).join(", ");
+      throw new Error(`Cannot remove ${this.path} as it holds more than ours: ${names}`, { cause });
+    }
+    removeIfEmpty(this.path.slice(0, this.path.lastIndexOf("/")));
   }
 }
 
@@ -124,6 +140,14 @@ function entries(folder: string): string[] {
 function removeFolder(path: string): void {
   for (const name of entries(path)) Deno.removeSync(`${path}/${name}`);
   if (isFolder(path)) Deno.removeSync(path);
+}
+
+function removeIfEmpty(folder: string): void {
+  try {
+    Deno.removeSync(folder);
+  } catch {
+    // Another instance is there, or it is the mount point.
+  }
 }
 
 function isFolder(path: string): boolean {

@@ -105,7 +105,7 @@ export class XdpPlane {
       setPorts(object.map("listen_ports"), options.ports);
       const program = object.program(PROGRAM);
       const attached = attach(libs, pins, program, ifindex, options);
-      for (const layout of pins.layouts()) if (layout !== layoutHash) pins.removeMaps(layout);
+      removeLeftovers(libs, pins, options);
       return new XdpPlane({ pins, object, adopted }, options.interfaceName, attached);
     } catch (error) {
       object?.close();
@@ -142,7 +142,7 @@ export class XdpPlane {
 /** Opens the object and sets its constants, without loading. */
 export function openProgram(libs: Libraries, code: BpfCode, stats: boolean): BpfObject {
   if (code.origin !== "embedded") {
-    const differences = layoutDifferences(readBtf(code.bytes), layoutHashes);
+    const differences = differencesOf(code);
     if (differences.length > 0) {
       throw new Error(
         `Cannot use ${code.origin} as it was built for another version: ` +
@@ -158,6 +158,22 @@ export function openProgram(libs: Libraries, code: BpfCode, stats: boolean): Bpf
     object.close();
     throw error;
   }
+}
+
+function differencesOf({ origin, bytes }: BpfCode): readonly string[] {
+  try {
+    return layoutDifferences(readBtf(bytes), layoutHashes);
+  } catch (cause) {
+    throw new Error(
+      `Cannot use ${origin} as it is no BPF object of ours (${messageOf(cause)}); remove it, or ` +
+        "unset ebpf.program_path",
+      { cause },
+    );
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 /** What runs under this instance's pins, whoever started it. Nothing when nothing does. */
@@ -188,12 +204,7 @@ export function unloadPlane(libs: Libraries, pins: PinFolder): string[] {
   pins.lock();
   try {
     const interfaces = pins.links();
-    for (const name of interfaces) {
-      const link = openPinnedLink(libs, pins.link(name));
-      // Detached and not only unpinned: another process may hold a descriptor.
-      link?.detach();
-      link?.close();
-    }
+    for (const name of interfaces) takeOff(libs, pins.link(name));
     pins.remove();
     return interfaces;
   } finally {
@@ -248,6 +259,33 @@ function isOfShape({ info }: BpfMap, shape: MapShape): boolean {
     info.flags === (shape.flags ?? 0);
 }
 
+/** What earlier runs left: maps of other layouts, attachments to interfaces not wanted any more. */
+function removeLeftovers(
+  libs: Libraries,
+  pins: PinFolder,
+  { interfaceName, log }: PlaneOptions,
+): void {
+  for (const layout of pins.layouts()) {
+    if (layout === layoutHash) continue;
+    log.info("maps of another version are removed", { layout });
+    pins.removeMaps(layout);
+  }
+  for (const other of pins.links()) {
+    if (other === interfaceName) continue;
+    log.info("XDP taken off an interface of an earlier run", { interface: other });
+    takeOff(libs, pins.link(other));
+  }
+}
+
+/** Detached and not only unpinned: another process may hold a descriptor. */
+function takeOff(libs: Libraries, path: string): void {
+  const link = openPinnedLink(libs, path);
+  if (link === undefined) return;
+  link.detach();
+  link.close();
+  Deno.removeSync(path);
+}
+
 interface Attached {
   readonly libs: Libraries;
   readonly link: BpfLink;
@@ -263,7 +301,7 @@ function attach(
   options: PlaneOptions,
 ): Attached {
   const { interfaceName, mode, log } = options;
-  const path = pins.link(interfaceName);
+  const path = pins.link(interfaceName, true);
   const earlier = openPinnedLink(libs, path);
   if (earlier !== undefined) {
     const { ifindex: current, programId } = earlier.info();
@@ -273,9 +311,8 @@ function attach(
       return { libs, link: earlier, mode: running, swapped: true };
     }
     // The interface was made anew, the program was taken off, or another mode is wanted now.
-    if (current !== 0) earlier.detach();
     earlier.close();
-    Deno.removeSync(path);
+    takeOff(libs, path);
   }
   const wanted: XdpMode[] = mode === "auto" ? ["native", "generic"] : [mode];
   for (const [index, next] of wanted.entries()) {

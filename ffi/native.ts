@@ -31,6 +31,8 @@ export const nativeSymbols = {
   ph_mount_bpffs: { parameters: ["buffer"], result: "i32" },
   // int32_t ph_ifindex(const char *name)
   ph_ifindex: { parameters: ["buffer"], result: "i32" },
+  // int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol)
+  ph_try_socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
 
   // struct ph_ring *ph_ring_open(int32_t map_fd, int32_t *err)
   ph_ring_open: { parameters: ["i32", "buffer"], result: "pointer" },

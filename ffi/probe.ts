@@ -5,10 +5,12 @@
 
 import { checked, errnoCode, SysError } from "./errors.ts";
 import type { Libraries } from "./libraries.ts";
-import { BpfProgLoadOpts, BpfProgType } from "./libbpf.gen.ts";
+import { BpfAttachType, BpfMapType, BpfProgLoadOpts, BpfProgType } from "./libbpf.gen.ts";
 import { attachTcx, attachXdp, ClsactFilter, queryXdp, type XdpMode } from "./link.ts";
 import { addressOf, cString, holding, optionsOf, textOf } from "./memory.ts";
+import { createMap, possibleCpus } from "./map.ts";
 import { BpfProgram } from "./program.ts";
+import { EventRing } from "./ring.ts";
 
 /** Younger than Debian 12's headers, or not in their enums' BTF. */
 export const BpfHelper = {
@@ -31,6 +33,10 @@ export const BpfHelper = {
   loop: 181,
 } as const;
 
+const AF_INET = 2;
+const AF_XDP = 44;
+const SOCK_RAW = 3;
+const IPPROTO_RAW = 255;
 const INSTRUCTION_BYTES = 8;
 const LOG_BYTES = 16 << 10;
 const EPERM = 1;
@@ -105,9 +111,43 @@ export function tryClsact(libs: Libraries, ifindex: number): Attempt {
   });
 }
 
+const SK_PASS = 1;
 const XDP_PASS = 2;
 const TCX_NEXT = -1;
 const TC_ACT_UNSPEC = -1;
+
+/** Whether a stream's bytes can be steered inside the kernel: a verdict program on a sockhash. */
+export function trySockhash(libs: Libraries): Attempt {
+  return attempt(() => {
+    const shape = { name: "ph_probe", keySize: 4, valueSize: 8, maxEntries: 1 };
+    using map = createMap(libs, { ...shape, type: BpfMapType.sockhash });
+    using program = loadPassing(libs, BpfProgType.skSkb, SK_PASS);
+    const { skSkbStreamVerdict } = BpfAttachType;
+    checked(
+      libs.libbpf.bpf_prog_attach(program.fd, map.fd, skSkbStreamVerdict, 0),
+      "attach a verdict program to a sockhash",
+    );
+    return { have: true };
+  });
+}
+
+/** Whether events can come by perf buffer, as kernels before 5.8 need. */
+export function tryPerfBuffer(libs: Libraries): Attempt {
+  return attempt(() => {
+    const shape = { name: "ph_probe", keySize: 4, valueSize: 4, maxEntries: possibleCpus(libs) };
+    using map = createMap(libs, { ...shape, type: BpfMapType.perfEventArray });
+    EventRing.ofPerfBuffer(libs, map, 1).close();
+    return { have: true };
+  });
+}
+
+/** AF_XDP: frames past the network stack. raw: IP packets made by hand. */
+export function trySocket(libs: Libraries, kind: "xdp" | "raw"): Attempt {
+  const [family, protocol] = kind === "xdp" ? [AF_XDP, 0] : [AF_INET, IPPROTO_RAW];
+  const result = libs.native.symbols.ph_try_socket(family, SOCK_RAW, protocol);
+  if (result >= 0) return { have: true };
+  return { have: result === -EPERM ? undefined : false, cause: errnoCode(-result) };
+}
 
 /** `r0 = value; exit` */
 function loadPassing(libs: Libraries, type: number, value: number): BpfProgram {

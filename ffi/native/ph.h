@@ -39,6 +39,8 @@ PH_API int32_t ph_is_bpffs(const char *path);
 PH_API int32_t ph_mount_bpffs(const char *path);
 /* The index of a network interface, or -ENODEV. */
 PH_API int32_t ph_ifindex(const char *name);
+/* Opens a socket and closes it again: 0, or why it can't be had. */
+PH_API int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol);
 
 /* ---- ring.c: BPF ring buffer and perf buffer, drained into a caller's buffer ---- */
 

@@ -6,6 +6,7 @@
 #include <net/if.h>
 #include <sys/file.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
@@ -46,4 +47,14 @@ int32_t ph_ifindex(const char *name)
 	unsigned int index = if_nametoindex(name);
 
 	return index ? (int32_t)index : -ENODEV;
+}
+
+int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol)
+{
+	int fd = socket(family, type | SOCK_CLOEXEC, protocol);
+
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
 }

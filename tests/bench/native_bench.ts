@@ -8,27 +8,11 @@ import { AeadBatch, AeadTable, aeadTagBytes } from "../../ffi/aead.ts";
 import { endpoint, type Route, routeTo, routeWords } from "../../ffi/endpoint.ts";
 import { UdpInbox, UdpOutbox, udpPayloadMax, UdpSocket } from "../../ffi/udp.ts";
 import { testNative } from "../native.ts";
-
-interface Figure {
-  readonly name: string;
-  readonly value: number;
-  readonly unit: string;
-}
+import { type Figure, leastNs, printFigures } from "./figures.ts";
 
 const native = testNative();
 const runs = 5;
 const echoRunMs = 350;
-
-/** The least nanoseconds an iteration took. */
-function leastNs(iterations: number, body: () => void): number {
-  let best = Infinity;
-  for (let run = 0; run < runs; run++) {
-    const start = performance.now();
-    for (let i = 0; i < iterations; i++) body();
-    best = Math.min(best, (performance.now() - start) * 1e6 / iterations);
-  }
-  return best;
-}
 
 function callFigures(): Figure[] {
   const { symbols } = native;

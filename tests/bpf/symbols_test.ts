@@ -52,6 +52,7 @@ function ffiTypes(cType: string): readonly string[] {
     bool: "bool",
     void: "void",
     __u64: "u64",
+    "unsigned int": "u32",
     size_t: "usize",
   };
   const type = scalars[cType];

@@ -11,7 +11,17 @@ import {
 } from "../../ffi/link.ts";
 import { cString } from "../../ffi/memory.ts";
 import { BpfObject } from "../../ffi/object.ts";
-import { probeHelper, probeMapType, probeProgramType, tryXdp } from "../../ffi/probe.ts";
+import {
+  probeHelper,
+  probeMapType,
+  probeProgramType,
+  tryClsact,
+  tryPerfBuffer,
+  trySocket,
+  trySockhash,
+  tryTcx,
+  tryXdp,
+} from "../../ffi/probe.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
 import { Namespace } from "../fixtures/netns.ts";
 
@@ -184,6 +194,12 @@ Deno.test("probing answers yes, no, and leaves nothing behind", () => {
     using _link = attachXdp(libs, object.program("xdp_pass"), ifindex, "generic");
     assert.equal(tryXdp(libs, ifindex, "native").have, false);
     assert.notEqual(queryXdp(libs, ifindex).generic, 0);
+    assert.deepEqual(trySockhash(libs), { have: true });
+    assert.deepEqual(tryPerfBuffer(libs), { have: true });
+    assert.deepEqual(trySocket(libs, "xdp"), { have: true });
+    assert.deepEqual(trySocket(libs, "raw"), { have: true });
+    assert.deepEqual(tryTcx(libs, ifindex), { have: true });
+    assert.deepEqual(tryClsact(libs, ifindex), { have: true });
     assert.equal(probeProgramType(libs, 6).have, true);
     assert.notEqual(probeProgramType(libs, 4711).have, true);
     assert.notEqual(probeMapType(libs, 4711).have, true);

@@ -30,7 +30,6 @@
 #define IPV6_EXT_FRAGMENT 44
 #define IPV6_EXT_AUTH 51
 
-#define OFFSET_MAX 0x7ff		/* headers further in than this are not followed */
 
 struct packet {
 	const void *ip;			/* struct iphdr or struct ipv6hdr */
@@ -103,29 +102,23 @@ static __always_inline int parse_ipv4(const void *pos, const void *end, struct p
 	return 0;
 }
 
-static __always_inline bool ipv6_is_transport(__u32 type)
+static __always_inline bool ipv6_is_extension(__u32 type)
 {
-	return type == IPPROTO_TCP || type == IPPROTO_ICMPV6 || type == IPPROTO_NONE;
+	return type == IPPROTO_HOPOPTS || type == IPPROTO_ROUTING || type == IPPROTO_DSTOPTS ||
+		type == IPV6_EXT_FRAGMENT || type == IPV6_EXT_AUTH;
 }
 
 /* One extension header: its length in bytes, or why to stop. */
 static __always_inline int ipv6_ext_length(__u32 type, const struct ipv6_ext *ext)
 {
-	switch (type) {
-	case IPPROTO_HOPOPTS:
-	case IPPROTO_ROUTING:
-	case IPPROTO_DSTOPTS:
-		return (ext->len + 1) * 8;
-	case IPV6_EXT_AUTH:
+	if (type == IPV6_EXT_AUTH)
 		return (ext->len + 2) * 4;
-	case IPV6_EXT_FRAGMENT:
-		/* An atomic fragment (RFC 6946: offset 0, no more) is a whole packet. */
-		if (ext->fragment & bpf_htons(0xfff9))
-			return PARSE_STOP(PH_REASON_FRAGMENT);
-		return 8;
-	default:
-		return PARSE_STOP(PH_REASON_NOT_UDP);
-	}
+	if (type != IPV6_EXT_FRAGMENT)
+		return (ext->len + 1) * 8;
+	/* An atomic fragment (RFC 6946: offset 0, no more) is a whole packet. */
+	if (ext->fragment & bpf_htons(0xfff9))
+		return PARSE_STOP(PH_REASON_FRAGMENT);
+	return 8;
 }
 
 /*
@@ -138,18 +131,19 @@ __noinline int parse_ipv6_extensions(struct xdp_md *ctx, __u32 offset, __u32 roo
 	const void *end = (const void *)(long)ctx->data_end;
 	__u32 start = offset;
 
-	for (int i = 0; i < PH_LIMIT_IPV6_EXTENSIONS; i++) {
+	for (int i = 0; next != IPPROTO_UDP; i++) {
 		const struct ipv6_ext *ext;
 		int length;
 
+		if (!ipv6_is_extension(next))
+			return PARSE_STOP(PH_REASON_NOT_UDP);
 		/* Without the barrier clang checks one copy of the number and uses another. */
 		barrier_var(offset);
-		if (offset > OFFSET_MAX)
+		if (i == PH_LIMIT_IPV6_EXTENSIONS || offset > PH_LIMIT_HEADER_OFFSET)
 			return PARSE_STOP(PH_REASON_TOO_DEEP);
 		ext = data + offset;
-		if ((const void *)(ext + 1) > end)
-			return ipv6_is_transport(next) ? PARSE_STOP(PH_REASON_NOT_UDP) :
-				PARSE_STOP(PH_REASON_BAD_IP);
+		if ((const void *)(ext + 1) > end || room < sizeof(*ext))
+			return PARSE_STOP(PH_REASON_BAD_IP);
 		length = ipv6_ext_length(next, ext);
 		if (length < 0)
 			return length;
@@ -158,10 +152,10 @@ __noinline int parse_ipv6_extensions(struct xdp_md *ctx, __u32 offset, __u32 roo
 		room -= length;
 		offset += length;
 		next = ext->next;
-		if (next == IPPROTO_UDP)
-			return offset - start;
 	}
-	return PARSE_STOP(PH_REASON_TOO_DEEP);
+	if (offset > PH_LIMIT_HEADER_OFFSET)
+		return PARSE_STOP(PH_REASON_TOO_DEEP);
+	return offset - start;
 }
 
 static __always_inline int parse_ipv6(struct xdp_md *ctx, __u32 offset, struct packet *pkt)
@@ -182,7 +176,7 @@ static __always_inline int parse_ipv6(struct xdp_md *ctx, __u32 offset, struct p
 		extensions = parse_ipv6_extensions(ctx, offset, room, ip->nexthdr);
 		if (extensions < 0)
 			return extensions;
-		extensions &= OFFSET_MAX;
+		extensions &= PH_LIMIT_HEADER_OFFSET;
 	}
 	pkt->ip = ip;
 	pkt->family = 6;

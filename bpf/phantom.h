@@ -16,6 +16,7 @@ enum ph_limit {
 	PH_LIMIT_EVENT_INTERVAL_NS = 10 * 1000 * 1000,	/* between two events of one CPU */
 	PH_LIMIT_VLAN_TAGS = 2,
 	PH_LIMIT_IPV6_EXTENSIONS = 8,
+	PH_LIMIT_HEADER_OFFSET = 0x7ff,	/* headers further in are not followed */
 };
 
 /* What happened to a frame. The first half of a counter's index. */
@@ -31,8 +32,8 @@ enum ph_reason {
 	PH_REASON_NOT_UDP = 1,
 	PH_REASON_NOT_LISTENING = 2,	/* UDP to a port that is not ours */
 	PH_REASON_LISTEN = 3,		/* UDP to one of our ports */
-	PH_REASON_FRAGMENT = 4,		/* the port is not in this frame */
-	PH_REASON_TOO_DEEP = 5,		/* more VLAN tags or extension headers than we follow */
+	PH_REASON_FRAGMENT = 4,		/* part of a packet: the kernel puts it together */
+	PH_REASON_TOO_DEEP = 5,		/* more tags or extension headers than ph_limit follows */
 	PH_REASON_BAD_ETHERNET = 6,	/* frame ends inside its link-layer header */
 	PH_REASON_BAD_IP = 7,		/* frame ends inside, or contradicts, its IP header */
 	PH_REASON_BAD_UDP = 8,		/* to one of our ports, but the lengths contradict */

@@ -93,7 +93,8 @@ export const libbpfSymbols = {
   bpf_link_update: { parameters: ["i32", "i32", "buffer"], result: "i32" },
   // int bpf_link_detach(int link_fd)
   bpf_link_detach: { parameters: ["i32"], result: "i32" },
-  // int bpf_prog_attach(int prog_fd, int attachable_fd, enum bpf_attach_type type, unsigned int flags)
+  // int bpf_prog_attach(int prog_fd, int attachable_fd, enum bpf_attach_type type,
+  //   unsigned int flags)
   bpf_prog_attach: { parameters: ["i32", "i32", "u32", "u32"], result: "i32" },
 
   // ---- map contents ----

@@ -275,7 +275,8 @@ export class BpfMap extends Handle {
   #expect(bytes: Uint8Array, size: number, what: string): void {
     if (bytes.length === size) return;
     throw new RangeError(
-      `Cannot use ${this.label} as its ${what} has ${size} bytes: current value has ${bytes.length}`,
+      `Cannot use ${this.label} as its ${what} has ${size} bytes: ` +
+        `current value has ${bytes.length}`,
     );
   }
 }

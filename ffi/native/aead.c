@@ -78,7 +78,7 @@ struct ph_aead *ph_aead_open_table(uint32_t max_keys, int32_t *err)
 		*err = -errno;
 		return NULL;
 	}
-	/* Neither is vital: RLIMIT_MEMLOCK may be small. ONFAULT, to not fill 42 MB for ten keys. */
+	/* Neither is vital. ONFAULT, so that ten keys do not fill 42 MB. */
 	(void)mlock2(table, mapped, MLOCK_ONFAULT);
 	(void)madvise(table, mapped, MADV_DONTDUMP);
 	table->mapped = mapped;

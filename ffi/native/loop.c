@@ -97,6 +97,6 @@ int32_t ph_eventfd_drain(int32_t fd)
 
 int32_t ph_close(int32_t fd)
 {
-	/* Linux frees the number even when it answers EINTR, so a second try could hit another's. */
+	/* Linux frees the number even on EINTR: a second try could hit another's. */
 	return close(fd) < 0 && errno != EINTR ? -errno : 0;
 }

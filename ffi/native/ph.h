@@ -192,8 +192,8 @@ struct ph_aead_op {
 	uint32_t aad;			/* offset of the associated data in the arena */
 	uint32_t aad_len;
 	uint32_t text;			/* offset of the text */
-	uint32_t text_len;		/* without the tag; the 16-byte tag stands right behind it */
-	int32_t result;			/* out: 0, -EBADMSG (tag), -EINVAL (offsets), -ENOENT (key) */
+	uint32_t text_len;		/* without the 16-byte tag right behind it */
+	int32_t result;			/* out: 0, -EBADMSG (tag), -EINVAL, -ENOENT (key) */
 };
 
 /*

@@ -470,7 +470,7 @@ static int settle_refused(int fd, struct ph_udp_send *send, const uint8_t *arena
 {
 	if (err == -EAGAIN || !is_segmented(send) || !(*flags & PH_UDP_GSO))
 		return err;
-	/* EIO: no checksum offload, or IPsec. All else is about this entry, a segment over the MTU. */
+	/* EIO: no checksum offload, or IPsec. All else is about this entry alone. */
 	if (err == -EIO)
 		*flags &= ~(uint32_t)PH_UDP_GSO;
 	return transmit_cut(fd, send, arena, *flags);

@@ -1,4 +1,4 @@
-/** Figures of the benchmarks: measured as the best of several runs, printed for people or as JSON. */
+/** Figures of the benchmarks: the best of several runs, printed for people or as JSON. */
 
 export interface Figure {
   readonly name: string;

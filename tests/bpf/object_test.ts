@@ -36,7 +36,7 @@ Deno.test("BpfObject shows the maps and programs of the file before loading", ()
   assert(!object.shapes().some(({ name }) => name.includes("rodata")));
 });
 
-Deno.test("BpfObject.setConstant() reaches the program, each size and both ends of its range", () => {
+Deno.test("BpfObject.setConstant() reaches the program, at each size and its limits", () => {
   const answerWith = (name: string, value: number | bigint) => {
     using object = openTesting();
     object.setConstant(name, value);
@@ -119,7 +119,7 @@ Deno.test("BpfObject.reuse() shares a map between two objects", () => {
   assert.equal(first.map("tallies").info.id, second.map("tallies").info.id);
 });
 
-Deno.test("BpfProgram.run() gives verdict, data and time; info() and openProgramById() agree", () => {
+Deno.test("BpfProgram.run() gives verdict, data and time; info() agrees", () => {
   using object = openTesting().load();
   const program = object.program("xdp_drop");
   const data = crypto.getRandomValues(new Uint8Array(100));

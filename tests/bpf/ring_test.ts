@@ -25,7 +25,7 @@ function drainNumbers(ring: EventRing, buffer: Uint8Array<ArrayBuffer>): number[
   return numbers;
 }
 
-Deno.test("EventRing drains every event of a ring buffer, once and in order, across its end", () => {
+Deno.test("EventRing drains every event, once and in order, across the ring's end", () => {
   using object = load();
   using ring = EventRing.ofRingBuffer(libs, object.map("ring"));
   const buffer = new Uint8Array(64 << 10);

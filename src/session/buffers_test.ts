@@ -1,0 +1,151 @@
+import assert from "node:assert/strict";
+import { Rng } from "../../tests/fuzz/rng.ts";
+import { Budget, ByteRing } from "./byte_ring.ts";
+import { ReceiveBuffer, Received } from "./receive_buffer.ts";
+import { SendBuffer } from "./send_buffer.ts";
+
+const KIB = 1024;
+
+Deno.test("ByteRing keeps what is stored when it grows, wherever it wraps", () => {
+  const ring = new ByteRing(new Budget(1 << 20));
+  const source = crypto.getRandomValues(new Uint8Array(60 * KIB));
+  const base = 3 * KIB + 17;
+  assert(ring.reserve(base, base + 4000, base));
+  ring.put(base, source, 0, 4000);
+  assert(ring.reserve(base, base + source.length, base + 4000));
+  ring.put(base + 4000, source, 4000, source.length - 4000);
+  const out = new Uint8Array(source.length);
+  ring.take(base, out, 0, out.length);
+  assert.deepEqual(out, source);
+});
+
+Deno.test("a Budget bounds all rings together, and gets back what they release", () => {
+  const budget = new Budget(8 * KIB);
+  const [first, second] = [new ByteRing(budget), new ByteRing(budget)];
+  assert(first.reserve(0, 4 * KIB, 0));
+  assert(second.reserve(0, 4 * KIB, 0));
+  assert.equal(second.reserve(0, 4 * KIB + 1, 0), false);
+  assert.equal(budget.refusals, 1);
+  first.release();
+  assert(second.reserve(0, 4 * KIB + 1, 0));
+  assert.equal(budget.used, 8 * KIB);
+  second.release();
+  assert.equal(budget.used, 0);
+});
+
+Deno.test("SendBuffer takes no more than maximum, budget and the peer's limit let it", () => {
+  const send = new SendBuffer(new Budget(1 << 20), 10_000, 6000);
+  assert.equal(send.write(new Uint8Array(20_000), 0, 20_000), 10_000);
+  assert.equal(send.room, 0);
+  assert(send.pick(100_000, Infinity));
+  assert.equal(send.pickedLength, 6000);
+  send.takePicked(new Uint8Array(6000), 0);
+  assert(send.isBlocked && !send.hasWork);
+  send.limit = 7000;
+  assert(send.pick(100_000, 300));
+  assert.equal(send.pickedLength, 300);
+  const poor = new SendBuffer(new Budget(4 * KIB), 1 << 20, Infinity);
+  assert.equal(poor.write(new Uint8Array(20_000), 0, 20_000), 4 * KIB);
+  assert.equal(poor.write(new Uint8Array(20_000), 0, 20_000), 0);
+});
+
+Deno.test("SendBuffer sends FIN behind all data, and again when it was lost", () => {
+  const send = new SendBuffer(new Budget(1 << 20), 1 << 20, Infinity);
+  send.write(new Uint8Array(10), 0, 10);
+  send.finish();
+  assert.equal(send.write(new Uint8Array(1), 0, 1), 0);
+  assert(!send.wantsFin);
+  send.pick(100, 100);
+  send.takePicked(new Uint8Array(10), 0);
+  assert(send.wantsFin);
+  send.finSent();
+  assert(!send.hasWork);
+  send.finLost();
+  assert(send.wantsFin);
+  send.finSent();
+  send.finAcked();
+  assert(!send.isDone);
+  send.acked(0, 10);
+  assert(send.isDone);
+  send.finLost();
+  assert(!send.wantsFin);
+});
+
+Deno.test("ReceiveBuffer holds to its limit and to one final size", () => {
+  const receive = new ReceiveBuffer(new Budget(1 << 20), 100);
+  assert.equal(receive.admit(0, 100), Received.ok);
+  assert.equal(receive.admit(1, 100), Received.violation);
+  assert.equal(receive.finish(99), Received.violation);
+  assert.equal(receive.finish(100), Received.ok);
+  assert.equal(receive.finish(100), Received.ok);
+  assert.equal(receive.finish(101), Received.violation);
+  receive.limit = 1000;
+  assert.equal(receive.admit(100, 1), Received.violation);
+});
+
+Deno.test("ReceiveBuffer refuses, and does not lose, what the budget has no room for", () => {
+  const receive = new ReceiveBuffer(new Budget(4 * KIB), 1 << 20);
+  const bytes = new Uint8Array(8 * KIB);
+  receive.admit(0, 8 * KIB);
+  assert.equal(receive.keep(0, bytes, 0, 8 * KIB), Received.refused);
+  assert.equal(receive.readable, 0);
+  assert.equal(receive.keep(0, bytes, 0, 4 * KIB), Received.ok);
+  assert.equal(receive.readable, 4 * KIB);
+});
+
+/** A link that loses, repeats and reorders; returns what the reader got. */
+function transfer(seed: number, total: number): { sent: Uint8Array; got: Uint8Array } {
+  const rng = new Rng(seed);
+  const budget = new Budget(1 << 22);
+  const send = new SendBuffer(budget, 64 * KIB, Infinity);
+  const receive = new ReceiveBuffer(budget, Infinity);
+  const sent = rng.bytes(total);
+  const got = new Uint8Array(total);
+  const flight: { offset: number; bytes: Uint8Array }[] = [];
+  let [written, read, steps] = [0, 0, 0];
+  while (read < total) {
+    assert(++steps < 200_000, `seed ${seed}: no end`);
+    if (written < total) {
+      written += send.write(sent, written, Math.min(total - written, rng.int(1, 9000)));
+    }
+    if (send.pick(rng.int(1, 1400), Infinity)) {
+      const bytes = new Uint8Array(send.pickedLength);
+      const offset = send.pickedOffset;
+      send.takePicked(bytes, 0);
+      if (rng.chance(0.2)) send.lost(offset, bytes.length);
+      else flight.push({ offset, bytes });
+    }
+    if (flight.length === 0 || rng.chance(0.4)) continue;
+    const index = rng.chance(0.3) ? rng.int(0, flight.length - 1) : 0;
+    const [packet] = rng.chance(0.1) ? [flight[index]!] : flight.splice(index, 1);
+    const { offset, bytes } = packet!;
+    assert.equal(receive.admit(offset, bytes.length), Received.ok);
+    if (receive.isNext(offset)) {
+      got.set(bytes, read);
+      receive.advance(bytes.length);
+      read += bytes.length;
+    } else assert.equal(receive.keep(offset, bytes, 0, bytes.length), Received.ok);
+    while (receive.readable > 0) {
+      const length = Math.min(receive.contiguous, rng.int(1, 3000));
+      got.set(receive.memory.subarray(receive.index, receive.index + length), read);
+      receive.consume(length);
+      read += length;
+    }
+    // Late or early, and sometimes declared lost although it came.
+    if (rng.chance(0.1)) send.lost(offset, bytes.length);
+    send.acked(offset, bytes.length);
+  }
+  for (const { offset, bytes } of flight) send.acked(offset, bytes.length);
+  send.acked(0, total);
+  assert.equal(send.unacked, 0);
+  receive.release();
+  assert.equal(budget.used, 0, `seed ${seed}: memory is not given back`);
+  return { sent, got };
+}
+
+Deno.test("over a bad link ReceiveBuffer reads what SendBuffer sent, once and in order", () => {
+  for (let seed = 1; seed <= 30; seed++) {
+    const { sent, got } = transfer(seed, 300_000);
+    assert.deepEqual(got, sent, `seed ${seed}`);
+  }
+});

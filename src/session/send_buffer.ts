@@ -1,0 +1,180 @@
+/**
+ * The sending half of a stream: holds what was written until it is acknowledged, hands out what to
+ * send next (lost ranges before new data), and forgets from the front.
+ *
+ *     base            next                end
+ *      | acked or in flight | not sent yet |
+ */
+
+import { type Budget, ByteRing } from "./byte_ring.ts";
+import { Intervals } from "./intervals.ts";
+
+/** Ranges that one stream may have lost, or acknowledged out of order, at a time. */
+const RANGES_MAX = 4096;
+/** Not worth growing a ring for. */
+const SCRAP_BYTES = 1024;
+
+export class SendBuffer {
+  readonly #ring: ByteRing;
+  readonly #acked = new Intervals(RANGES_MAX);
+  readonly #lost = new Intervals(RANGES_MAX);
+  readonly #max: number;
+  #base = 0;
+  #next = 0;
+  #end = 0;
+  #finished = false;
+  #finSent = false;
+  #finAcked = false;
+  /** The peer takes offsets below this. */
+  limit: number;
+  /** What `pick` chose. */
+  pickedOffset = 0;
+  pickedLength = 0;
+  pickedIsNew = false;
+
+  /** Holds at most `max` unacknowledged bytes; `limit` is the peer's first MAX_STREAM. */
+  constructor(budget: Budget, max: number, limit: number) {
+    this.#ring = new ByteRing(budget);
+    this.#max = max;
+    this.limit = limit;
+  }
+
+  get end(): number {
+    return this.#end;
+  }
+
+  get unacked(): number {
+    return this.#end - this.#base;
+  }
+
+  get finished(): boolean {
+    return this.#finished;
+  }
+
+  /** Everything that was written, and the end, has arrived. */
+  get isDone(): boolean {
+    return this.#finAcked && this.#base === this.#end;
+  }
+
+  /** Room that `write` has now, budget aside. */
+  get room(): number {
+    return this.#finished ? 0 : this.#max - this.unacked;
+  }
+
+  /** Takes as much as there is room for; how much that was. */
+  write(bytes: Uint8Array, at: number, length: number): number {
+    const wanted = Math.min(length, this.room);
+    if (wanted <= 0) return 0;
+    // Where the budget does not give that much, less, down to what the ring holds anyway.
+    let asked = wanted;
+    while (
+      asked > SCRAP_BYTES && !this.#ring.reserve(this.#base, this.#end + asked, this.#end)
+    ) asked >>= 1;
+    if (asked <= SCRAP_BYTES) this.#ring.reserve(this.#base, this.#end + asked, this.#end);
+    const accepted = Math.min(wanted, this.#ring.capacity - this.unacked);
+    if (accepted <= 0) return 0;
+    this.#ring.put(this.#end, bytes, at, accepted);
+    this.#end += accepted;
+    return accepted;
+  }
+
+  /** Nothing more will be written. */
+  finish(): void {
+    this.#finished = true;
+  }
+
+  get hasWork(): boolean {
+    return !this.#lost.isEmpty || this.hasNew || this.wantsFin;
+  }
+
+  /** New data that the peer's limit lets through. */
+  get hasNew(): boolean {
+    return this.#next < Math.min(this.#end, this.limit);
+  }
+
+  /** New data there is, and the peer's limit stops it. */
+  get isBlocked(): boolean {
+    return this.#next < this.#end && this.#next >= this.limit;
+  }
+
+  /** The FIN frame is to be sent (again): all data was sent at least once. */
+  get wantsFin(): boolean {
+    return this.#finished && !this.#finSent && this.#next === this.#end;
+  }
+
+  /**
+   * Chooses at most `room` bytes to send, `newRoom` of them new ones (the session's credit), into
+   * picked*. False: nothing to send.
+   */
+  pick(room: number, newRoom: number): boolean {
+    if (!this.#lost.isEmpty) {
+      this.pickedOffset = this.#lost.start(0);
+      this.pickedLength = Math.min(room, this.#lost.end(0) - this.pickedOffset);
+      this.pickedIsNew = false;
+      return this.pickedLength > 0;
+    }
+    this.pickedOffset = this.#next;
+    this.pickedLength = Math.min(room, newRoom, Math.min(this.#end, this.limit) - this.#next);
+    this.pickedIsNew = true;
+    return this.pickedLength > 0;
+  }
+
+  /** Writes what was picked, and counts it as sent. */
+  takePicked(to: Uint8Array, at: number): void {
+    this.#ring.take(this.pickedOffset, to, at, this.pickedLength);
+    const end = this.pickedOffset + this.pickedLength;
+    if (this.pickedIsNew) this.#next = end;
+    else this.#lost.remove(this.pickedOffset, end);
+  }
+
+  finSent(): void {
+    this.#finSent = true;
+  }
+
+  acked(offset: number, length: number): void {
+    const end = offset + length;
+    if (end <= this.#base) return;
+    // Too many holes: then it is as if this acknowledgement had been lost.
+    if (!this.#acked.add(Math.max(offset, this.#base), end)) return;
+    this.#lost.remove(offset, end);
+    const base = this.#acked.endOfRangeAt(this.#base);
+    if (base === this.#base) return;
+    this.#acked.remove(this.#base, base);
+    this.#base = base;
+    if (base === this.#end) this.#ring.release();
+  }
+
+  lost(offset: number, length: number): void {
+    const start = Math.max(offset, this.#base);
+    const end = offset + length;
+    if (start >= end) return;
+    if (!this.#lost.add(start, end)) {
+      // Too many holes: all from the first of them on is sent again.
+      const first = Math.min(start, this.#lost.start(0));
+      this.#lost.clear();
+      this.#lost.add(first, this.#next);
+    }
+    for (let i = 0; i < this.#acked.count; i++) {
+      const low = this.#acked.start(i);
+      const high = this.#acked.end(i);
+      if (low < end && high > start) this.#lost.remove(low, high);
+    }
+  }
+
+  finAcked(): void {
+    this.#finAcked = true;
+  }
+
+  finLost(): void {
+    if (!this.#finAcked) this.#finSent = false;
+  }
+
+  /** Forgets everything (RST). */
+  release(): void {
+    this.#ring.release();
+    this.#lost.clear();
+    this.#acked.clear();
+    this.#base = this.#next = this.#end;
+    this.#finished = this.#finSent = this.#finAcked = true;
+  }
+}

@@ -225,11 +225,12 @@ function openMemory(
   throw new BpfError(`open BPF object ${name}`, -error[0]! || 22, takeLog(libs), remedy);
 }
 
+const logBytes = new Uint8Array(LIBBPF_LOG_BYTES);
+
 /** What libbpf said since the last call on this thread. */
 function takeLog(libs: Libraries): string {
-  const text = new Uint8Array(LIBBPF_LOG_BYTES);
-  const length = libs.native.symbols.ph_log_take(text, text.length);
-  return new TextDecoder().decode(text.subarray(0, length));
+  const length = libs.native.symbols.ph_log_take(logBytes, logBytes.length);
+  return new TextDecoder().decode(logBytes.subarray(0, length));
 }
 
 function loadRemedy(errno: number): string | undefined {

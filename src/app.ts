@@ -5,12 +5,15 @@
 
 import { BpfError } from "../ffi/bpf_error.ts";
 import { endpoint, formatEndpoint } from "../ffi/endpoint.ts";
+import { SysError } from "../ffi/errors.ts";
 import { type Event, reasonName } from "../ffi/layout.gen.ts";
 import { type Libraries, openLibraries } from "../ffi/libraries.ts";
+import { UdpSocket } from "../ffi/udp.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Config, formatAddress } from "./config/mod.ts";
 import { chooseInterface } from "./dataplane/interfaces.ts";
+import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
 import type { Resources } from "./dataplane/resources.ts";
 import { Workers } from "./dataplane/workers.ts";
 import { XdpPlane } from "./dataplane/xdp_plane.ts";
@@ -39,6 +42,7 @@ export class Server {
   /** Resolves when packets are taken. */
   static async start({ config, resources, log }: ServerOptions): Promise<Server> {
     const libs = openLibraries((name) => resources.library(name));
+    claimPort(libs, config);
     // The workers' isolates come up while this thread loads the BPF program.
     const starting = Workers.start({
       libs,
@@ -48,13 +52,20 @@ export class Server {
       port: config.listen.port,
     });
     starting.catch(() => {});
-    const plane = startPlane(libs, config, resources, log);
+    let plane: XdpPlane | undefined;
     try {
+      plane = startPlane(libs, config, resources, log);
       return new Server(await starting, plane, log);
     } catch (error) {
-      plane?.close();
+      plane?.abandon();
+      await starting.then((workers) => workers.stop(), () => {});
       throw error;
     }
+  }
+
+  /** Rejects when a part that the server can't do without fails; else it never settles. */
+  get failure(): Promise<never> {
+    return this.#workers.failure;
   }
 
   /** What packets meet first: "native XDP on eth0", or that there is none. */
@@ -73,6 +84,21 @@ export class Server {
     clearInterval(this.#timer);
     await this.#workers.stop();
     this.#plane?.close();
+  }
+}
+
+/**
+ * Refuses a port that is taken. The workers share theirs among themselves, and so would two
+ * servers: each would get a part of the other's packets.
+ */
+function claimPort(libs: Libraries, { ebpf, instance, listen }: Config): void {
+  try {
+    new UdpSocket(libs.native, { local: endpoint(ipBytes(listen.host), listen.port) }).close();
+  } catch (error) {
+    const isTaken = error instanceof SysError && error.code === "EADDRINUSE";
+    // Most likely by this very instance: then say so.
+    if (isTaken && ebpf.enabled) new PinFolder(libs, ebpf.pinPath, instance).assertFree();
+    throw error;
   }
 }
 
@@ -121,6 +147,7 @@ function startPlane(
     });
     return plane;
   } catch (error) {
+    if (error instanceof InstanceBusyError) throw error;
     log.warn("running without XDP", { cause: error instanceof Error ? error.message : "" });
     if (error instanceof BpfError && error.log !== "") log.debug(error.log);
     log.info("`phantom doctor` tells what this machine lacks", {

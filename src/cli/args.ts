@@ -1,5 +1,6 @@
 /** Arguments of a command: its options as data, which both the parser and --help read. */
 
+import { printable } from "../base/log.ts";
 import { nearest } from "../base/nearest.ts";
 
 export interface Option {
@@ -77,10 +78,11 @@ function unknownArgument(
   options: readonly Option[],
   flag: string,
 ): UsageError {
-  if (!flag.startsWith("-")) return new UsageError(`${command.name} takes no argument "${flag}"`);
+  const shown = printable(flag);
+  if (!flag.startsWith("-")) return new UsageError(`${command.name} takes no argument "${shown}"`);
   const near = nearest(flag.replace(/^-+/, ""), options.map(({ name }) => name));
   const hint = near === undefined ? "" : `; did you mean --${near}?`;
-  return new UsageError(`${command.name} has no option ${flag}${hint}`);
+  return new UsageError(`${command.name} has no option ${shown}${hint}`);
 }
 
 function splitAt(text: string, mark: string): [string, string | undefined] {

@@ -1,5 +1,6 @@
 /** The command line: picks the command, runs it, turns failures into messages and exit codes. */
 
+import { printable } from "../base/log.ts";
 import { columns, type Command, type Context, helpOf, parseArgs, UsageError } from "./args.ts";
 import { Exit } from "./exit.ts";
 
@@ -76,7 +77,7 @@ async function unknownCommand(name: string): Promise<number> {
   const { nearest } = await import("../base/nearest.ts");
   const near = nearest(name, Object.keys(commands));
   const hint = near === undefined ? "" : ` Did you mean \`phantom ${near}\`?`;
-  console.error(`phantom: there is no command ${JSON.stringify(name)}.${hint}`);
+  console.error(`phantom: there is no command "${printable(name)}".${hint}`);
   console.error("Try `phantom help`.");
   return Exit.usage;
 }

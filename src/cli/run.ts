@@ -26,17 +26,20 @@ export const command: Command = {
     if (isNew) log.info("wrote a configuration with a fresh key", { path });
     const stopped = stopSignal();
     const server = await Server.start({ config, resources: new Resources(root), log });
-    log.info("ready", {
-      listen: formatAddress(config.listen),
-      level: server.level,
-      workers: server.workers,
-      ms: Math.round(performance.now()),
-    });
-    if (given.has("init") || given.has("show-link")) printLink(config);
-    const signal = await stopped;
-    log.info("stopping", { signal });
-    await server.stop();
-    config.psk.wipe();
+    try {
+      log.info("ready", {
+        listen: formatAddress(config.listen),
+        level: server.level,
+        workers: server.workers,
+        ms: Math.round(performance.now()),
+      });
+      if (given.has("init") || given.has("show-link")) printLink(config);
+      const signal = await Promise.race([stopped, server.failure]);
+      log.info("stopping", { signal });
+    } finally {
+      await server.stop();
+      config.psk.wipe();
+    }
     return Exit.ok;
   },
 };
@@ -46,10 +49,18 @@ function openLog(config: Config): Log {
   return new Log({
     level: config.logLevel,
     format: config.logFormat,
-    write: (line) => Deno.stderr.writeSync(encoder.encode(line)),
+    write: (line) => writeAll(encoder.encode(line)),
     now: Date.now,
     color: Deno.stderr.isTerminal() && !Deno.noColor,
   });
+}
+
+function writeAll(bytes: Uint8Array): void {
+  try {
+    for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
+  } catch {
+    // Whoever read the log is gone. That is no reason to stop serving.
+  }
 }
 
 /** To standard output and not to the log: a log is kept and read by others, this holds the key. */

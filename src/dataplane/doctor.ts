@@ -10,6 +10,9 @@ import {
   probeMapType,
   probeProgramType,
   tryClsact,
+  tryPerfBuffer,
+  trySocket,
+  trySockhash,
   tryTcx,
   tryXdp,
 } from "../../ffi/probe.ts";
@@ -189,6 +192,10 @@ function attachFindings(libs: Libraries): Finding[] {
       lost: "nothing: clsact is used instead",
       remedy: "Linux 6.6 or newer",
     }),
+    attempted("attach mode", "verdict program on a sockhash", trySockhash(libs), {
+      lost: "the SNI gate's relay inside the kernel (it relays in user space)",
+      remedy: NEWER_KERNEL,
+    }),
     attempted("attach mode", "TC by clsact", tryClsact(libs, lo), {
       lost: "the policy firewall and faketcp on kernels without tcx",
       remedy: "a kernel with CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF",
@@ -205,6 +212,18 @@ function socketFindings(libs: Libraries): Finding[] {
   return [
     finding("socket", "UDP GRO", socket.has("gro"), "", need),
     finding("socket", "UDP GSO", socket.has("gso"), "", need),
+    attempted("socket", "AF_XDP", trySocket(libs, "xdp"), {
+      lost: "delivery past the network stack (sockets are used instead)",
+      remedy: "CAP_NET_RAW, and a kernel with CONFIG_XDP_SOCKETS",
+    }),
+    attempted("socket", "raw IP", trySocket(libs, "raw"), {
+      lost: "the faketcp transport",
+      remedy: "CAP_NET_RAW",
+    }),
+    attempted("socket", "perf buffer", tryPerfBuffer(libs), {
+      lost: "events on kernels without ring buffers",
+      remedy: "CAP_PERFMON, or sysctl kernel.perf_event_paranoid=2",
+    }),
     finding("socket", "packet info", socket.has("pktinfo"), "", {
       lost: "answering from the address that a packet came to",
       remedy: NEWER_KERNEL,

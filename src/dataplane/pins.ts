@@ -53,6 +53,13 @@ export class PinFolder {
     );
   }
 
+  /** Throws an InstanceBusyError when another process runs this instance. */
+  assertFree(): void {
+    if (!this.exists) return;
+    this.lock();
+    this.unlock();
+  }
+
   unlock(): void {
     if (this.#lock >= 0) this.#libs.native.symbols.ph_close(this.#lock);
     this.#lock = -1;
@@ -153,8 +160,10 @@ function removeIfEmpty(folder: string): void {
 function isFolder(path: string): boolean {
   try {
     return Deno.statSync(path).isDirectory;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
+  } catch (cause) {
+    if (cause instanceof Deno.errors.NotFound) return false;
+    const isDenied = cause instanceof Deno.errors.PermissionDenied;
+    const remedy = isDenied ? " as this user may not: run as root" : "";
+    throw new Error(`Cannot look for ${path}${remedy}`, { cause });
   }
 }

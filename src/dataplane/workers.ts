@@ -19,8 +19,13 @@ export interface WorkersOptions {
 export class Workers {
   readonly #workers: DataWorker[];
 
+  /** Rejects when a worker fails after its start. */
+  readonly failure: Promise<never>;
+
   private constructor(workers: DataWorker[]) {
     this.#workers = workers;
+    this.failure = Promise.race(workers.map((worker) => worker.failure));
+    this.failure.catch(() => {});
   }
 
   /** Resolves when every worker holds its socket; when one can't, all are stopped again. */
@@ -51,6 +56,7 @@ export class Workers {
 
 class DataWorker {
   readonly ready: Promise<void>;
+  readonly failure: Promise<never>;
   readonly #wake: EventFd;
   readonly #words: BigInt64Array;
   readonly #worker: Worker;
@@ -63,17 +69,24 @@ class DataWorker {
     this.#worker = new Worker(code, { type: "module", name: "data plane" });
     const ready = Promise.withResolvers<void>();
     const stopped = Promise.withResolvers<void>();
+    const failure = Promise.withResolvers<never>();
+    const fail = (reason: string) => {
+      const error = new Error(reason);
+      ready.reject(error);
+      failure.reject(error);
+      stopped.resolve();
+    };
     this.ready = ready.promise;
+    this.failure = failure.promise;
     this.#stopped = stopped.promise;
     this.#worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => {
       if (data.kind === "ready") return ready.resolve();
-      if (data.kind === "failed") ready.reject(new Error(data.reason));
+      if (data.kind === "failed") return fail(data.reason);
       stopped.resolve();
     };
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      ready.reject(new Error(`a data-plane worker failed: ${event.message}`));
-      stopped.resolve();
+      fail(`a data-plane worker failed: ${event.message}`);
     };
     const start: WorkerStart = { listen: endpoint(ip, port), wakeFd: this.#wake.fd, shared };
     this.#worker.postMessage(start);

@@ -70,17 +70,23 @@ export class XdpPlane {
   readonly adopted: readonly string[];
   /** Whether the attachment of an earlier run went on, with its program swapped. */
   readonly swapped: boolean;
+  readonly #libs: Libraries;
   readonly #pins: PinFolder;
+  /** Whether nothing was there before. */
+  readonly #isNew: boolean;
   readonly #object: BpfObject;
   readonly #link: BpfLink;
   readonly #ring: EventRing;
   readonly #eventBytes = new Uint8Array(EVENT_BATCH_BYTES);
 
   private constructor(
-    parts: { pins: PinFolder; object: BpfObject; adopted: readonly string[] },
+    parts: { pins: PinFolder; object: BpfObject; adopted: readonly string[]; isNew: boolean },
     interfaceName: string,
     attached: Attached,
   ) {
+    const { libs } = attached;
+    this.#libs = libs;
+    this.#isNew = parts.isNew;
     this.interfaceName = interfaceName;
     this.mode = attached.mode;
     this.adopted = parts.adopted;
@@ -88,7 +94,6 @@ export class XdpPlane {
     this.#pins = parts.pins;
     this.#object = parts.object;
     this.#link = attached.link;
-    const { libs } = attached;
     this.#ring = EventRing.ofRingBuffer(libs, this.#object.map("events"));
   }
 
@@ -99,20 +104,28 @@ export class XdpPlane {
     const isNew = !pins.exists;
     pins.create();
     let object: BpfObject | undefined;
+    let attached: Attached | undefined;
     try {
       object = openProgram(libs, options.code, options.stats);
       const adopted = loadWithPins(libs, object, pins, options.log);
       setPorts(object.map("listen_ports"), options.ports);
       const program = object.program(PROGRAM);
-      const attached = attach(libs, pins, program, ifindex, options);
+      attached = attach(libs, pins, program, ifindex, options);
       removeLeftovers(libs, pins, options);
-      return new XdpPlane({ pins, object, adopted }, options.interfaceName, attached);
+      return new XdpPlane({ pins, object, adopted, isNew }, options.interfaceName, attached);
     } catch (error) {
+      attached?.link.close();
       object?.close();
       if (isNew) pins.remove();
       pins.unlock();
       throw error;
     }
+  }
+
+  /** Ends what `start` began, for a server that does not come up after all. */
+  abandon(): void {
+    this.close();
+    if (this.#isNew) unloadPlane(this.#libs, this.#pins);
   }
 
   counters(): Counter[] {
@@ -226,7 +239,7 @@ function loadWithPins(
   log: Log,
 ): string[] {
   const folder = pins.maps(layoutHash, true);
-  const adopted: BpfMap[] = [];
+  const adopted = new Map<string, BpfMap>();
   const shapes = object.shapes();
   try {
     for (const shape of shapes) {
@@ -235,7 +248,7 @@ function loadWithPins(
       if (map === undefined) continue;
       if (isOfShape(map, shape)) {
         object.reuse(shape.name, map);
-        adopted.push(map);
+        adopted.set(shape.name, map);
         continue;
       }
       log.warn("a pinned map has another size and is made anew", { map: shape.name });
@@ -244,13 +257,12 @@ function loadWithPins(
     }
     object.load();
   } finally {
-    for (const map of adopted) map.close();
+    for (const map of adopted.values()) map.close();
   }
-  const names = adopted.map((map) => map.info.name);
   for (const { name } of shapes) {
-    if (!names.includes(name)) object.map(name).pin(`${folder}/${name}`);
+    if (!adopted.has(name)) object.map(name).pin(`${folder}/${name}`);
   }
-  return names;
+  return [...adopted.keys()];
 }
 
 function isOfShape({ info }: BpfMap, shape: MapShape): boolean {
@@ -317,8 +329,7 @@ function attach(
   const wanted: XdpMode[] = mode === "auto" ? ["native", "generic"] : [mode];
   for (const [index, next] of wanted.entries()) {
     try {
-      const link = attachXdp(libs, program, ifindex, next);
-      link.pin(path);
+      const link = attachPinned(libs, program, ifindex, { mode: next, path });
       return { libs, link, mode: next, swapped: false };
     } catch (error) {
       refuseForeign(libs, ifindex, interfaceName, error);
@@ -328,6 +339,22 @@ function attach(
     }
   }
   throw new Error(`Cannot attach to ${interfaceName} as no mode is left to try`);
+}
+
+function attachPinned(
+  libs: Libraries,
+  program: BpfProgram,
+  ifindex: number,
+  { mode, path }: { mode: XdpMode; path: string },
+): BpfLink {
+  const link = attachXdp(libs, program, ifindex, mode);
+  try {
+    link.pin(path);
+    return link;
+  } catch (error) {
+    link.close();
+    throw error;
+  }
 }
 
 function refuseForeign(

@@ -12,37 +12,20 @@ import { Intervals } from "./intervals.ts";
 
 const RANGES_MAX = 1024;
 
-export const Received = {
-  /** New bytes (or none), kept or to be handed on. */
-  ok: 0,
-  /** Beyond the limit we gave, or contradicting the final size: ends the session. */
-  violation: 1,
-  /** No room now: as if the packet had been lost, so it must not be acknowledged. */
-  refused: 2,
-} as const;
-
 export class ReceiveBuffer {
   readonly #ring: ByteRing;
   readonly #held = new Intervals(RANGES_MAX);
   #base = 0;
   #highest = 0;
   #final = Infinity;
-  /** The peer may send offsets below this. */
-  limit: number;
 
-  constructor(budget: Budget, limit: number) {
+  constructor(budget: Budget) {
     this.#ring = new ByteRing(budget);
-    this.limit = limit;
   }
 
   /** Offset of the next byte for the reader. */
   get base(): number {
     return this.#base;
-  }
-
-  /** The highest offset received, which is what counts against the session's limit. */
-  get highest(): number {
-    return this.#highest;
   }
 
   /** Bytes that the reader can have now. */
@@ -64,12 +47,11 @@ export class ReceiveBuffer {
     return offset === this.#base && this.#held.isEmpty;
   }
 
-  /** Checks the limits before anything is kept, and notes the highest offset. */
-  admit(offset: number, length: number): number {
-    const end = offset + length;
-    if (end > this.limit || end > this.#final) return Received.violation;
+  /** Whether data up to `end` fits what the peer said of the stream's end; notes it. */
+  admits(end: number): boolean {
+    if (end > this.#final) return false;
     if (end > this.#highest) this.#highest = end;
-    return Received.ok;
+    return true;
   }
 
   /** The reader took `length` bytes straight from a packet (`isNext`). */
@@ -77,32 +59,28 @@ export class ReceiveBuffer {
     this.#base += length;
   }
 
-  /** Keeps admitted bytes for later. */
-  keep(offset: number, from: Uint8Array, at: number, length: number): number {
+  /** Keeps admitted bytes for later. False: no room; nothing was kept. */
+  keep(offset: number, from: Uint8Array, at: number, length: number): boolean {
     let start = offset;
     let skip = 0;
     if (start < this.#base) {
       skip = this.#base - start;
-      if (skip >= length) return Received.ok;
+      if (skip >= length) return true;
       start = this.#base;
     }
     const end = offset + length;
     const storedEnd = this.#held.isEmpty ? this.#base : this.#held.end(this.#held.count - 1);
-    if (!this.#ring.reserve(this.#base, Math.max(end, storedEnd), storedEnd)) {
-      return Received.refused;
-    }
-    if (!this.#held.add(start, end)) return Received.refused;
+    if (!this.#ring.reserve(this.#base, Math.max(end, storedEnd), storedEnd)) return false;
+    if (!this.#held.add(start, end)) return false;
     this.#ring.put(start, from, at + skip, length - skip);
-    return Received.ok;
+    return true;
   }
 
-  /** The FIN: the stream ends at this offset. */
-  finish(final: number): number {
-    if (final < this.#highest || (this.#final !== Infinity && this.#final !== final)) {
-      return Received.violation;
-    }
+  /** The FIN: the stream ends at this offset. False: that contradicts what came before. */
+  finish(final: number): boolean {
+    if (final < this.#highest || (this.#final !== Infinity && this.#final !== final)) return false;
     this.#final = final;
-    return Received.ok;
+    return true;
   }
 
   /** Where the next readable bytes lie, as one piece of at most `contiguous` bytes. */

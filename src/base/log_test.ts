@@ -1,0 +1,76 @@
+import assert from "node:assert/strict";
+import { Log, LOG_LEVELS, type LogFields, type LogOptions, printable } from "./log.ts";
+
+const TIME = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
+
+/** What a log with these options writes. */
+function written(options: Partial<LogOptions>, use: (log: Log) => void): string {
+  let text = "";
+  const write = (line: string) => text += line;
+  use(new Log({ level: "debug", format: "text", now: () => TIME, write, ...options }));
+  return text;
+}
+
+function info(format: "text" | "json", message: string, fields?: LogFields): string {
+  return written({ format }, (log) => log.info(message, fields));
+}
+
+Deno.test("Log writes a line of time, level, message and fields", () => {
+  assert.equal(
+    info("text", "XDP attached", { interface: "eth0", swapped: true, ms: 12, mode: undefined }),
+    "2026-01-02T03:04:05.678Z INFO  XDP attached interface=eth0 swapped=true ms=12\n",
+  );
+  assert.match(
+    info("text", "m", { a: "two words", b: "", c: 'say "x"', d: "k=v" }),
+    / a="two words" b="" c="say \\"x\\"" d="k=v"\n$/,
+  );
+});
+
+Deno.test("Log writes JSON that reads back", () => {
+  const line = info("json", 'a "b"\n', { port: 9, on: false, none: undefined });
+  assert.equal(line.indexOf("\n"), line.length - 1);
+  assert.deepEqual(JSON.parse(line), {
+    time: "2026-01-02T03:04:05.678Z",
+    level: "info",
+    message: 'a "b"\n',
+    port: 9,
+    on: false,
+  });
+});
+
+Deno.test("Log keeps back what is below its level", () => {
+  for (const [rank, level] of LOG_LEVELS.entries()) {
+    const text = written({ level, format: "json" }, (log) => {
+      for (const one of LOG_LEVELS) log[one](one);
+    });
+    const seen = text.trim().split("\n").map((line) => JSON.parse(line).level);
+    assert.deepEqual(seen, LOG_LEVELS.slice(0, rank + 1));
+  }
+});
+
+Deno.test("Log paints the level only when it is told to", () => {
+  assert.ok(written({ color: true }, (log) => log.warn("x")).includes("\x1b[33mWARN \x1b[0m x"));
+  assert.ok(!written({}, (log) => log.warn("x")).includes("\x1b"));
+});
+
+Deno.test("nothing from outside forges a line or moves the cursor", () => {
+  const controls = Array.from({ length: 160 }, (_, i) => String.fromCharCode(i)).join("");
+  for (const format of ["text", "json"] as const) {
+    for (const line of [info(format, controls), info(format, "m", { field: controls })]) {
+      assert.equal(line.indexOf("\n"), line.length - 1);
+      // deno-lint-ignore no-control-regex
+      assert.doesNotMatch(line.slice(0, -1), /[\x00-\x1f\x7f-\x9f]/);
+    }
+  }
+  assert.equal(JSON.parse(info("json", controls)).message, controls);
+  assert.equal(printable("a\n\x9b\u00e9"), "a\\x0a\\x9b\u00e9");
+});
+
+Deno.test("no field takes the place of time, level or message", () => {
+  const forged = { time: "never", level: "error", message: "all is well" };
+  assert.deepEqual(JSON.parse(info("json", "truth", forged)), {
+    time: "2026-01-02T03:04:05.678Z",
+    level: "info",
+    message: "truth",
+  });
+});

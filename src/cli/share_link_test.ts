@@ -1,0 +1,43 @@
+import assert from "node:assert/strict";
+import { type Config, loadConfig } from "../config/mod.ts";
+import { reachableHost, shareLink } from "./share_link.ts";
+
+/** Bytes whose base64 has both characters that URLs don't take. */
+const KEY = Uint8Array.from({ length: 32 }, (_, i) => i % 2 === 0 ? 0xfb : 0xff);
+
+function configOf(text: string): Config {
+  return loadConfig(`psk: "${KEY.toBase64()}"\n${text}`, {
+    file: "test.yaml",
+    env: () => undefined,
+    readFile: () => "",
+    fileMode: () => 0o600,
+  }).config;
+}
+
+Deno.test("shareLink() holds key, host and port, as a URL", () => {
+  const link = shareLink(configOf(""), "192.0.2.7");
+  const url = new URL(link);
+  assert.equal(url.protocol, "phantom:");
+  assert.deepEqual(Uint8Array.fromBase64(url.username, { alphabet: "base64url" }), KEY);
+  assert.equal(url.hostname, "192.0.2.7");
+  assert.equal(url.port, "54321");
+  assert.equal(url.searchParams.get("v"), "4");
+  assert.equal(url.hash, "");
+  assert.doesNotMatch(url.username, /[+/=]/);
+});
+
+Deno.test("shareLink() brackets an IPv6 address and names the instance", () => {
+  const link = shareLink(configOf('listen: ":9"\ninstance: "edge-2"'), "2001:db8::1");
+  assert.match(link, /@\[2001:db8::1\]:9\?v=4#edge-2$/);
+});
+
+Deno.test("reachableHost() takes the listen address when there is one", () => {
+  assert.equal(reachableHost(configOf('listen: "192.0.2.1:9"'), "lo"), "192.0.2.1");
+  assert.equal(reachableHost(configOf('listen: "[2001:db8::1]:9"'), "lo"), "2001:db8::1");
+});
+
+Deno.test("reachableHost() takes the interface's own address, IPv4 first", () => {
+  assert.equal(reachableHost(configOf(""), "lo"), "127.0.0.1");
+  assert.equal(reachableHost(configOf(""), "no-such0"), "127.0.0.1");
+  assert.equal(reachableHost(configOf(""), undefined), "127.0.0.1");
+});

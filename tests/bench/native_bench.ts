@@ -111,17 +111,8 @@ function echoFigure(size: number, offload: boolean): Figure {
   return { name: `UDP echo ${size} B, ${how}`, value: best, unit: "round trips/s" };
 }
 
-const figures = [
+printFigures([
   ...callFigures(),
   ...[64, 512, 1400].flatMap(aeadFigures),
   ...[64, 1400].flatMap((size) => [echoFigure(size, false), echoFigure(size, true)]),
-];
-
-if (Deno.args.includes("--json")) {
-  console.log(JSON.stringify(figures));
-} else {
-  for (const { name, value, unit } of figures) {
-    const digits = value < 100 ? 1 : 0;
-    console.log(`${name.padEnd(44)}${value.toFixed(digits).padStart(12)} ${unit}`);
-  }
-}
+]);

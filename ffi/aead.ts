@@ -17,7 +17,9 @@ export const aeadKeysMax = 1 << 20;
 export const aeadBatchMax = 65536;
 
 // struct ph_aead_op in words: number (low, high), key, aad, aad_len, text, text_len, result.
-const opWords = 8;
+export const aeadOpWords = 8;
+/** Where an operation says in which place its associated data begins. */
+export const aeadOpAadWord = 3;
 const resultWord = 7;
 
 /** Operations on one arena: what to seal or open, and how it went. Allocated once. */
@@ -35,7 +37,7 @@ export class AeadBatch {
       );
     }
     this.capacity = capacity;
-    this.ops = new Uint32Array(capacity * opWords);
+    this.ops = new Uint32Array(capacity * aeadOpWords);
   }
 
   get count(): number {
@@ -74,7 +76,7 @@ export class AeadBatch {
       );
     }
     const i = this.#count++;
-    const at = i * opWords;
+    const at = i * aeadOpWords;
     this.ops[at] = number;
     this.ops[at + 1] = number / 0x1_0000_0000;
     this.ops[at + 2] = key;
@@ -88,7 +90,7 @@ export class AeadBatch {
 
   /** After seal or open: 0, or -EBADMSG (tag), -EINVAL (offsets), -ENOENT (key). */
   result(i: number): number {
-    return this.ops[i * opWords + resultWord]! | 0;
+    return this.ops[i * aeadOpWords + resultWord]! | 0;
   }
 }
 

@@ -1,4 +1,7 @@
-/** What a data-plane thread waits on (epoll), and what wakes it from another thread (eventfd). */
+/**
+ * What a data-plane thread waits on (epoll), what wakes it from another thread (eventfd), and its
+ * clock.
+ */
 
 import { checked } from "./errors.ts";
 import { Handle } from "./handle.ts";
@@ -19,6 +22,14 @@ export const EpollEvent = {
 
 /** Descriptors that one wait can report; more stay ready for the next. */
 export const epollReadyMax = 256;
+
+/**
+ * Milliseconds of the machine's monotonic clock. Unlike performance.now(), which each thread counts
+ * from its own start, it is the same for all threads and for BPF programs; and it costs less.
+ */
+export function monotonicMs(native: Native): number {
+  return native.symbols.ph_now_ms();
+}
 
 /** Waits for descriptors. What is ready is read from `events(i)` and `tag(i)`. */
 export class Epoll extends Handle {

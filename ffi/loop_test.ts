@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { testNative } from "../tests/native.ts";
-import { Epoll, EpollEvent, epollReadyMax, EventFd } from "./loop.ts";
+import { Epoll, EpollEvent, epollReadyMax, EventFd, monotonicMs } from "./loop.ts";
 
 const native = testNative();
 
@@ -121,6 +121,23 @@ Deno.test("Epoll and EventFd name themselves when used after close", () => {
   assert.throws(() => epoll.fd, { message: "Cannot use epoll as it is closed" });
   assert.throws(() => event.signal(), { message: "Cannot use eventfd as it is closed" });
   assert.throws(() => event.drain(), { message: "Cannot use eventfd as it is closed" });
+});
+
+Deno.test("monotonicMs() counts milliseconds of the machine, and never back", async () => {
+  const uptime = () => Number(Deno.readTextFileSync("/proc/uptime").split(" ")[0]) * 1000;
+  // /proc counts what the machine slept too, and in hundredths.
+  assert.ok(monotonicMs(native) <= uptime() + 20);
+  const start = monotonicMs(native);
+  const reference = performance.now();
+  await new Promise((resolve) => setTimeout(resolve, 30));
+  const [took, expected] = [monotonicMs(native) - start, performance.now() - reference];
+  assert.ok(Math.abs(took - expected) < 5);
+  let last = start;
+  for (let i = 0; i < 10_000; i++) {
+    const now = monotonicMs(native);
+    assert.ok(now >= last);
+    last = now;
+  }
 });
 
 Deno.test("EventFd that is borrowed leaves the descriptor open", () => {

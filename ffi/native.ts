@@ -1,13 +1,13 @@
 /**
  * The symbols of libphantom.so, and its opening. The contract is ffi/native/ph.h; a test compares
- * the two. The handles over it are in loop.ts, udp.ts and aead.ts.
+ * the two. What is built over it: loop.ts, udp.ts, tcp.ts, aead.ts, mask.ts and primitives.ts.
  *
  * Every call of the data plane is one that V8 compiles to a direct call: no 64-bit integers (one
  * as a parameter costs about 150 ns), buffers as typed arrays, pointers as objects kept by handles.
  */
 
 /** Must equal PH_ABI of the library that is loaded. */
-export const nativeAbi = 1;
+export const nativeAbi = 2;
 
 export const nativeSymbols = {
   // uint32_t ph_abi(void)
@@ -65,6 +65,8 @@ export const nativeSymbols = {
   ph_eventfd_drain: { parameters: ["i32"], result: "i32" },
   // int32_t ph_close(int32_t fd)
   ph_close: { parameters: ["i32"], result: "i32" },
+  // double ph_now_ms(void)
+  ph_now_ms: { parameters: [], result: "f64" },
 
   // int32_t ph_udp_open(struct ph_addr *local, uint32_t *flags, uint32_t rcvbuf, uint32_t sndbuf)
   ph_udp_open: { parameters: ["buffer", "buffer", "u32", "u32"], result: "i32" },
@@ -96,6 +98,79 @@ export const nativeSymbols = {
   // int32_t ph_aead_open(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
   //   struct ph_aead_op *ops, uint32_t n)
   ph_aead_open: { parameters: ["pointer", "buffer", "u32", "buffer", "u32"], result: "i32" },
+  // int32_t ph_aead_seal_once(const uint8_t *key, uint8_t *arena, uint32_t arena_len, uint32_t aad,
+  //   uint32_t aad_len, uint32_t text, uint32_t text_len)
+  ph_aead_seal_once: {
+    parameters: ["buffer", "buffer", "u32", "u32", "u32", "u32", "u32"],
+    result: "i32",
+  },
+  // int32_t ph_aead_open_once(const uint8_t *key, uint8_t *arena, uint32_t arena_len, uint32_t aad,
+  //   uint32_t aad_len, uint32_t text, uint32_t text_len)
+  ph_aead_open_once: {
+    parameters: ["buffer", "buffer", "u32", "u32", "u32", "u32", "u32"],
+    result: "i32",
+  },
+
+  // int32_t ph_unmask(uint8_t *arena, uint32_t arena_len, const struct ph_udp_span *spans,
+  //   uint32_t n, const uint8_t *keys, uint32_t n_keys, struct ph_header *headers)
+  ph_unmask: {
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32", "buffer"],
+    result: "i32",
+  },
+  // int32_t ph_mask(uint8_t *arena, uint32_t arena_len, const uint8_t *key, const uint32_t *words,
+  //   uint32_t words_len, uint32_t first, uint32_t stride, uint32_t n)
+  ph_mask: {
+    parameters: ["buffer", "u32", "buffer", "buffer", "u32", "u32", "u32", "u32"],
+    result: "i32",
+  },
+  // int32_t ph_siphash(const uint8_t *key, const uint8_t *data, uint32_t length, uint8_t *out)
+  ph_siphash: { parameters: ["buffer", "buffer", "u32", "buffer"], result: "i32" },
+
+  // int32_t ph_x25519_public(const uint8_t *private_key, uint8_t *public_key)
+  ph_x25519_public: { parameters: ["buffer", "buffer"], result: "i32" },
+  // int32_t ph_x25519(const uint8_t *private_key, const uint8_t *public_key, uint8_t *shared)
+  ph_x25519: { parameters: ["buffer", "buffer", "buffer"], result: "i32" },
+  // int32_t ph_sha256(const uint8_t *data, uint32_t length, uint8_t *out)
+  ph_sha256: { parameters: ["buffer", "u32", "buffer"], result: "i32" },
+  // int32_t ph_hmac_sha256(const uint8_t *key, uint32_t key_len, const uint8_t *data,
+  //   uint32_t length, uint8_t *out)
+  ph_hmac_sha256: { parameters: ["buffer", "u32", "buffer", "u32", "buffer"], result: "i32" },
+  // int32_t ph_hkdf(const uint8_t *ikm, uint32_t ikm_len, const uint8_t *salt, uint32_t salt_len,
+  //   const uint8_t *info, uint32_t info_len, uint8_t *out, uint32_t out_len)
+  ph_hkdf: {
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32", "buffer", "u32"],
+    result: "i32",
+  },
+  // int32_t ph_random(uint8_t *out, uint32_t length)
+  ph_random: { parameters: ["buffer", "u32"], result: "i32" },
+
+  // int32_t ph_tcp_listen(struct ph_addr *local, uint32_t flags, int32_t backlog)
+  ph_tcp_listen: { parameters: ["buffer", "u32", "i32"], result: "i32" },
+  // int32_t ph_tcp_accept(int32_t fd, uint32_t flags, uint32_t keepalive_s,
+  //   struct ph_tcp_accepted *accepted, uint32_t max)
+  ph_tcp_accept: { parameters: ["i32", "u32", "u32", "buffer", "u32"], result: "i32" },
+  // int32_t ph_tcp_connect(const struct ph_addr *peer, const struct ph_addr *source,
+  //   const char *device, uint32_t flags, uint32_t keepalive_s)
+  ph_tcp_connect: { parameters: ["buffer", "buffer", "buffer", "u32", "u32"], result: "i32" },
+  // int32_t ph_tcp_result(int32_t fd)
+  ph_tcp_result: { parameters: ["i32"], result: "i32" },
+  // int32_t ph_tcp_local(int32_t fd, struct ph_addr *local)
+  ph_tcp_local: { parameters: ["i32", "buffer"], result: "i32" },
+  // int32_t ph_tcp_read(int32_t fd, uint8_t *arena, uint32_t arena_len, uint32_t offset,
+  //   uint32_t length)
+  ph_tcp_read: { parameters: ["i32", "buffer", "u32", "u32", "u32"], result: "i32" },
+  // int32_t ph_tcp_write(int32_t fd, const uint8_t *arena, uint32_t arena_len, uint32_t offset,
+  //   uint32_t length)
+  ph_tcp_write: { parameters: ["i32", "buffer", "u32", "u32", "u32"], result: "i32" },
+  // int32_t ph_tcp_read_all(uint8_t *arena, uint32_t arena_len, struct ph_tcp_op *ops, uint32_t n)
+  ph_tcp_read_all: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
+  // int32_t ph_tcp_write_all(const uint8_t *arena, uint32_t arena_len, struct ph_tcp_op *ops,
+  //   uint32_t n)
+  ph_tcp_write_all: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
+  // int32_t ph_tcp_finish(int32_t fd)
+  ph_tcp_finish: { parameters: ["i32"], result: "i32" },
+  // int32_t ph_tcp_abort(int32_t fd)
+  ph_tcp_abort: { parameters: ["i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
 export type NativeSymbols = Deno.DynamicLibrary<typeof nativeSymbols>["symbols"];

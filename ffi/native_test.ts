@@ -2,6 +2,9 @@ import assert from "node:assert/strict";
 import { nativePath, testNative } from "../tests/native.ts";
 import { aeadKeysMax } from "./aead.ts";
 import { nativeAbi, nativeSymbols, openNative } from "./native.ts";
+import { maskKeyBytes, maskKeysMax, packetBytesMin, packetKindMax } from "./mask.ts";
+import { hkdfBytesMax, sha256Bytes, x25519Bytes } from "./primitives.ts";
+import { tcpAcceptMax, TcpFlag, tcpKeepAliveMax } from "./tcp.ts";
 import { udpBatchMax, UdpFlag, udpGroMax, udpGsoMax, udpPayloadMax } from "./udp.ts";
 
 // At module level, so that no single test seems to leak the library.
@@ -29,6 +32,7 @@ function ffiType(declared: string): string {
     return "pointer";
   }
   if (text.includes("*")) return "buffer";
+  if (text.startsWith("double")) return "f64";
   const plain = /^(?:u?int(8|16|32|64)_t|void)/.exec(text);
   assert.ok(plain, `no FFI type for ${text}`);
   return text.startsWith("void") ? "void" : `${text[0] === "u" ? "u" : "i"}${plain[1]}`;
@@ -61,6 +65,23 @@ Deno.test("the constants of ffi/ are those of ph.h", () => {
   const limits = { BATCH: udpBatchMax, GRO: udpGroMax, GSO: udpGsoMax, PAYLOAD: udpPayloadMax };
   for (const [name, value] of Object.entries(limits)) {
     assert.match(header, new RegExp(`#define PH_UDP_${name}_MAX ${value}\n`));
+  }
+  for (const [name, value] of Object.entries(TcpFlag)) {
+    assert.match(header, new RegExp(`PH_TCP_${name.toUpperCase()} = ${value},`));
+  }
+  const others = {
+    MASK_KEY_LEN: maskKeyBytes,
+    MASK_KEYS_MAX: maskKeysMax,
+    PACKET_MIN: packetBytesMin,
+    KIND_MAX: packetKindMax,
+    SHA256_LEN: sha256Bytes,
+    X25519_LEN: x25519Bytes,
+    HKDF_MAX: hkdfBytesMax,
+    TCP_ACCEPT_MAX: tcpAcceptMax,
+    TCP_KEEPALIVE_MAX: tcpKeepAliveMax,
+  };
+  for (const [name, value] of Object.entries(others)) {
+    assert.match(header, new RegExp(`#define PH_${name} ${value}\n`));
   }
   assert.match(header, new RegExp(`#define PH_ABI ${nativeAbi}\n`));
   assert.match(header, /#define PH_AEAD_KEYS_MAX \(1u << 20\)\n/);

@@ -54,10 +54,15 @@ struct key_slot {
 	uint32_t next;			/* free slot behind this one, or NO_SLOT */
 };
 
-/* One mapping, locked and left out of core dumps where the system allows it. */
-struct ph_aead {
+/* Room for one op. */
+struct work {
 	_Alignas(64) uint8_t joined[BLOCK_LEN + JOINED_MAX];
 	_Alignas(64) uint8_t poly[POLY_STATE_LEN];
+};
+
+/* One mapping, locked and left out of core dumps where the system allows it. */
+struct ph_aead {
+	struct work work;
 	size_t mapped;
 	uint32_t max_keys;
 	uint32_t touched;		/* slots from here on were never used: untouched pages */
@@ -97,6 +102,13 @@ void ph_aead_close_table(struct ph_aead *table)
 	munmap(table, mapped);
 }
 
+static void load_key(uint32_t words[KEY_LEN / 4], const uint8_t *key)
+{
+	memcpy(words, key, KEY_LEN);
+	for (int i = 0; i < KEY_LEN / 4; i++)
+		words[i] = le32toh(words[i]);
+}
+
 int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key)
 {
 	struct key_slot *slot;
@@ -111,9 +123,7 @@ int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key)
 		return -ENOSPC;
 	}
 	slot->id &= ~ID_FREE;
-	memcpy(slot->words, key, KEY_LEN);
-	for (int i = 0; i < KEY_LEN / 4; i++)
-		slot->words[i] = le32toh(slot->words[i]);
+	load_key(slot->words, key);
 	return (int32_t)slot->id;
 }
 
@@ -147,19 +157,26 @@ static bool fits(uint32_t offset, uint64_t length, uint32_t arena_len)
 	return offset + length <= arena_len;
 }
 
+/* Whether all lies in the arena, and the associated data apart from the text and its tag. */
+static bool is_sound(uint32_t arena_len, uint32_t aad, uint32_t aad_len, uint32_t text,
+		     uint32_t text_len)
+{
+	uint64_t sealed_len = (uint64_t)text_len + TAG_LEN;
+
+	if (!fits(aad, aad_len, arena_len) || !fits(text, sealed_len, arena_len))
+		return false;
+	/* What is sealed would be changed by the sealing. */
+	return !aad_len || aad >= text + sealed_len || text >= (uint64_t)aad + aad_len;
+}
+
 /* The key of a sound op, else NULL with op->result set. */
 static const struct key_slot *check(struct ph_aead *table, uint32_t arena_len,
 				    struct ph_aead_op *op)
 {
-	uint64_t sealed_len = (uint64_t)op->text_len + TAG_LEN;
 	const struct key_slot *slot;
 
 	op->result = -EINVAL;
-	if (!fits(op->aad, op->aad_len, arena_len) || !fits(op->text, sealed_len, arena_len))
-		return NULL;
-	/* What is sealed would be changed by the sealing. */
-	if (op->aad_len && op->aad < op->text + sealed_len &&
-	    op->text < (uint64_t)op->aad + op->aad_len)
+	if (!is_sound(arena_len, op->aad, op->aad_len, op->text, op->text_len))
 		return NULL;
 	slot = find_key(table, op->key);
 	op->result = slot ? 0 : -ENOENT;
@@ -179,57 +196,57 @@ static void set_counter(uint32_t counter[4], uint32_t block, uint64_t number)
 }
 
 /*
- * Puts the block that keys Poly1305 into table->joined, and a short text behind it, en- or
+ * Puts the block that keys Poly1305 into work->joined, and a short text behind it, en- or
  * decrypted. Returns whether the text was short.
  */
-static bool begin(struct ph_aead *table, const struct key_slot *slot, uint64_t number,
-		  const uint8_t *text, uint32_t length)
+static bool begin(struct work *work, const uint32_t *key, uint64_t number, const uint8_t *text,
+		  uint32_t length)
 {
 	bool is_short = length <= JOINED_MAX;
 	uint32_t together = BLOCK_LEN + (is_short ? length : 0);
 	uint32_t counter[4];
 
 	set_counter(counter, 0, number);
-	memset(table->joined, 0, BLOCK_LEN);
+	memset(work->joined, 0, BLOCK_LEN);
 	if (is_short)
-		memcpy(table->joined + BLOCK_LEN, text, length);
-	ChaCha20_ctr32(table->joined, table->joined, together, slot->words, counter);
+		memcpy(work->joined + BLOCK_LEN, text, length);
+	ChaCha20_ctr32(work->joined, work->joined, together, key, counter);
 	return is_short;
 }
 
 /* Brings a text in its place into the other form, after begin and, when opening, the tag. */
-static void finish(struct ph_aead *table, const struct key_slot *slot, uint64_t number,
-		   uint8_t *text, uint32_t length, bool is_short)
+static void finish(struct work *work, const uint32_t *key, uint64_t number, uint8_t *text,
+		   uint32_t length, bool is_short)
 {
 	uint32_t counter[4];
 
 	if (is_short) {
-		memcpy(text, table->joined + BLOCK_LEN, length);
+		memcpy(text, work->joined + BLOCK_LEN, length);
 		return;
 	}
 	set_counter(counter, 1, number);
-	ChaCha20_ctr32(text, text, length, slot->words, counter);
+	ChaCha20_ctr32(text, text, length, key, counter);
 }
 
 /* Poly1305 over the associated data and the sealed text, each padded to 16, and their lengths. */
-static void make_tag(struct ph_aead *table, const uint8_t *arena, const struct ph_aead_op *op,
-		     uint8_t tag[TAG_LEN])
+static void make_tag(struct work *work, const uint8_t *aad, uint32_t aad_len, const uint8_t *text,
+		     uint32_t text_len, uint8_t tag[TAG_LEN])
 {
 	static const uint8_t zeros[16];
-	uint32_t whole = op->text_len & ~15u;
-	uint32_t rest = op->text_len - whole;
-	uint64_t lengths[2] = { htole64(op->aad_len), htole64(op->text_len) };
+	uint32_t whole = text_len & ~15u;
+	uint32_t rest = text_len - whole;
+	uint64_t lengths[2] = { htole64(aad_len), htole64(text_len) };
 	uint8_t tail[32] = { 0 };
 
-	Poly1305_Init(table->poly, table->joined);
-	Poly1305_Update(table->poly, arena + op->aad, op->aad_len);
-	if (op->aad_len & 15)
-		Poly1305_Update(table->poly, zeros, 16 - (op->aad_len & 15));
-	Poly1305_Update(table->poly, arena + op->text, whole);
-	memcpy(tail, arena + op->text + whole, rest);
+	Poly1305_Init(work->poly, work->joined);
+	Poly1305_Update(work->poly, aad, aad_len);
+	if (aad_len & 15)
+		Poly1305_Update(work->poly, zeros, 16 - (aad_len & 15));
+	Poly1305_Update(work->poly, text, whole);
+	memcpy(tail, text + whole, rest);
 	memcpy(tail + (rest ? 16 : 0), lengths, sizeof(lengths));
-	Poly1305_Update(table->poly, tail, rest ? 32 : 16);
-	Poly1305_Final(table->poly, tag);
+	Poly1305_Update(work->poly, tail, rest ? 32 : 16);
+	Poly1305_Final(work->poly, tag);
 }
 
 int32_t ph_aead_seal(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
@@ -246,13 +263,14 @@ int32_t ph_aead_seal(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
 		if (!slot)
 			continue;
 		text = arena + op->text;
-		is_short = begin(table, slot, op->number, text, op->text_len);
-		finish(table, slot, op->number, text, op->text_len, is_short);
-		make_tag(table, arena, op, text + op->text_len);
+		is_short = begin(&table->work, slot->words, op->number, text, op->text_len);
+		finish(&table->work, slot->words, op->number, text, op->text_len, is_short);
+		make_tag(&table->work, arena + op->aad, op->aad_len, text, op->text_len,
+			 text + op->text_len);
 		sealed++;
 	}
 	/* The one-time key of the last op; each op overwrites that of the one before. */
-	OPENSSL_cleanse(table->joined, BLOCK_LEN);
+	OPENSSL_cleanse(table->work.joined, BLOCK_LEN);
 	return sealed;
 }
 
@@ -270,15 +288,69 @@ int32_t ph_aead_open(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
 		if (!slot)
 			continue;
 		text = arena + op->text;
-		is_short = begin(table, slot, op->number, text, op->text_len);
-		make_tag(table, arena, op, tag);
+		is_short = begin(&table->work, slot->words, op->number, text, op->text_len);
+		make_tag(&table->work, arena + op->aad, op->aad_len, text, op->text_len, tag);
 		if (CRYPTO_memcmp(tag, text + op->text_len, TAG_LEN)) {
 			op->result = -EBADMSG;
 			continue;
 		}
-		finish(table, slot, op->number, text, op->text_len, is_short);
+		finish(&table->work, slot->words, op->number, text, op->text_len, is_short);
 		opened++;
 	}
-	OPENSSL_cleanse(table->joined, BLOCK_LEN);
+	OPENSSL_cleanse(table->work.joined, BLOCK_LEN);
 	return opened;
+}
+
+/* -EINVAL for offsets that an op may not have; and the room for the work must do. */
+static int32_t check_once(uint32_t arena_len, uint32_t aad, uint32_t aad_len, uint32_t text,
+			  uint32_t text_len)
+{
+	if (Poly1305_ctx_size() > POLY_STATE_LEN)
+		return -EINVAL;
+	return is_sound(arena_len, aad, aad_len, text, text_len) ? 0 : -EINVAL;
+}
+
+int32_t ph_aead_seal_once(const uint8_t *key, uint8_t *arena, uint32_t arena_len, uint32_t aad,
+			  uint32_t aad_len, uint32_t text, uint32_t text_len)
+{
+	int32_t err = check_once(arena_len, aad, aad_len, text, text_len);
+	uint32_t words[KEY_LEN / 4];
+	struct work work;
+	bool is_short;
+	uint8_t *at;
+
+	if (err)
+		return err;
+	at = arena + text;
+	load_key(words, key);
+	is_short = begin(&work, words, 0, at, text_len);
+	finish(&work, words, 0, at, text_len, is_short);
+	make_tag(&work, arena + aad, aad_len, at, text_len, at + text_len);
+	OPENSSL_cleanse(words, sizeof(words));
+	OPENSSL_cleanse(&work, sizeof(work));
+	return 0;
+}
+
+int32_t ph_aead_open_once(const uint8_t *key, uint8_t *arena, uint32_t arena_len, uint32_t aad,
+			  uint32_t aad_len, uint32_t text, uint32_t text_len)
+{
+	int32_t err = check_once(arena_len, aad, aad_len, text, text_len);
+	uint32_t words[KEY_LEN / 4];
+	uint8_t tag[TAG_LEN], *at;
+	struct work work;
+	bool is_short;
+
+	if (err)
+		return err;
+	at = arena + text;
+	load_key(words, key);
+	is_short = begin(&work, words, 0, at, text_len);
+	make_tag(&work, arena + aad, aad_len, at, text_len, tag);
+	if (CRYPTO_memcmp(tag, at + text_len, TAG_LEN))
+		err = -EBADMSG;
+	else
+		finish(&work, words, 0, at, text_len, is_short);
+	OPENSSL_cleanse(words, sizeof(words));
+	OPENSSL_cleanse(&work, sizeof(work));
+	return err;
 }

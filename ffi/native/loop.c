@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-/* epoll and eventfd: what a data-plane thread waits on, and how another thread wakes it. */
+/* epoll and eventfd: what a thread waits on, and how another wakes it; and its clock. */
 #include <errno.h>
 #include <stdint.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "ph.h"
@@ -99,4 +100,12 @@ int32_t ph_close(int32_t fd)
 {
 	/* Linux frees the number even on EINTR: a second try could hit another's. */
 	return close(fd) < 0 && errno != EINTR ? -errno : 0;
+}
+
+double ph_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
 }

@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #define PH_API __attribute__((visibility("default")))
-#define PH_ABI 1
+#define PH_ABI 2
 
 /* The number the TypeScript side was written for; a mismatch is refused at load. */
 PH_API uint32_t ph_abi(void);
@@ -78,6 +78,8 @@ PH_API int32_t ph_eventfd_signal(int32_t fd);
 /* Resets; returns 1 when it had been signalled, else 0. */
 PH_API int32_t ph_eventfd_drain(int32_t fd);
 PH_API int32_t ph_close(int32_t fd);
+/* Milliseconds of CLOCK_MONOTONIC: the same clock for all threads, and for bpf_ktime_get_ns. */
+PH_API double ph_now_ms(void);
 
 /* ---- udp.c: datagrams in batches, with GRO and GSO ---- */
 
@@ -206,11 +208,172 @@ PH_API int32_t ph_aead_seal(struct ph_aead *table, uint8_t *arena, uint32_t aren
 PH_API int32_t ph_aead_open(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
 			    struct ph_aead_op *ops, uint32_t n);
 
+/*
+ * One text in place under a key of its own, for handshakes: the nonce is twelve zero bytes, so that
+ * a key seals one text and never a second. Offsets, lengths and results as in ph_aead_op.
+ */
+PH_API int32_t ph_aead_seal_once(const uint8_t *key, uint8_t *arena, uint32_t arena_len,
+				 uint32_t aad, uint32_t aad_len, uint32_t text, uint32_t text_len);
+PH_API int32_t ph_aead_open_once(const uint8_t *key, uint8_t *arena, uint32_t arena_len,
+				 uint32_t aad, uint32_t aad_len, uint32_t text, uint32_t text_len);
+
+/* ---- mask.c: packet headers, hidden and shown (SipHash-2-4) ---- */
+
+/*
+ * The first 16 bytes of a packet are its header, big-endian, and the next 16 the sample:
+ *
+ *     0        4      5      8               16                 32
+ *     +--------+------+------+----------------+------------------+-- ...
+ *     | session| kind | zero | number         | sample           |
+ *     +--------+------+------+----------------+------------------+-- ...
+ *
+ * On the wire the header is XORed with SipHash(key, sample || 0) || SipHash(key, sample || 1), key
+ * being that of a time window. Less than 32 bytes is no packet. This hides, it does not protect:
+ * what is shown is not to be believed before the AEAD has opened the packet.
+ */
+#define PH_PACKET_MIN 32
+#define PH_MASK_KEY_LEN 16
+/* Keys that one call tries. */
+#define PH_MASK_KEYS_MAX 8
+/* The highest kind of packet; the lowest is 1. */
+#define PH_KIND_MAX 5
+
+struct ph_header {
+	uint32_t kind;			/* 1 to PH_KIND_MAX; 0 for junk, all else being 0 then */
+	uint32_t session;
+	uint32_t number_low;		/* in the order of ph_aead_op.number */
+	uint32_t number_high;
+	uint32_t window;		/* index of the key that fitted */
+};
+
+/*
+ * Shows the headers of spans[0..n): writes headers[i], and the clear header over the masked one in
+ * the arena. keys[0..n_keys) of 16 bytes are tried in order, the likeliest to come first: one
+ * SipHash each, and the second only for the key under which `zero` is 0 and the kind known. Junk is
+ * left as it was: no key fits, fewer than 32 bytes, cut off (PH_SPAN_TRUNCATED), or not in the
+ * arena. Returns how many are no junk; -EINVAL for n_keys over the maximum.
+ */
+PH_API int32_t ph_unmask(uint8_t *arena, uint32_t arena_len, const struct ph_udp_span *spans,
+			 uint32_t n, const uint8_t *keys, uint32_t n_keys,
+			 struct ph_header *headers);
+
+/*
+ * Hides the headers of n packets, sealed before: the i-th begins at words[first + i * stride] of
+ * the arena. (first 3, stride 8: where ph_aead_ops have their aad.) A packet whose 32 bytes are not
+ * in the arena is left alone. Returns how many were hidden; -EINVAL when there are fewer words.
+ */
+PH_API int32_t ph_mask(uint8_t *arena, uint32_t arena_len, const uint8_t *key,
+		       const uint32_t *words, uint32_t words_len, uint32_t first, uint32_t stride,
+		       uint32_t n);
+
+/* SipHash-2-4 of anything, the 8 bytes little-endian. Returns 0. */
+PH_API int32_t ph_siphash(const uint8_t *key, const uint8_t *data, uint32_t length, uint8_t *out);
+
+/* ---- handshake.c: X25519, SHA-256 and what is made of it, random bytes ---- */
+
+#define PH_SHA256_LEN 32
+#define PH_X25519_LEN 32
+/* What HKDF can give: 255 hashes. */
+#define PH_HKDF_MAX 8160
+
+/* The public key of any 32 bytes. Returns 0. */
+PH_API int32_t ph_x25519_public(const uint8_t *private_key, uint8_t *public_key);
+/* RFC 7748. -EINVAL for a public key of small order, with which the shared secret is all zero. */
+PH_API int32_t ph_x25519(const uint8_t *private_key, const uint8_t *public_key, uint8_t *shared);
+PH_API int32_t ph_sha256(const uint8_t *data, uint32_t length, uint8_t *out);
+PH_API int32_t ph_hmac_sha256(const uint8_t *key, uint32_t key_len, const uint8_t *data,
+			      uint32_t length, uint8_t *out);
+/* RFC 5869, extract and expand, with SHA-256. -EINVAL for out_len over PH_HKDF_MAX. */
+PH_API int32_t ph_hkdf(const uint8_t *ikm, uint32_t ikm_len, const uint8_t *salt,
+		       uint32_t salt_len, const uint8_t *info, uint32_t info_len, uint8_t *out,
+		       uint32_t out_len);
+/* Fills with the kernel's random bytes; 0 or -errno. */
+PH_API int32_t ph_random(uint8_t *out, uint32_t length);
+
+/* ---- tcp.c: streams, non-blocking, in batches ---- */
+
+enum ph_tcp_flag {
+	PH_TCP_REUSEPORT = 1,		/* listen: several sockets share the port */
+	PH_TCP_V6ONLY = 2,		/* listen */
+	PH_TCP_NODELAY = 4,		/* send small pieces at once */
+	PH_TCP_FASTOPEN = 8,		/* connect: what is written first goes out with the SYN */
+};
+
+/* Connections taken in one call of ph_tcp_accept. */
+#define PH_TCP_ACCEPT_MAX 64
+/* The longest silence before keep-alive asks, in seconds: the kernel's own maximum. */
+#define PH_TCP_KEEPALIVE_MAX 32767
+
+/*
+ * Listens on local (port 0: any free one, written back), families as ph_udp_open has them.
+ * SO_REUSEADDR is always set, so that a restart need not wait. The fd, or -errno.
+ */
+PH_API int32_t ph_tcp_listen(struct ph_addr *local, uint32_t flags, int32_t backlog);
+
+struct ph_tcp_accepted {
+	struct ph_addr peer;
+	int32_t fd;			/* non-blocking; the caller's to close */
+	uint32_t pad;
+};
+
+/*
+ * Takes up to max (at most 64) connections. Returns how many; 0 when none waits. Connections that
+ * failed before they were taken are skipped. An error that has to do with this process (EMFILE, …)
+ * is only returned when none was taken: those that wait are still there, and epoll with edge
+ * triggering will not tell of them again. flags and keepalive_s as in ph_tcp_connect.
+ */
+PH_API int32_t ph_tcp_accept(int32_t fd, uint32_t flags, uint32_t keepalive_s,
+			     struct ph_tcp_accepted *accepted, uint32_t max);
+
+/*
+ * Begins to connect to peer; the fd, or -errno of what failed at once. Whether it succeeded says
+ * ph_tcp_result when the fd is writable. source all zero: the kernel's choice; its port may be 0.
+ * device "": any interface, else the name of the only one to use. keepalive_s > 0: after that much
+ * silence the peer is asked, four times in as much time again at most, before it counts as gone.
+ */
+PH_API int32_t ph_tcp_connect(const struct ph_addr *peer, const struct ph_addr *source,
+			      const char *device, uint32_t flags, uint32_t keepalive_s);
+/* 0: connected; -EINPROGRESS: not yet; else why not, told once. */
+PH_API int32_t ph_tcp_result(int32_t fd);
+/* The address that the socket has here. */
+PH_API int32_t ph_tcp_local(int32_t fd, struct ph_addr *local);
+
+/*
+ * Reads at most length bytes into arena[offset ..). Returns how many; 0 at the end of the stream;
+ * -EAGAIN when nothing is there yet; -EINVAL for a length of 0, or bytes outside the arena.
+ */
+PH_API int32_t ph_tcp_read(int32_t fd, uint8_t *arena, uint32_t arena_len, uint32_t offset,
+			   uint32_t length);
+/* Writes from arena[offset ..). Returns how many bytes were taken; -EAGAIN, -EPIPE, -EINVAL, … */
+PH_API int32_t ph_tcp_write(int32_t fd, const uint8_t *arena, uint32_t arena_len, uint32_t offset,
+			    uint32_t length);
+
+struct ph_tcp_op {
+	int32_t fd;
+	uint32_t offset;		/* in the arena */
+	uint32_t length;
+	int32_t result;			/* out: as ph_tcp_read and ph_tcp_write return it */
+};
+
+/* One read, or one write, for each op. Returns how many moved bytes. */
+PH_API int32_t ph_tcp_read_all(uint8_t *arena, uint32_t arena_len, struct ph_tcp_op *ops,
+			       uint32_t n);
+PH_API int32_t ph_tcp_write_all(const uint8_t *arena, uint32_t arena_len, struct ph_tcp_op *ops,
+				uint32_t n);
+
+/* Says that nothing more will be written; what was written still goes out. */
+PH_API int32_t ph_tcp_finish(int32_t fd);
+/* Closes with RST: neither side keeps anything, and the peer's reads fail. */
+PH_API int32_t ph_tcp_abort(int32_t fd);
+
 _Static_assert(sizeof(struct ph_ready) == 8, "ph_ready");
 _Static_assert(sizeof(struct ph_addr) == 24, "ph_addr");
 _Static_assert(sizeof(struct ph_udp_msg) == 48, "ph_udp_msg");
 _Static_assert(sizeof(struct ph_udp_span) == 16, "ph_udp_span");
 _Static_assert(sizeof(struct ph_udp_send) == 64, "ph_udp_send");
 _Static_assert(sizeof(struct ph_aead_op) == 32, "ph_aead_op");
+_Static_assert(sizeof(struct ph_header) == 20, "ph_header");
+_Static_assert(sizeof(struct ph_tcp_accepted) == 32, "ph_tcp_accepted");
+_Static_assert(sizeof(struct ph_tcp_op) == 16, "ph_tcp_op");
 
 #endif

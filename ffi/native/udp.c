@@ -12,6 +12,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "addr.h"
 #include "ph.h"
 
 /* linux/udp.h, which does not go together with netinet's headers. */
@@ -25,12 +26,6 @@
 /* Errors of earlier sends to read past in one call, so that a flood of them can't hold it. */
 #define STALE_ERRORS_MAX 64
 
-union socket_address {
-	struct sockaddr any;
-	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-};
-
 /* The control messages of one message, aligned as cmsghdr wants them. */
 union receive_control {
 	struct cmsghdr align;
@@ -41,64 +36,6 @@ union send_control {
 	struct cmsghdr align;
 	uint8_t bytes[CMSG_SPACE(sizeof(struct in6_pktinfo)) + CMSG_SPACE(sizeof(uint16_t))];
 };
-
-static const uint8_t mapped_prefix[12] = { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff };
-
-static bool is_mapped(const uint8_t ip[16])
-{
-	return !memcmp(ip, mapped_prefix, sizeof(mapped_prefix));
-}
-
-static bool is_zero(const uint8_t ip[16])
-{
-	static const uint8_t zero[16];
-
-	return !memcmp(ip, zero, sizeof(zero));
-}
-
-static void map_v4(uint8_t ip[16], const struct in_addr *v4)
-{
-	memcpy(ip, mapped_prefix, sizeof(mapped_prefix));
-	memcpy(ip + 12, v4, 4);
-}
-
-/* Fills `to` for a socket of this family; the length, or 0 for an address the family lacks. */
-static socklen_t to_sockaddr(union socket_address *to, const struct ph_addr *from, bool ipv4)
-{
-	memset(to, 0, sizeof(*to));
-	if (!ipv4) {
-		to->v6.sin6_family = AF_INET6;
-		to->v6.sin6_port = htons(from->port);
-		to->v6.sin6_scope_id = from->scope;
-		memcpy(&to->v6.sin6_addr, from->ip, 16);
-		return sizeof(to->v6);
-	}
-	to->v4.sin_family = AF_INET;
-	to->v4.sin_port = htons(from->port);
-	if (is_mapped(from->ip))
-		memcpy(&to->v4.sin_addr, from->ip + 12, 4);
-	else if (!is_zero(from->ip))
-		return 0;
-	return sizeof(to->v4);
-}
-
-static void from_sockaddr(struct ph_addr *to, const union socket_address *from)
-{
-	memset(to, 0, sizeof(*to));
-	if (from->any.sa_family == AF_INET6) {
-		memcpy(to->ip, &from->v6.sin6_addr, 16);
-		to->port = ntohs(from->v6.sin6_port);
-		to->scope = from->v6.sin6_scope_id;
-	} else if (from->any.sa_family == AF_INET) {
-		map_v4(to->ip, &from->v4.sin_addr);
-		to->port = ntohs(from->v4.sin_port);
-	}
-}
-
-static bool set_option(int fd, int level, int name, int value)
-{
-	return setsockopt(fd, level, name, &value, sizeof(value)) == 0;
-}
 
 /* Which of the flags asked for this socket could be given; those it could not are cleared. */
 static uint32_t set_features(int fd, uint32_t flags, bool ipv4)
@@ -161,7 +98,7 @@ static int open_bound(struct ph_addr *local, uint32_t *flags, bool ipv4, uint32_
 	if (!set_buffer(fd, SO_RCVBUFFORCE, SO_RCVBUF, rcvbuf) ||
 	    !set_buffer(fd, SO_SNDBUFFORCE, SO_SNDBUF, sndbuf))
 		goto fail;
-	length = to_sockaddr(&address, local, ipv4);
+	length = addr_to_socket(&address, local, ipv4);
 	if (bind(fd, &address.any, length) < 0)
 		goto fail;
 	length = sizeof(address);
@@ -179,14 +116,14 @@ fail:
 
 int32_t ph_udp_open(struct ph_addr *local, uint32_t *flags, uint32_t rcvbuf, uint32_t sndbuf)
 {
-	bool ipv4 = is_mapped(local->ip);
+	bool ipv4 = addr_is_mapped(local->ip);
 	int fd;
 
 	if (*flags & ~(uint32_t)FLAGS_ASKED || rcvbuf > INT32_MAX || sndbuf > INT32_MAX)
 		return -EINVAL;
 	fd = open_bound(local, flags, ipv4, rcvbuf, sndbuf);
 	/* EADDRNOTAVAIL for :: is IPv6 that is compiled in and switched off. */
-	if ((fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL) && !ipv4 && is_zero(local->ip) &&
+	if ((fd == -EAFNOSUPPORT || fd == -EADDRNOTAVAIL) && !ipv4 && addr_is_zero(local->ip) &&
 	    !(*flags & PH_UDP_V6ONLY))
 		fd = open_bound(local, flags, true, rcvbuf, sndbuf);
 	return fd;
@@ -211,7 +148,7 @@ static uint32_t read_control(struct msghdr *header, struct ph_addr *local)
 
 			memcpy(&info, CMSG_DATA(c), sizeof(info));
 			/* Not ipi_addr: a broadcast address can't be answered from. */
-			map_v4(local->ip, &info.ipi_spec_dst);
+			addr_map_v4(local->ip, &info.ipi_spec_dst);
 		} else if (c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
 			struct in6_pktinfo info;
 
@@ -318,7 +255,7 @@ int32_t ph_udp_recv(int32_t fd, uint32_t flags, uint8_t *arena, uint32_t arena_l
 		struct msghdr *header = &headers[i].msg_hdr;
 		uint32_t segment = read_control(header, &msgs[i].local);
 
-		from_sockaddr(&msgs[i].peer, &peers[i]);
+		addr_from_socket(&msgs[i].peer, &peers[i]);
 		used += cut(spans + used, worst, (uint32_t)i, (uint32_t)i * slot_size,
 			    headers[i].msg_len, segment, header->msg_flags & MSG_TRUNC);
 	}
@@ -354,14 +291,14 @@ static bool add_source(struct msghdr *header, union send_control *control,
 	struct in6_pktinfo v6 = { .ipi6_ifindex = local->scope };
 	struct in_pktinfo v4 = { 0 };
 
-	if (is_zero(local->ip))
+	if (addr_is_zero(local->ip))
 		return true;
 	if (!ipv4) {
 		memcpy(&v6.ipi6_addr, local->ip, 16);
 		add_control(header, control, IPPROTO_IPV6, IPV6_PKTINFO, &v6, sizeof(v6));
 		return true;
 	}
-	if (!is_mapped(local->ip))
+	if (!addr_is_mapped(local->ip))
 		return false;
 	memcpy(&v4.ipi_spec_dst, local->ip + 12, 4);
 	add_control(header, control, IPPROTO_IP, IP_PKTINFO, &v4, sizeof(v4));
@@ -395,7 +332,7 @@ static int prepare(struct msghdr *header, struct outgoing *out, const struct ph_
 	out->part.iov_len = send->length;
 	*header = (struct msghdr){
 		.msg_name = &out->peer,
-		.msg_namelen = to_sockaddr(&out->peer, &send->peer, ipv4),
+		.msg_namelen = addr_to_socket(&out->peer, &send->peer, ipv4),
 		.msg_iov = &out->part,
 		.msg_iovlen = 1,
 	};

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { BpfMapType } from "../../ffi/libbpf.gen.ts";
 import { BpfMap, createMap, openPinnedMap, possibleCpus } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
-import { bpfObject, libraries } from "../fixtures/libraries.ts";
+import { bpfObject, freshPinPath, libraries } from "../fixtures/libraries.ts";
 
 const libs = libraries();
 
@@ -167,7 +167,7 @@ Deno.test("BpfMap pads the slots of per-CPU values to 8 bytes", () => {
 });
 
 Deno.test("openPinnedMap() finds a pinned map again, and nothing where there is none", () => {
-  const path = `/sys/fs/bpf/phtest-${crypto.randomUUID()}`;
+  const path = freshPinPath();
   assert.equal(openPinnedMap(libs, path), undefined);
   using map = hash();
   map.pin(path);

@@ -7,6 +7,9 @@
 import assert from "node:assert/strict";
 import { AeadBatch, AeadTable, aeadTagBytes } from "../../ffi/aead.ts";
 import { endpoint, routeTo } from "../../ffi/endpoint.ts";
+import { maskKeyBytes, PacketHeaders, PacketMask } from "../../ffi/mask.ts";
+import { NativePrimitives } from "../../ffi/primitives.ts";
+import { tcpAgain, TcpBatch, TcpListener, TcpSocket } from "../../ffi/tcp.ts";
 import { UdpFlag, udpGroMax, UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import { testNative } from "../native.ts";
 import { fuzz, type Rng } from "./rng.ts";
@@ -128,4 +131,142 @@ Deno.test("ph_udp_recv, ph_udp_send and ph_udp_open refuse any other hostile arg
     const opened = symbols.ph_udp_open(new Uint32Array(6), asked, rng.pick(edges), rng.pick(edges));
     assert.equal(opened, -22);
   });
+});
+
+Deno.test("PacketMask stays in its arena for any spans and offsets", () => {
+  let hiddenInAll = 0;
+  fuzz({ cases }, (rng) => {
+    const { whole, arena } = guarded(rng.int(0, 4096));
+    const at = () => hostile(rng, arena.length);
+    const mask = new PacketMask(native);
+    mask.setKeys(rng.bytes(rng.int(1, 8) * maskKeyBytes));
+    const count = rng.int(1, 64);
+    const headers = new PacketHeaders(count);
+    const spans = Uint32Array.from(
+      { length: 4 * count },
+      (_, i) => i % 4 === 3 ? rng.pick([0, 0, 1, rng.u32()]) : at(),
+    );
+    const before = arena.slice();
+    assert.equal(mask.unmask({ arena, spans, count }, headers), 0);
+    assert.deepEqual(arena, before);
+    assert.ok(headers.words.every((word) => word === 0));
+    const offsets = spans.filter((_, i) => i % 4 === 0);
+    const fitting = offsets.filter((offset) => offset + 32 <= arena.length);
+    if (fitting.length > 0) {
+      const offset = fitting[0]!;
+      arena[offset + 4] = 5;
+      assert.equal(mask.maskAt(fitting, 1, arena), 1);
+      const real = { arena, spans: Uint32Array.of(offset, 32, 0, 0), count: 1 };
+      assert.equal(mask.unmask(real, headers), 1);
+      assert.equal(headers.kind(0), 5);
+    }
+    const hidden = mask.maskAt(offsets, count, arena);
+    assert.equal(hidden, fitting.length);
+    hiddenInAll += hidden;
+    assertGuards(whole);
+  });
+  assert.notEqual(hiddenInAll, 0);
+});
+
+Deno.test("ph_mask reads no word that is not there", () => {
+  const { symbols } = native;
+  const arena = new Uint8Array(64);
+  const key = new Uint8Array(maskKeyBytes);
+  const edges = [0, 1, 2, 7, 8, 9, 63, 64, 65, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+  fuzz({ cases }, (rng) => {
+    const words = new Uint32Array(rng.int(0, 64)).fill(0xffff_ffff);
+    const [first, stride] = [rng.pick(edges), rng.pick(edges)];
+    // A stride of 0 is sound for any count, and long.
+    const count = stride === 0 ? rng.int(0, 1000) : rng.pick(edges);
+    const last = BigInt(first) + BigInt(stride) * BigInt(count - 1);
+    const isSound = count === 0 || last < BigInt(words.length);
+    const hidden = symbols.ph_mask(arena, 64, key, words, words.length, first, stride, count);
+    assert.equal(hidden, isSound ? 0 : -22);
+  });
+});
+
+Deno.test("NativePrimitives seals and opens in the arena only", () => {
+  const primitives = new NativePrimitives(native);
+  let opened = 0;
+  fuzz({ cases }, (rng) => {
+    const { whole, arena } = guarded(rng.int(0, 8192));
+    const at = () => hostile(rng, arena.length);
+    const key = rng.bytes(32);
+    const [aad, aadBytes] = rng.chance(0.5) ? [0, 0] : [at(), at()];
+    const [text, textBytes] = [at(), at()];
+    const before = arena.slice();
+    assert.equal(primitives.aeadOpen(key, arena, aad, aadBytes, text, textBytes), false);
+    assert.deepEqual(arena, before);
+    const isSound = aad + aadBytes <= arena.length &&
+      text + textBytes + aeadTagBytes <= arena.length &&
+      (aadBytes === 0 || aad >= text + textBytes + aeadTagBytes || text >= aad + aadBytes);
+    const seal = () => primitives.aeadSeal(key, arena, aad, aadBytes, text, textBytes);
+    if (isSound) seal();
+    else assert.throws(seal, { code: "EINVAL" });
+    assert.equal(primitives.aeadOpen(key, arena, aad, aadBytes, text, textBytes), isSound);
+    if (isSound) opened++;
+    assertGuards(whole);
+  });
+  assert.notEqual(opened, 0);
+});
+
+Deno.test("TcpBatch stays in its arena for any operations", () => {
+  const ip = new Uint8Array(16).with(10, 255).with(11, 255).with(12, 127).with(15, 1);
+  using listener = new TcpListener(native, { local: endpoint(ip, 0) });
+  using client = TcpSocket.connect(native, { peer: listener.local });
+  const [server] = listener.accept();
+  assert.ok(server);
+  const drain = new Uint8Array(1 << 16);
+  const moved = { read: 0, write: 0 };
+  fuzz({ cases }, (rng) => {
+    const { whole, arena } = guarded(rng.int(0, 8192));
+    const at = () => hostile(rng, arena.length);
+    for (const run of ["write", "read"] as const) {
+      const batch = new TcpBatch(native, arena, 32);
+      while (!batch.isFull) {
+        batch.add(rng.pick([client.fd, client.fd, server.fd, 0xffff_ffff]), at(), at());
+      }
+      const count = batch[run]();
+      const results = Array.from({ length: batch.count }, (_, i) => batch.result(i));
+      assert.equal(results.filter((result) => result > 0).length, count);
+      assert.ok(results.every((result) => result > 0 || [tcpAgain, -9, -22].includes(result)));
+      moved[run] += count;
+      assertGuards(whole);
+    }
+    // Only what lay in an arena was ever written, and that is zero.
+    for (const socket of [client, server]) {
+      for (let got = 1; got > 0;) {
+        got = socket.read(drain, 0, drain.length);
+        assert.ok(drain.subarray(0, Math.max(0, got)).every((byte) => byte === 0));
+      }
+    }
+  });
+  server.close();
+  assert.notEqual(moved.read, 0);
+  assert.notEqual(moved.write, 0);
+});
+
+Deno.test("the calls of TCP refuse hostile arguments", () => {
+  const { symbols } = native;
+  const edges = [0, 1, 63, 64, 65, 0x7fff, 0x8000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
+  const addresses = new Uint32Array(12);
+  const accepted = new Uint32Array(64 * 8);
+  const device = new Uint8Array([0]);
+  fuzz({ cases }, (rng) => {
+    const [flags, seconds, max] = [rng.pick(edges), rng.pick(edges), rng.pick(edges)];
+    const isSound = (flags & ~4) === 0 && seconds <= 0x7fff && max >= 1 && max <= 64;
+    // No descriptor is -1, so that what is not refused for its sizes is for this.
+    const taken = symbols.ph_tcp_accept(-1, flags, seconds, accepted, max);
+    assert.equal(taken, isSound ? -9 : -22);
+    const long = Math.max(0x8000, seconds);
+    const wrong = (rng.u32() | 16) >>> 0;
+    assert.equal(symbols.ph_tcp_listen(addresses, wrong, 1), -22);
+    assert.equal(symbols.ph_tcp_connect(addresses, addresses, device, wrong, 0), -22);
+    assert.equal(symbols.ph_tcp_connect(addresses, addresses, device, 0, long), -22);
+    assert.equal(symbols.ph_tcp_listen(addresses, 0, 0 - rng.int(0, 0x7fff_ffff)), -22);
+  });
+  assert.equal(symbols.ph_tcp_result(-1), -9);
+  assert.equal(symbols.ph_tcp_result(1 << 30), -9);
+  assert.equal(symbols.ph_tcp_local(-1, addresses), -9);
+  assert.equal(symbols.ph_tcp_finish(-1), -9);
 });

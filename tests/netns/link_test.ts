@@ -22,7 +22,7 @@ import {
   tryTcx,
   tryXdp,
 } from "../../ffi/probe.ts";
-import { bpfObject, libraries } from "../fixtures/libraries.ts";
+import { bpfObject, freshPinPath, libraries } from "../fixtures/libraries.ts";
 import { Namespace } from "../fixtures/netns.ts";
 
 const libs = libraries();
@@ -94,7 +94,7 @@ Deno.test("attachXdp() never replaces what is attached", () => {
 
 Deno.test("a pinned link outlives its handle, and is found again", () => {
   inNamespace(({ object, ifindex }) => {
-    const path = `/sys/fs/bpf/phtest-${crypto.randomUUID()}`;
+    const path = freshPinPath();
     const link = attachXdp(libs, object.program("xdp_pass"), ifindex, "native");
     link.pin(path);
     link.close();

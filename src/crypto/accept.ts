@@ -1,0 +1,166 @@
+/**
+ * ACCEPT: the server's answer to a HELLO.
+ *
+ *     0         16      32                                                             tag 16
+ *     | header  | salt  | ciphertext of:
+ *                         version u8 = 4 | flags u8 = 0 | time_ms u64 | server_session u32 |
+ *                         server_public 32 | reset_token 16 | max_datagram u16 | idle_s u16 |
+ *                         server_up_kbps u32 | server_down_kbps u32 |
+ *                         pad_len u16 | padding | frames
+ *
+ *     key = HKDF(window_key || user_key, client_public || salt, "phantom-accept-v1", 32)
+ *
+ * The nonce is zero: each ACCEPT, also a repeated one, takes a fresh salt from `random`.
+ */
+
+import { Reader, Writer } from "../wire/cursor.ts";
+import { KEY_BYTES, PROTOCOL_VERSION, RESET_TOKEN_BYTES, TAG_BYTES } from "../wire/limits.ts";
+import {
+  ACCEPT_BYTES_MIN,
+  ACCEPT_TEXT_AT,
+  headerKind,
+  headerSession,
+  PacketKind,
+} from "../wire/packet.ts";
+import {
+  handshakeKey,
+  openPacket,
+  OpenResult,
+  paddingBytes,
+  saltOf,
+  sealPacket,
+  writeSaltedHeader,
+} from "./handshake.ts";
+import { type Bytes, concatBytes, label, type Primitives } from "./primitives.ts";
+import type { Tskd } from "./tskd.ts";
+
+const ACCEPT_LABEL = label("phantom-accept-v1");
+
+/** Whom an ACCEPT is for. */
+export interface AcceptPeer {
+  readonly userKey: Uint8Array;
+  readonly clientSession: number;
+  readonly clientPublic: Uint8Array;
+}
+
+/** What an ACCEPT says. */
+export interface AcceptFields {
+  /** Unix time in ms. */
+  readonly timeMs: number;
+  /** 1 to 2^32 - 1, random. */
+  readonly serverSession: number;
+  readonly serverPublic: Uint8Array;
+  readonly resetToken: Uint8Array;
+  /** Largest packet that the server takes. */
+  readonly maxDatagram: number;
+  readonly idleS: number;
+  /** 0: no limit. */
+  readonly upKbps: number;
+  readonly downKbps: number;
+  readonly frames: Uint8Array;
+}
+
+/** What was found in an ACCEPT; used again for the next. */
+export class AcceptOpened {
+  timeMs = 0;
+  serverSession = 0;
+  readonly serverPublic: Bytes = new Uint8Array(KEY_BYTES);
+  readonly resetToken: Bytes = new Uint8Array(RESET_TOKEN_BYTES);
+  maxDatagram = 0;
+  idleS = 0;
+  upKbps = 0;
+  downKbps = 0;
+  framesAt = 0;
+  framesBytes = 0;
+}
+
+/** The most bytes of frames that an ACCEPT of `room` bytes carries, with no padding left. */
+export function acceptFramesThatFit(room: number): number {
+  return Math.max(0, room - ACCEPT_BYTES_MIN);
+}
+
+/** Builds an ACCEPT in the present window; its length, 0 when it doesn't fit into `room`. */
+export function buildAccept(
+  primitives: Primitives,
+  tskd: Tskd,
+  peer: AcceptPeer,
+  fields: AcceptFields,
+  arena: Bytes,
+  at: number,
+  room: number,
+): number {
+  const spare = room - ACCEPT_BYTES_MIN - fields.frames.length;
+  if (spare < 0 || at + room > arena.length) return 0;
+  writeSaltedHeader(primitives, arena, at, peer.clientSession, PacketKind.accept);
+  const padding = paddingBytes(primitives, spare);
+  const text = new Writer(arena, at + ACCEPT_TEXT_AT, at + room - TAG_BYTES);
+  text.u8(PROTOCOL_VERSION);
+  text.u8(0);
+  text.u64(fields.timeMs);
+  text.u32(fields.serverSession);
+  text.copy(fields.serverPublic, 0, KEY_BYTES);
+  text.copy(fields.resetToken, 0, RESET_TOKEN_BYTES);
+  text.u16(fields.maxDatagram);
+  text.u16(fields.idleS);
+  text.u32(fields.upKbps);
+  text.u32(fields.downKbps);
+  text.u16(padding.length);
+  text.copy(padding, 0, padding.length);
+  text.copy(fields.frames, 0, fields.frames.length);
+  const key = acceptKey(primitives, tskd.windowKey(tskd.current), peer, arena, at);
+  return sealPacket(primitives, key, arena, at, ACCEPT_TEXT_AT, text.at);
+}
+
+/** Opens in place an ACCEPT whose header was unmasked under `window`. */
+export function openAccept(
+  primitives: Primitives,
+  tskd: Tskd,
+  peer: AcceptPeer,
+  arena: Bytes,
+  at: number,
+  length: number,
+  window: number,
+  opened: AcceptOpened,
+): OpenResult {
+  opened.framesBytes = 0;
+  if (length < ACCEPT_BYTES_MIN || at + length > arena.length) return OpenResult.shape;
+  if (
+    headerKind(arena, at) !== PacketKind.accept || headerSession(arena, at) !== peer.clientSession
+  ) return OpenResult.shape;
+  if (!tskd.accepts(window)) return OpenResult.time;
+  const key = acceptKey(primitives, tskd.windowKey(window), peer, arena, at);
+  if (!openPacket(primitives, key, arena, at, ACCEPT_TEXT_AT, length)) return OpenResult.tag;
+  return readText(arena, at, length, opened);
+}
+
+function acceptKey(
+  primitives: Primitives,
+  windowKey: Uint8Array,
+  peer: AcceptPeer,
+  arena: Bytes,
+  at: number,
+): Bytes {
+  const salt = concatBytes(peer.clientPublic, saltOf(arena, at));
+  return handshakeKey(primitives, windowKey, peer.userKey, salt, ACCEPT_LABEL);
+}
+
+function readText(arena: Bytes, at: number, length: number, opened: AcceptOpened): OpenResult {
+  const text = new Reader(arena, at + ACCEPT_TEXT_AT, at + length - TAG_BYTES);
+  const version = text.u8();
+  const flags = text.u8();
+  opened.timeMs = text.u64();
+  opened.serverSession = text.u32();
+  text.copyTo(opened.serverPublic, 0, KEY_BYTES);
+  text.copyTo(opened.resetToken, 0, RESET_TOKEN_BYTES);
+  opened.maxDatagram = text.u16();
+  opened.idleS = text.u16();
+  opened.upKbps = text.u32();
+  opened.downKbps = text.u32();
+  text.skip(text.u16());
+  if (text.failed || version !== PROTOCOL_VERSION || flags !== 0 || opened.serverSession === 0) {
+    return OpenResult.contents;
+  }
+  opened.framesAt = text.at;
+  opened.framesBytes = text.left;
+  return OpenResult.ok;
+}

@@ -1,0 +1,155 @@
+/**
+ * The HELLOs that were accepted, by client_session, client_public and user: a repeated one gets
+ * the same server_session and public key again, and its 0-RTT frames are not run twice.
+ *
+ * An entry stays as long as its session lives, and 90 s more: longer than any HELLO still under
+ * way could be accepted. There is room for a fixed number; when all of it is in use, further
+ * HELLOs are refused, and nobody is forgotten for their sake.
+ */
+
+import { HANDSHAKE_KEEP_MS, IDENT_BYTES, KEY_BYTES } from "../wire/limits.ts";
+import { SIP_KEY_WORDS, sipHash, sipKey } from "../wire/siphash.ts";
+import { copyBytes } from "../wire/cursor.ts";
+import { type Bytes, equalBytes, type Primitives } from "./primitives.ts";
+import { SlotIndex } from "./slot_index.ts";
+
+// client_session 4, client_public 32, user id 8.
+const ENTRY_BYTES = 4 + KEY_BYTES + IDENT_BYTES;
+const NONE = -1;
+
+export class HandshakeCache {
+  readonly capacity: number;
+  /** HELLOs that were refused for want of room. */
+  refused = 0;
+
+  readonly #entries: Bytes;
+  readonly #serverSessions: Uint32Array<ArrayBuffer>;
+  readonly #serverPublics: Bytes;
+  readonly #releasedAt: Float64Array<ArrayBuffer>;
+  /** Chains the free entries, and the released ones in the order of their release. */
+  readonly #next: Int32Array<ArrayBuffer>;
+  readonly #index: SlotIndex;
+  readonly #key = new Uint32Array(SIP_KEY_WORDS);
+  readonly #hash = new Uint32Array(2);
+  readonly #wanted: Bytes = new Uint8Array(ENTRY_BYTES);
+  #count = 0;
+  #touched = 0;
+  #free = NONE;
+  #firstReleased = NONE;
+  #lastReleased = NONE;
+
+  constructor(primitives: Primitives, capacity: number) {
+    this.capacity = capacity;
+    this.#entries = new Uint8Array(capacity * ENTRY_BYTES);
+    this.#serverSessions = new Uint32Array(capacity);
+    this.#serverPublics = new Uint8Array(capacity * KEY_BYTES);
+    this.#releasedAt = new Float64Array(capacity);
+    this.#next = new Int32Array(capacity);
+    this.#index = new SlotIndex(capacity);
+    const key = new Uint8Array(16);
+    primitives.random(key);
+    sipKey(key, 0, this.#key);
+  }
+
+  get count(): number {
+    return this.#count;
+  }
+
+  /** The entry of this HELLO, or -1. */
+  find(clientSession: number, clientPublic: Uint8Array, userId: Uint8Array): number {
+    const hash = this.#want(clientSession, clientPublic, userId);
+    let slot = this.#index.first(hash);
+    while (slot !== NONE && !this.#isWanted(slot)) slot = this.#index.another();
+    return slot;
+  }
+
+  /** Adds an entry that find() did not find; -1 when there is no room. */
+  add(
+    clientSession: number,
+    clientPublic: Uint8Array,
+    userId: Uint8Array,
+    serverSession: number,
+    serverPublic: Uint8Array,
+  ): number {
+    const slot = this.#take();
+    if (slot === NONE) {
+      this.refused++;
+      return NONE;
+    }
+    const hash = this.#want(clientSession, clientPublic, userId);
+    copyBytes(this.#wanted, 0, this.#entries, slot * ENTRY_BYTES, ENTRY_BYTES);
+    copyBytes(serverPublic, 0, this.#serverPublics, slot * KEY_BYTES, KEY_BYTES);
+    this.#serverSessions[slot] = serverSession;
+    this.#releasedAt[slot] = Infinity;
+    this.#index.insert(slot, hash);
+    this.#count++;
+    return slot;
+  }
+
+  serverSession(slot: number): number {
+    return this.#serverSessions[slot]!;
+  }
+
+  /** A copy. */
+  serverPublic(slot: number): Bytes {
+    return this.#serverPublics.slice(slot * KEY_BYTES, (slot + 1) * KEY_BYTES);
+  }
+
+  /** Whether the entry's session has gone: it gets no answer, and no new session either. */
+  isReleased(slot: number): boolean {
+    return this.#releasedAt[slot] !== Infinity;
+  }
+
+  /** The entry's session has gone. */
+  release(slot: number, now: number): void {
+    if (this.isReleased(slot)) return;
+    this.#releasedAt[slot] = now;
+    this.#next[slot] = NONE;
+    if (this.#lastReleased === NONE) this.#firstReleased = slot;
+    else this.#next[this.#lastReleased] = slot;
+    this.#lastReleased = slot;
+  }
+
+  /** Frees what was released long enough ago; how many entries. */
+  expire(now: number): number {
+    let freed = 0;
+    let slot = this.#firstReleased;
+    while (slot !== NONE && this.#releasedAt[slot]! + HANDSHAKE_KEEP_MS <= now) {
+      const next = this.#next[slot]!;
+      this.#index.remove(slot);
+      this.#next[slot] = this.#free;
+      this.#free = slot;
+      slot = next;
+      freed++;
+    }
+    this.#firstReleased = slot;
+    if (slot === NONE) this.#lastReleased = NONE;
+    this.#count -= freed;
+    return freed;
+  }
+
+  #take(): number {
+    const slot = this.#free;
+    if (slot !== NONE) {
+      this.#free = this.#next[slot]!;
+      return slot;
+    }
+    return this.#touched < this.capacity ? this.#touched++ : NONE;
+  }
+
+  #want(clientSession: number, clientPublic: Uint8Array, userId: Uint8Array): number {
+    const wanted = this.#wanted;
+    wanted[0] = clientSession >>> 24;
+    wanted[1] = clientSession >>> 16;
+    wanted[2] = clientSession >>> 8;
+    wanted[3] = clientSession;
+    copyBytes(clientPublic, 0, wanted, 4, KEY_BYTES);
+    copyBytes(userId, 0, wanted, 4 + KEY_BYTES, IDENT_BYTES);
+    sipHash(this.#key, 0, wanted, 0, ENTRY_BYTES, this.#hash);
+    return this.#hash[0]!;
+  }
+
+  #isWanted(slot: number): boolean {
+    return equalBytes(this.#wanted, 0, this.#entries, slot * ENTRY_BYTES, ENTRY_BYTES);
+  }
+}

@@ -1,0 +1,187 @@
+/**
+ * HELLO: the client's first packet, with 0-RTT frames.
+ *
+ *     0         16      32       40                                                    tag 16
+ *     | header  | salt  | ident  | ciphertext of:
+ *                                  version u8 = 4 | flags u8 = 0 | time_ms u64 |
+ *                                  client_session u32 | client_public 32 |
+ *                                  pad_len u16 | padding | frames
+ *
+ *     ident = user_id XOR HKDF(window_key, salt, "phantom-ident-v1", 8)
+ *     key   = HKDF(window_key || user_key, salt, "phantom-hello-v1", 32)
+ *
+ * The nonce is zero: a salt must never repeat, so it comes fresh from `random` with every HELLO.
+ * The header is in clear here; masking is the caller's, under the same window.
+ */
+
+import { Reader, Writer } from "../wire/cursor.ts";
+import {
+  IDENT_BYTES,
+  KEY_BYTES,
+  PROTOCOL_VERSION,
+  TAG_BYTES,
+  TIME_SKEW_MS_MAX,
+} from "../wire/limits.ts";
+import {
+  headerKind,
+  headerSession,
+  HELLO_BYTES_MIN,
+  HELLO_TEXT_AT,
+  IDENT_AT,
+  PacketKind,
+} from "../wire/packet.ts";
+import {
+  handshakeKey,
+  openPacket,
+  OpenResult,
+  paddingBytes,
+  saltOf,
+  sealPacket,
+  writeSaltedHeader,
+} from "./handshake.ts";
+import { type Bytes, label, type Primitives } from "./primitives.ts";
+import type { Tskd } from "./tskd.ts";
+import type { User, UserTable } from "./users.ts";
+
+const IDENT_LABEL = label("phantom-ident-v1");
+const HELLO_LABEL = label("phantom-hello-v1");
+
+/** What a HELLO says. */
+export interface HelloFields {
+  readonly userId: Uint8Array;
+  readonly userKey: Uint8Array;
+  /** The client's idea of the server's clock: unix time in ms. */
+  readonly timeMs: number;
+  /** 1 to 2^32 - 1. */
+  readonly clientSession: number;
+  readonly clientPublic: Uint8Array;
+  /** 0-RTT data; may be empty. */
+  readonly frames: Uint8Array;
+}
+
+/** What was found in a HELLO; used again for the next. */
+export class HelloOpened {
+  user: User | undefined;
+  window = 0;
+  clientSession = 0;
+  readonly clientPublic: Bytes = new Uint8Array(KEY_BYTES);
+  timeMs = 0;
+  /** The server's time minus the client's. */
+  skewMs = 0;
+  /** Where the frames are in the arena. */
+  framesAt = 0;
+  framesBytes = 0;
+}
+
+/** The most bytes of frames that a HELLO of `room` bytes carries, with no padding left. */
+export function helloFramesThatFit(room: number): number {
+  return Math.max(0, room - HELLO_BYTES_MIN);
+}
+
+/**
+ * Builds a HELLO in the present window, in at most `room` bytes; its length, 0 when it doesn't
+ * fit. Padding gives way to frames.
+ */
+export function buildHello(
+  primitives: Primitives,
+  tskd: Tskd,
+  fields: HelloFields,
+  arena: Bytes,
+  at: number,
+  room: number,
+): number {
+  const spare = room - HELLO_BYTES_MIN - fields.frames.length;
+  if (spare < 0 || at + room > arena.length) return 0;
+  const windowKey = tskd.windowKey(tskd.current);
+  writeSaltedHeader(primitives, arena, at, 0, PacketKind.hello);
+  arena.set(fields.userId, at + IDENT_AT);
+  maskIdent(primitives, windowKey, arena, at);
+  const padding = paddingBytes(primitives, spare);
+  const text = new Writer(arena, at + HELLO_TEXT_AT, at + room - TAG_BYTES);
+  text.u8(PROTOCOL_VERSION);
+  text.u8(0);
+  text.u64(fields.timeMs);
+  text.u32(fields.clientSession);
+  text.copy(fields.clientPublic, 0, KEY_BYTES);
+  text.u16(padding.length);
+  text.copy(padding, 0, padding.length);
+  text.copy(fields.frames, 0, fields.frames.length);
+  const key = handshakeKey(primitives, windowKey, fields.userKey, saltOf(arena, at), HELLO_LABEL);
+  return sealPacket(primitives, key, arena, at, HELLO_TEXT_AT, text.at);
+}
+
+/**
+ * Opens a HELLO in place, whose header was unmasked under `window`. Whether it is a replay is for
+ * the caller to ask next, before anything is done about it.
+ */
+export function openHello(
+  primitives: Primitives,
+  tskd: Tskd,
+  users: UserTable,
+  arena: Bytes,
+  at: number,
+  length: number,
+  window: number,
+  unixMs: number,
+  opened: HelloOpened,
+): OpenResult {
+  opened.user = undefined;
+  opened.framesBytes = 0;
+  if (length < HELLO_BYTES_MIN || at + length > arena.length) return OpenResult.shape;
+  if (headerKind(arena, at) !== PacketKind.hello || headerSession(arena, at) !== 0) {
+    return OpenResult.shape;
+  }
+  if (!tskd.accepts(window)) return OpenResult.time;
+  const windowKey = tskd.windowKey(window);
+  maskIdent(primitives, windowKey, arena, at);
+  const user = users.find(arena, at + IDENT_AT);
+  // What was sent is what is authenticated.
+  maskIdent(primitives, windowKey, arena, at);
+  if (user === undefined) return OpenResult.unknownUser;
+  const key = handshakeKey(primitives, windowKey, user.key, saltOf(arena, at), HELLO_LABEL);
+  if (!openPacket(primitives, key, arena, at, HELLO_TEXT_AT, length)) return OpenResult.tag;
+  opened.window = window;
+  return checkUser(user, unixMs) || readText(arena, at, length, unixMs, user, opened);
+}
+
+function checkUser(user: User, unixMs: number): OpenResult {
+  if (!user.enabled) return OpenResult.disabledUser;
+  return unixMs >= user.expiresMs ? OpenResult.expiredUser : OpenResult.ok;
+}
+
+function readText(
+  arena: Bytes,
+  at: number,
+  length: number,
+  unixMs: number,
+  user: User,
+  opened: HelloOpened,
+): OpenResult {
+  const text = new Reader(arena, at + HELLO_TEXT_AT, at + length - TAG_BYTES);
+  const version = text.u8();
+  const flags = text.u8();
+  opened.timeMs = text.u64();
+  opened.clientSession = text.u32();
+  text.copyTo(opened.clientPublic, 0, KEY_BYTES);
+  text.skip(text.u16());
+  if (text.failed || version !== PROTOCOL_VERSION || flags !== 0 || opened.clientSession === 0) {
+    return OpenResult.contents;
+  }
+  opened.skewMs = unixMs - opened.timeMs;
+  if (Math.abs(opened.skewMs) > TIME_SKEW_MS_MAX) return OpenResult.time;
+  opened.user = user;
+  opened.framesAt = text.at;
+  opened.framesBytes = text.left;
+  return OpenResult.ok;
+}
+
+/** Hides the ident, or shows it: it is its own reverse. */
+function maskIdent(
+  primitives: Primitives,
+  windowKey: Uint8Array,
+  arena: Bytes,
+  at: number,
+): void {
+  const mask = primitives.hkdf(windowKey, saltOf(arena, at), IDENT_LABEL, IDENT_BYTES);
+  for (let i = 0; i < IDENT_BYTES; i++) arena[at + IDENT_AT + i]! ^= mask[i]!;
+}

@@ -1,0 +1,122 @@
+/**
+ * RESET: the server has no session for a DATA packet, and says so without one.
+ *
+ *     0         16      32                                                             tag 16
+ *     | header  | salt  | ciphertext of:
+ *                         time_ms u64 | session u32 | number u64 | reset_token 16 | reason u8
+ *
+ *     key         = HKDF(window_key, salt, "phantom-reset-v1", 32)
+ *     reset_token = HMAC-SHA256(server_secret, "phantom-token-v1" || u32(server_session))[0..16]
+ *
+ * Everybody with the PSK can seal one. What makes it the server's is the token, which only it and
+ * the client of that session know; so the client compares it, and looks whether it sent the number.
+ */
+
+import { Reader, Writer } from "../wire/cursor.ts";
+import { KEY_BYTES, RESET_TOKEN_BYTES, TAG_BYTES } from "../wire/limits.ts";
+import {
+  headerKind,
+  headerSession,
+  PacketKind,
+  RESET_BYTES,
+  RESET_TEXT_AT,
+} from "../wire/packet.ts";
+import { openPacket, OpenResult, saltOf, sealPacket, writeSaltedHeader } from "./handshake.ts";
+import { type Bytes, concatBytes, equalBytes, label, type Primitives } from "./primitives.ts";
+import type { Tskd } from "./tskd.ts";
+
+const RESET_LABEL = label("phantom-reset-v1");
+const TOKEN_LABEL = label("phantom-token-v1");
+
+/** Why a session is gone: append only. */
+export const ResetReason = { unknownSession: 0, shutdown: 1 } as const;
+
+/** What a RESET says. */
+export interface ResetFields {
+  /** Unix time in ms. */
+  readonly timeMs: number;
+  /** Both of the packet that caused it. */
+  readonly session: number;
+  readonly number: number;
+  readonly token: Uint8Array;
+  readonly reason: number;
+}
+
+/** What was found in a RESET; used again for the next. */
+export class ResetOpened {
+  timeMs = 0;
+  session = 0;
+  number = 0;
+  readonly token: Bytes = new Uint8Array(RESET_TOKEN_BYTES);
+  reason = 0;
+
+  /** Whether it is about this session, by its server; its number is still to be looked at. */
+  isFor(serverSession: number, token: Uint8Array): boolean {
+    return this.session === serverSession && token.length === RESET_TOKEN_BYTES &&
+      equalBytes(this.token, 0, token, 0, RESET_TOKEN_BYTES);
+  }
+}
+
+/** The token of a session; `secret` is the server's, and outlives the process. */
+export function resetToken(primitives: Primitives, secret: Uint8Array, session: number): Bytes {
+  const id = new Uint8Array(4);
+  new Writer(id).u32(session);
+  const token = primitives.hmacSha256(secret, concatBytes(TOKEN_LABEL, id));
+  return token.slice(0, RESET_TOKEN_BYTES);
+}
+
+/** Builds a RESET in the present window; its length, 0 when there is no room. */
+export function buildReset(
+  primitives: Primitives,
+  tskd: Tskd,
+  fields: ResetFields,
+  arena: Bytes,
+  at: number,
+): number {
+  if (at + RESET_BYTES > arena.length) return 0;
+  writeSaltedHeader(primitives, arena, at, 0, PacketKind.reset);
+  const text = new Writer(arena, at + RESET_TEXT_AT, at + RESET_BYTES - TAG_BYTES);
+  text.u64(fields.timeMs);
+  text.u32(fields.session);
+  text.u64(fields.number);
+  text.copy(fields.token, 0, RESET_TOKEN_BYTES);
+  text.u8(fields.reason);
+  const key = resetKey(primitives, tskd, tskd.current, arena, at);
+  return sealPacket(primitives, key, arena, at, RESET_TEXT_AT, text.at);
+}
+
+/** Opens in place a RESET whose header was unmasked under `window`. */
+export function openReset(
+  primitives: Primitives,
+  tskd: Tskd,
+  arena: Bytes,
+  at: number,
+  length: number,
+  window: number,
+  opened: ResetOpened,
+): OpenResult {
+  if (length !== RESET_BYTES || at + length > arena.length) return OpenResult.shape;
+  if (headerKind(arena, at) !== PacketKind.reset || headerSession(arena, at) !== 0) {
+    return OpenResult.shape;
+  }
+  if (!tskd.accepts(window)) return OpenResult.time;
+  const key = resetKey(primitives, tskd, window, arena, at);
+  if (!openPacket(primitives, key, arena, at, RESET_TEXT_AT, length)) return OpenResult.tag;
+  const text = new Reader(arena, at + RESET_TEXT_AT, at + RESET_BYTES - TAG_BYTES);
+  opened.timeMs = text.u64();
+  opened.session = text.u32();
+  opened.number = text.u64();
+  text.copyTo(opened.token, 0, RESET_TOKEN_BYTES);
+  opened.reason = text.u8();
+  return text.failed ? OpenResult.contents : OpenResult.ok;
+}
+
+function resetKey(
+  primitives: Primitives,
+  tskd: Tskd,
+  window: number,
+  arena: Bytes,
+  at: number,
+): Bytes {
+  return primitives.hkdf(tskd.windowKey(window), saltOf(arena, at), RESET_LABEL, KEY_BYTES);
+}

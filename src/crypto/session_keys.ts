@@ -1,0 +1,68 @@
+/**
+ * The keys of a session, and the ones that follow them.
+ *
+ *     okm  = HKDF(X25519 || user_key, client_public || server_public, "phantom-session-v1", 64)
+ *     next = HKDF(current, "", "phantom-next-v1", 32)
+ *
+ * Forward secrecy: who learns PSK and user key later can't open what went before. So the ephemeral
+ * private keys are wiped once this has run, and an old key once its successor is in use.
+ */
+
+import { KEY_BYTES } from "../wire/limits.ts";
+import { type Bytes, concatBytes, isZero, label, type Primitives } from "./primitives.ts";
+
+const SESSION_LABEL = label("phantom-session-v1");
+const NEXT_LABEL = label("phantom-next-v1");
+const NO_SALT = new Uint8Array(0);
+
+/** Both directions' keys, in memory that is wiped by hand. */
+export class SessionKeys {
+  readonly clientToServer: Bytes = new Uint8Array(KEY_BYTES);
+  readonly serverToClient: Bytes = new Uint8Array(KEY_BYTES);
+
+  wipe(): void {
+    this.clientToServer.fill(0);
+    this.serverToClient.fill(0);
+  }
+
+  [Symbol.dispose](): void {
+    this.wipe();
+  }
+}
+
+/** Who is asked for session keys: the same for client and server. */
+export interface KeyAgreement {
+  /** Of one's own side; the caller wipes it afterwards. */
+  readonly privateKey: Uint8Array;
+  readonly peerPublic: Uint8Array;
+  readonly clientPublic: Uint8Array;
+  readonly serverPublic: Uint8Array;
+  readonly userKey: Uint8Array;
+}
+
+/** Derives a session's keys; false, with no keys, for a public key of small order. */
+export function deriveSessionKeys(
+  primitives: Primitives,
+  agreement: KeyAgreement,
+  keys: SessionKeys,
+): boolean {
+  const { privateKey, peerPublic, clientPublic, serverPublic, userKey } = agreement;
+  const shared = primitives.x25519(privateKey, peerPublic);
+  if (isZero(shared)) return false;
+  const ikm = concatBytes(shared, userKey);
+  const salt = concatBytes(clientPublic, serverPublic);
+  const okm = primitives.hkdf(ikm, salt, SESSION_LABEL, 2 * KEY_BYTES);
+  keys.clientToServer.set(okm.subarray(0, KEY_BYTES));
+  keys.serverToClient.set(okm.subarray(KEY_BYTES));
+  shared.fill(0);
+  ikm.fill(0);
+  okm.fill(0);
+  return true;
+}
+
+/** The key that follows `current`, put into `next`, which may be the same array. */
+export function deriveNextKey(primitives: Primitives, current: Uint8Array, next: Bytes): void {
+  const key = primitives.hkdf(current, NO_SALT, NEXT_LABEL, KEY_BYTES);
+  next.set(key);
+  key.fill(0);
+}

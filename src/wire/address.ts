@@ -1,0 +1,198 @@
+/**
+ * Where a stream or a datagram goes to or comes from, as in SOCKS5 (RFC 1928 §5):
+ *
+ *     +------+----------------------------------+----------+
+ *     | type | 1: 4 bytes; 4: 16 bytes          | port u16 |
+ *     | u8   | 3: length u8 (1–255), then name  |          |
+ *     +------+----------------------------------+----------+
+ *
+ * The bytes are the address: what passes them on copies them. The text forms are for the edges
+ * (configuration, resolver, logs) and allocate.
+ */
+
+import { ipBytes } from "../base/ip.ts";
+
+export const AddressType = { ipv4: 1, name: 3, ipv6: 4 } as const;
+export type AddressType = typeof AddressType[keyof typeof AddressType];
+
+/** A name of 255 bytes. */
+export const ADDRESS_BYTES_MAX = 1 + 1 + 255 + 2;
+const NAME_BYTES_MAX = 255;
+const IPV4_BYTES = 1 + 4 + 2;
+const IPV6_BYTES = 1 + 16 + 2;
+const PORT_MAX = 65_535;
+
+/** Bytes of the address at `at`, all of them before `end`; 0 when there is no whole one. */
+export function addressBytes(bytes: Uint8Array, at: number, end: number): number {
+  if (at < 0 || at + IPV4_BYTES - 2 > end || end > bytes.length) return 0;
+  const type = bytes[at]!;
+  let length = 0;
+  if (type === AddressType.ipv4) length = IPV4_BYTES;
+  else if (type === AddressType.ipv6) length = IPV6_BYTES;
+  else if (type === AddressType.name && bytes[at + 1] !== 0) length = 4 + bytes[at + 1]!;
+  return at + length <= end ? length : 0;
+}
+
+/** The port of an address that {@linkcode addressBytes} found whole. */
+export function addressPort(bytes: Uint8Array, at: number, length: number): number {
+  return bytes[at + length - 2]! << 8 | bytes[at + length - 1]!;
+}
+
+/**
+ * Writes the address of an IP of 16 bytes (IPv4 as IPv4-mapped) with a port; bytes written, 0 when
+ * they don't fit before `end`.
+ */
+export function writeIpAddress(
+  target: Uint8Array,
+  at: number,
+  end: number,
+  ip: Uint8Array,
+  ipAt: number,
+  port: number,
+): number {
+  const mapped = isMapped(ip, ipAt);
+  const length = mapped ? IPV4_BYTES : IPV6_BYTES;
+  if (at + length > end || end > target.length) return 0;
+  target[at] = mapped ? AddressType.ipv4 : AddressType.ipv6;
+  const from = mapped ? ipAt + 12 : ipAt;
+  for (let i = 0; i < length - 3; i++) target[at + 1 + i] = ip[from + i]!;
+  target[at + length - 2] = port >>> 8;
+  target[at + length - 1] = port;
+  return length;
+}
+
+/** Puts the IP of an address into 16 bytes (IPv4 as IPv4-mapped); false for a name. */
+export function readIpAddress(
+  bytes: Uint8Array,
+  at: number,
+  ip: Uint8Array,
+  ipAt: number,
+): boolean {
+  const type = bytes[at];
+  if (type === AddressType.ipv6) {
+    for (let i = 0; i < 16; i++) ip[ipAt + i] = bytes[at + 1 + i]!;
+    return true;
+  }
+  if (type !== AddressType.ipv4) return false;
+  for (let i = 0; i < 10; i++) ip[ipAt + i] = 0;
+  ip[ipAt + 10] = ip[ipAt + 11] = 0xff;
+  for (let i = 0; i < 4; i++) ip[ipAt + 12 + i] = bytes[at + 1 + i]!;
+  return true;
+}
+
+/**
+ * The bytes of an address given as text: an IP without brackets, else a name in ASCII. Undefined
+ * for what is neither: nobody could look it up.
+ */
+export function encodeAddress(host: string, port: number): Uint8Array<ArrayBuffer> | undefined {
+  if (!Number.isInteger(port) || port < 0 || port > PORT_MAX) return undefined;
+  const bytes = encodeHost(host);
+  if (bytes === undefined) return undefined;
+  bytes[bytes.length - 2] = port >>> 8;
+  bytes[bytes.length - 1] = port;
+  return bytes;
+}
+
+/** Like {@linkcode encodeAddress}, of `host:port` and `[v6]:port`. */
+export function parseAddress(text: string): Uint8Array<ArrayBuffer> | undefined {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
+  if (match === null) return undefined;
+  const [, bracketed, plain, port] = match;
+  if (bracketed !== undefined && !bracketed.includes(":")) return undefined;
+  return encodeAddress(bracketed ?? plain!, Number(port));
+}
+
+/**
+ * The host of an address that {@linkcode addressBytes} found whole: an IP, or a name. Undefined
+ * for a name with anything but visible ASCII, which no log and no resolver should meet.
+ */
+export function addressHost(bytes: Uint8Array, at: number): string | undefined {
+  const type = bytes[at];
+  if (type === AddressType.ipv4) return bytes.subarray(at + 1, at + 5).join(".");
+  if (type === AddressType.ipv6) return ipv6Text(bytes, at + 1);
+  const length = bytes[at + 1]!;
+  let name = "";
+  for (let i = 0; i < length; i++) {
+    const byte = bytes[at + 2 + i]!;
+    if (!isNameByte(byte)) return undefined;
+    name += String.fromCharCode(byte);
+  }
+  return name;
+}
+
+/** `host:port` or `[v6]:port` of a whole address; undefined where addressHost() is. */
+export function addressText(bytes: Uint8Array, at: number, length: number): string | undefined {
+  const host = addressHost(bytes, at);
+  if (host === undefined) return undefined;
+  const port = addressPort(bytes, at, length);
+  return bytes[at] === AddressType.ipv6 ? `[${host}]:${port}` : `${host}:${port}`;
+}
+
+function encodeHost(host: string): Uint8Array<ArrayBuffer> | undefined {
+  if (host.includes(":")) {
+    if (!isIpv6Text(host)) return undefined;
+    return withIp(AddressType.ipv6, host, 0, IPV6_BYTES);
+  }
+  // Digits and dots alone are an IPv4 address or a mistake, never a name (RFC 3986 §3.2.2).
+  if (/^[\d.]+$/.test(host)) {
+    if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(host)) return undefined;
+    return withIp(AddressType.ipv4, host, 12, IPV4_BYTES);
+  }
+  if (host.length === 0 || host.length > NAME_BYTES_MAX) return undefined;
+  const bytes = new Uint8Array(host.length + 4);
+  bytes[0] = AddressType.name;
+  bytes[1] = host.length;
+  for (let i = 0; i < host.length; i++) {
+    const byte = host.charCodeAt(i);
+    if (!isNameByte(byte)) return undefined;
+    bytes[2 + i] = byte;
+  }
+  return bytes;
+}
+
+function withIp(
+  type: AddressType,
+  text: string,
+  from: number,
+  length: number,
+): Uint8Array<ArrayBuffer> | undefined {
+  const bytes = new Uint8Array(length);
+  bytes[0] = type;
+  try {
+    bytes.set(ipBytes(text).subarray(from), 1);
+    return bytes;
+  } catch {
+    return undefined;
+  }
+}
+
+/** Its shape; how many groups there are is for ipBytes() to count. */
+function isIpv6Text(text: string): boolean {
+  const gaps = text.split("::").length - 1;
+  if (gaps > 1 || text.includes(":::")) return false;
+  return /^[0-9a-fA-F:]+(:\d{1,3}(\.\d{1,3}){3})?$/.test(text);
+}
+
+function isNameByte(byte: number): boolean {
+  return byte > 0x20 && byte < 0x7f;
+}
+
+function isMapped(ip: Uint8Array, at: number): boolean {
+  for (let i = 0; i < 10; i++) if (ip[at + i] !== 0) return false;
+  return ip[at + 10] === 0xff && ip[at + 11] === 0xff;
+}
+
+/** RFC 5952: lower case, no leading zeros, the first longest run of two zeros or more as "::". */
+function ipv6Text(bytes: Uint8Array, at: number): string {
+  const groups: number[] = [];
+  for (let i = 0; i < 16; i += 2) groups.push(bytes[at + i]! << 8 | bytes[at + i + 1]!);
+  let from = -1, length = 1;
+  for (let i = 0; i < 8; i++) {
+    let run = 0;
+    while (groups[i + run] === 0) run++;
+    if (run > length) [from, length] = [i, run];
+  }
+  const hex = (part: number[]): string => part.map((group) => group.toString(16)).join(":");
+  if (from < 0) return hex(groups);
+  return `${hex(groups.slice(0, from))}::${hex(groups.slice(from + length))}`;
+}

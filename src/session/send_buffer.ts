@@ -47,6 +47,11 @@ export class SendBuffer {
     return this.#end - this.#base;
   }
 
+  /** Offset of what is to be sent next, lost or new. */
+  get nextOffset(): number {
+    return this.#lost.isEmpty ? this.#next : this.#lost.start(0);
+  }
+
   get finished(): boolean {
     return this.#finished;
   }
@@ -169,12 +174,16 @@ export class SendBuffer {
     if (!this.#finAcked) this.#finSent = false;
   }
 
-  /** Forgets everything (RST). */
-  release(): void {
+  /**
+   * RST: drops the data. What is still said is the FIN, at the offset that new data had reached:
+   * the peer counts the rest as consumed, or its limits for the session would shrink for good.
+   */
+  abandon(): void {
     this.#ring.release();
     this.#lost.clear();
     this.#acked.clear();
-    this.#base = this.#next = this.#end;
-    this.#finished = this.#finSent = this.#finAcked = true;
+    this.#end = this.#base = this.#next;
+    this.#finSent = false;
+    this.#finished = true;
   }
 }

@@ -1,0 +1,20 @@
+/** Named maxima of a session; each is counted when it is hit (SessionCounters). */
+
+/** Streams open at a time in one session; one more is answered "too many streams". */
+export const STREAMS_MAX = 65_536;
+/** Unacknowledged bytes that a stream's sender holds. */
+export const STREAM_SEND_MAX = 4 << 20;
+/** Largest receive window of a stream and of a session. */
+export const STREAM_WINDOW_MAX = 8 << 20;
+export const SESSION_WINDOW_MAX = 64 << 20;
+/** Encoded DATAGRAM frames that wait to be sent; what does not fit is dropped and counted. */
+export const DATAGRAM_QUEUE_BYTES = 512 << 10;
+/** Ids of closed streams are kept as ranges; a peer that scatters more than these is cut off. */
+export const CLOSED_RANGES_MAX = 16_384;
+/** A CLOSE is said again to a peer that goes on sending, this often. */
+export const CLOSE_REPEATS_MAX = 3;
+/** How long a closed session still answers. */
+export const CLOSE_DRAIN_MS = 3000;
+/** PATH_CHALLENGE is repeated after this, so many times. */
+export const CHALLENGE_REPEAT_MS = 500;
+export const CHALLENGES_MAX = 6;

@@ -1,0 +1,59 @@
+/** One stream of a session: both halves, and what is to be said about it. */
+
+import { ReceiveWindow } from "../reliability/flow.ts";
+import { STREAM_WINDOW_BYTES } from "../wire/limits.ts";
+import type { Budget } from "./byte_ring.ts";
+import { STREAM_SEND_MAX, STREAM_WINDOW_MAX } from "./limits.ts";
+import { ReceiveBuffer } from "./receive_buffer.ts";
+import { SendBuffer } from "./send_buffer.ts";
+
+/** Frames about a stream that are to be sent (again). */
+export const Pending = { open: 1, opened: 2, maxStream: 4, rst: 8 } as const;
+
+const NO_BYTES = new Uint8Array(0);
+
+export class Stream {
+  readonly id: number;
+  readonly send: SendBuffer;
+  readonly receive: ReceiveBuffer;
+  readonly window: ReceiveWindow = new ReceiveWindow(STREAM_WINDOW_BYTES, STREAM_WINDOW_MAX);
+  /** Bits of Pending. */
+  pending = 0;
+  /** In the queue of streams with something to send. */
+  queued = false;
+  /** The OPEN has been said, or has come: before that only data is kept. */
+  isOpen = false;
+  /** OPENED has come. */
+  isAnswered = false;
+  /** What OPEN or OPENED says. */
+  kindOrCode = 0;
+  address: Uint8Array = NO_BYTES;
+  rstCode = 0;
+  /** We said RST, or were told: no data is read or written any more. */
+  isReset = false;
+  /** Our RST has arrived, or there was none to say. */
+  rstSettled = true;
+  /** The writer was refused bytes and wants to hear of room. */
+  writerWaits = false;
+  /** The reader has been told that there is no more. */
+  endTold = false;
+  /** A reset stream whose peer never says its final size is forgotten at this time. */
+  forgetAt = Infinity;
+
+  constructor(id: number, budget: Budget) {
+    this.id = id;
+    this.send = new SendBuffer(budget, STREAM_SEND_MAX, STREAM_WINDOW_BYTES);
+    this.receive = new ReceiveBuffer(budget);
+  }
+
+  /** Nothing is left to send, to receive or to say. */
+  get isGone(): boolean {
+    if (this.pending !== 0 || !this.send.isDone) return false;
+    if (this.isReset) return this.rstSettled && this.receive.final !== Infinity;
+    return this.isOpen && this.endTold;
+  }
+
+  get hasWork(): boolean {
+    return this.pending !== 0 || this.send.hasWork;
+  }
+}

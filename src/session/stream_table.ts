@@ -1,0 +1,95 @@
+/** The streams of a session: by id, which ids are over, and in turn those with something to send. */
+
+import { type Budget } from "./byte_ring.ts";
+import { Intervals } from "./intervals.ts";
+import { CLOSED_RANGES_MAX, STREAMS_MAX } from "./limits.ts";
+import { Stream } from "./stream.ts";
+
+const QUEUE_MIN = 16;
+
+export class StreamTable {
+  readonly #budget: Budget;
+  readonly #byId = new Map<number, Stream>();
+  readonly #closed = new Intervals(CLOSED_RANGES_MAX);
+  #queue: (Stream | undefined)[] = new Array(QUEUE_MIN).fill(undefined);
+  #head = 0;
+  #queued = 0;
+  /** Nobody in the queue could send anything: no use to ask before something changes. */
+  isStalled = false;
+
+  constructor(budget: Budget) {
+    this.#budget = budget;
+  }
+
+  get count(): number {
+    return this.#byId.size;
+  }
+
+  get isFull(): boolean {
+    return this.#byId.size >= STREAMS_MAX;
+  }
+
+  get(id: number): Stream | undefined {
+    return this.#byId.get(id);
+  }
+
+  /** Whether a stream of this id has been here and is over. */
+  isClosed(id: number): boolean {
+    return this.#closed.covers(id, id + 1);
+  }
+
+  add(id: number): Stream {
+    const stream = new Stream(id, this.#budget);
+    this.#byId.set(id, stream);
+    return stream;
+  }
+
+  /** False: the closed ids are too scattered to be remembered. */
+  remove(stream: Stream): boolean {
+    this.#byId.delete(stream.id);
+    return this.#closed.add(stream.id, stream.id + 1);
+  }
+
+  values(): Iterable<Stream> {
+    return this.#byId.values();
+  }
+
+  /** Streams that wait for their turn to send. */
+  get waiting(): number {
+    return this.#queued;
+  }
+
+  /** Something changed for a stream: it may have something to send. */
+  wake(stream: Stream): void {
+    this.isStalled = false;
+    this.enqueue(stream);
+  }
+
+  /** Puts a stream at the end of the queue, unless it is in it. */
+  enqueue(stream: Stream): void {
+    if (stream.queued) return;
+    stream.queued = true;
+    if (this.#queued === this.#queue.length) this.#grow();
+    this.#queue[(this.#head + this.#queued) & (this.#queue.length - 1)] = stream;
+    this.#queued++;
+  }
+
+  /** Takes the first out; only while `waiting` is not 0. */
+  dequeue(): Stream {
+    const stream = this.#queue[this.#head]!;
+    this.#queue[this.#head] = undefined;
+    this.#head = (this.#head + 1) & (this.#queue.length - 1);
+    this.#queued--;
+    stream.queued = false;
+    return stream;
+  }
+
+  #grow(): void {
+    const grown: (Stream | undefined)[] = new Array(2 * this.#queue.length).fill(undefined);
+    for (let i = 0; i < this.#queued; i++) {
+      grown[i] = this.#queue[(this.#head + i) & (this.#queue.length - 1)];
+    }
+    this.#queue = grown;
+    this.#head = 0;
+  }
+}

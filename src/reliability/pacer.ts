@@ -1,0 +1,50 @@
+// Spreads packets over time in bursts that a GSO batch can carry.
+
+import {
+  PACING_BURST_MS_MAX,
+  PACING_BURST_MS_MIN,
+  PACING_BURST_PACKETS,
+  PACING_BURST_PACKETS_MIN,
+  PACING_DELAY_MS_MIN,
+} from "./params.ts";
+
+/** Largest burst for a rate in bytes a second. */
+export function burstBytes(rate: number, packetBytes: number): number {
+  const batch = Math.min(PACING_BURST_PACKETS * packetBytes, rate * PACING_BURST_MS_MAX / 1000);
+  const least = Math.max(PACING_BURST_PACKETS_MIN * packetBytes, rate * PACING_BURST_MS_MIN / 1000);
+  return Math.max(batch, least);
+}
+
+/** A bucket of bytes that fills at the pacing rate. An unlimited rate is Infinity. */
+export class Pacer {
+  #budget = Infinity;
+  #last = 0;
+
+  /** Whether a packet of so many bytes may go now. */
+  ready(now: number, rate: number, packetBytes: number): boolean {
+    if (rate === Infinity) return true;
+    this.#refill(now, rate, packetBytes);
+    // A thousandth of a byte: sums of fractions must not cost a wake-up.
+    return this.#budget >= packetBytes - 0.001;
+  }
+
+  /** When the next packet may go: at least a pacing delay away, so that batches form. */
+  next(now: number, rate: number, packetBytes: number): number {
+    if (this.ready(now, rate, packetBytes)) return now;
+    const wait = (packetBytes - this.#budget) / rate * 1000;
+    return now + Math.max(wait, PACING_DELAY_MS_MIN);
+  }
+
+  /** A packet went; one that may not wait, like a probe, leaves a debt. */
+  onSent(now: number, rate: number, bytes: number, packetBytes: number): void {
+    if (rate === Infinity) return;
+    this.#refill(now, rate, packetBytes);
+    this.#budget = Math.max(this.#budget - bytes, -burstBytes(rate, packetBytes));
+  }
+
+  #refill(now: number, rate: number, packetBytes: number): void {
+    const earned = Math.max(0, now - this.#last) * rate / 1000;
+    this.#budget = Math.min(burstBytes(rate, packetBytes), this.#budget + earned);
+    this.#last = Math.max(this.#last, now);
+  }
+}

@@ -1,0 +1,211 @@
+// The ring of sent packets of a session, by packet number, one cache line a packet.
+
+import { NO_RECORD } from "./frame_records.ts";
+import { SENT_SLOTS_MAX, SENT_SLOTS_MIN } from "./params.ts";
+
+/** What has become of a packet. */
+export const State = {
+  /** Sent, and not to be missed: nothing but ACK and PADDING. */
+  quiet: 0,
+  inFlight: 1,
+  acked: 2,
+  /** Declared lost on a path that still stands: an ACK shows the loss to be false. */
+  lost: 3,
+  /** Given up with its path, or for want of room: an ACK says nothing about any path. */
+  abandoned: 4,
+  /** A number that was never sent. */
+  skipped: 5,
+} as const;
+
+/** Flags of a packet, beside its state. */
+export const Flag = {
+  /** Sent while the sender had less to send than the path takes. */
+  appLimited: 1,
+  /** A path MTU probe: its loss says nothing about congestion. */
+  mtuProbe: 2,
+  /** Its frames were given back for sending again while it was still in flight. */
+  requeued: 4,
+} as const;
+
+/** No packet, in links. */
+export const NONE = -1;
+
+const STRIDE = 8;
+const TIME = 0;
+const SEQUENCE = 1;
+const DELIVERED = 2;
+const DELIVERED_TIME = 3;
+const FIRST_SENT = 4;
+const NEWER = 5;
+const OLDER = 6;
+const BYTES = 7;
+
+const TAGS = 2;
+const RECORDS = 0;
+/** path << 16 | flags << 8 | state */
+const STATE = 1;
+
+/**
+ * Packets `base` to `next - 1`. Those in flight on one path are linked from old to new; what is
+ * acknowledged is skipped over by links too, so that an ACK that repeats old ranges costs little.
+ */
+export class SentPackets {
+  base = 0;
+  next = 0;
+  #capacity = SENT_SLOTS_MIN;
+  #mask = SENT_SLOTS_MIN - 1;
+  #values = new Float64Array(STRIDE * SENT_SLOTS_MIN);
+  #tags = new Int32Array(TAGS * SENT_SLOTS_MIN);
+
+  get size(): number {
+    return this.next - this.base;
+  }
+
+  get capacity(): number {
+    return this.#capacity;
+  }
+
+  /** True when a packet more can only be had by forgetting the oldest. */
+  get full(): boolean {
+    return this.next - this.base >= SENT_SLOTS_MAX;
+  }
+
+  /** Adds the packet `next`, zeroed but for its tags, and returns its number. */
+  push(path: number, flags: number, state: number, records: number): number {
+    if (this.size === this.#capacity) this.#resize(2 * this.#capacity);
+    const number = this.next;
+    const tag = TAGS * (number & this.#mask);
+    this.#tags[tag + RECORDS] = records;
+    this.#tags[tag + STATE] = path << 16 | flags << 8 | state;
+    const at = STRIDE * (number & this.#mask);
+    this.#values[at + NEWER] = NONE;
+    this.#values[at + OLDER] = number - 1;
+    this.next += 1;
+    return number;
+  }
+
+  /** Notes what loss detection and the rate sample need to know later. */
+  describe(
+    number: number,
+    time: number,
+    bytes: number,
+    sequence: number,
+    delivered: number,
+    deliveredTime: number,
+    firstSent: number,
+  ): void {
+    const at = STRIDE * (number & this.#mask);
+    const values = this.#values;
+    values[at + TIME] = time;
+    values[at + BYTES] = bytes;
+    values[at + SEQUENCE] = sequence;
+    values[at + DELIVERED] = delivered;
+    values[at + DELIVERED_TIME] = deliveredTime;
+    values[at + FIRST_SENT] = firstSent;
+  }
+
+  /** Gives the memory of a burst back. */
+  shrink(): void {
+    if (this.size === 0 && this.#capacity > SENT_SLOTS_MIN) this.#resize(SENT_SLOTS_MIN);
+  }
+
+  time(number: number): number {
+    return this.#values[STRIDE * (number & this.#mask) + TIME]!;
+  }
+
+  bytes(number: number): number {
+    return this.#values[STRIDE * (number & this.#mask) + BYTES]!;
+  }
+
+  /** Its place among the packets in flight of its own path. */
+  sequence(number: number): number {
+    return this.#values[STRIDE * (number & this.#mask) + SEQUENCE]!;
+  }
+
+  delivered(number: number): number {
+    return this.#values[STRIDE * (number & this.#mask) + DELIVERED]!;
+  }
+
+  deliveredTime(number: number): number {
+    return this.#values[STRIDE * (number & this.#mask) + DELIVERED_TIME]!;
+  }
+
+  firstSent(number: number): number {
+    return this.#values[STRIDE * (number & this.#mask) + FIRST_SENT]!;
+  }
+
+  newer(number: number): number {
+    return this.#values[STRIDE * (number & this.#mask) + NEWER]!;
+  }
+
+  setNewer(number: number, newer: number): void {
+    this.#values[STRIDE * (number & this.#mask) + NEWER] = newer;
+  }
+
+  /** In flight: the one sent before it on its path. Acknowledged: see {@linkcode belowAcked}. */
+  older(number: number): number {
+    return this.#values[STRIDE * (number & this.#mask) + OLDER]!;
+  }
+
+  setOlder(number: number, older: number): void {
+    this.#values[STRIDE * (number & this.#mask) + OLDER] = older;
+  }
+
+  path(number: number): number {
+    return this.#tags[TAGS * (number & this.#mask) + STATE]! >>> 16;
+  }
+
+  flags(number: number): number {
+    return this.#tags[TAGS * (number & this.#mask) + STATE]! >>> 8 & 0xff;
+  }
+
+  addFlag(number: number, flag: number): void {
+    this.#tags[TAGS * (number & this.#mask) + STATE]! |= flag << 8;
+  }
+
+  state(number: number): number {
+    return this.#tags[TAGS * (number & this.#mask) + STATE]! & 0xff;
+  }
+
+  setState(number: number, state: number): void {
+    const at = TAGS * (number & this.#mask) + STATE;
+    this.#tags[at] = this.#tags[at]! & ~0xff | state;
+  }
+
+  /** The first of its frame records; the caller empties it when it takes them. */
+  records(number: number): number {
+    return this.#tags[TAGS * (number & this.#mask) + RECORDS]!;
+  }
+
+  clearRecords(number: number): void {
+    this.#tags[TAGS * (number & this.#mask) + RECORDS] = NO_RECORD;
+  }
+
+  /** The first number below `number`, which is acknowledged, that may not be (union-find). */
+  belowAcked(number: number): number {
+    let end = number;
+    while (end >= this.base && this.state(end) === State.acked) end = this.older(end);
+    let at = number;
+    while (at > end) {
+      const older = this.older(at);
+      this.setOlder(at, end);
+      at = older;
+    }
+    return end;
+  }
+
+  #resize(capacity: number): void {
+    const values = new Float64Array(STRIDE * capacity);
+    const tags = new Int32Array(TAGS * capacity);
+    for (let number = this.base; number < this.next; number++) {
+      const from = number & this.#mask;
+      const to = number & (capacity - 1);
+      for (let i = 0; i < STRIDE; i++) values[STRIDE * to + i] = this.#values[STRIDE * from + i]!;
+      for (let i = 0; i < TAGS; i++) tags[TAGS * to + i] = this.#tags[TAGS * from + i]!;
+    }
+    this.#values = values;
+    this.#tags = tags;
+    this.#capacity = capacity;
+    this.#mask = capacity - 1;
+  }
+}

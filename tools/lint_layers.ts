@@ -38,7 +38,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   },
   proxy: {
     path: "src/proxy/",
-    may: ["switcher", "session", ...CARRIERS, "base"],
+    may: ["session", ...CARRIERS, "base"],
     types: ["config"],
     packages: true,
   },
@@ -68,7 +68,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   },
   dataplane: {
     path: "src/dataplane/",
-    may: ["session", ...CARRIERS, "base", "ffi"],
+    may: ["proxy", "session", ...CARRIERS, "base", "ffi"],
     types: ["config"],
     packages: true,
   },

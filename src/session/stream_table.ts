@@ -1,4 +1,4 @@
-/** The streams of a session: by id, which ids are over, and in turn those with something to send. */
+/** The streams of a session: by id, which ids are over, and in turn those with work. */
 
 import { type Budget } from "./byte_ring.ts";
 import { Intervals } from "./intervals.ts";

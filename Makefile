@@ -35,7 +35,7 @@ NATIVE_MAP     := ffi/native/libphantom.map
 SHIPPED        := libz.so.1 libelf.so.1 libbpf.so.1
 LIBRARIES      := $(addprefix build/lib/,$(SHIPPED) libphantom.so)
 # The program and each of its workers: one bundle an entry, at the same path in build/stage.
-ENTRIES        := main.ts src/dataplane/worker.ts
+ENTRIES        := main.ts src/dataplane/worker.ts src/dataplane/client_worker.ts
 BUNDLES        := $(ENTRIES:%.ts=build/stage/%.js)
 WORKERS        := $(patsubst build/stage/%,%,$(filter-out build/stage/main.js,$(BUNDLES)))
 SOURCES        := main.ts $(sort $(shell find src ffi -type f ! -name '*_test.ts' \
@@ -242,6 +242,7 @@ install: ## install dist/phantom, the example configuration and the systemd unit
 	$(Q)install -D -m 0644 README.md $(DOC)/README.md
 	$(Q)install -D -m 0644 config.example.yaml $(DOC)/config.example.yaml
 	$(Q)install -D -m 0644 config.example.yaml $(CONFIG)/config.example.yaml
+	$(Q)install -D -m 0644 client.example.yaml $(DOC)/client.example.yaml
 	$(Q)install -d $(dir $(UNIT))
 	$(Q)sed -e 's|/usr/local/bin/phantom|$(PREFIX)/bin/phantom|g' \
 	  -e 's|/etc/phantom|$(SYSCONFDIR)/phantom|g' deploy/phantom.service >$(UNIT).tmp
@@ -252,7 +253,7 @@ install: ## install dist/phantom, the example configuration and the systemd unit
 	@echo '      systemctl daemon-reload && systemctl enable --now phantom'
 
 uninstall: ## remove exactly what install put there; your phantom.yaml stays
-	$(Q)rm -f $(BIN) $(DOC)/README.md $(DOC)/config.example.yaml \
+	$(Q)rm -f $(BIN) $(DOC)/README.md $(DOC)/config.example.yaml $(DOC)/client.example.yaml \
 	  $(CONFIG)/config.example.yaml $(UNIT)
 	$(Q)for folder in $(DOC) $(CONFIG); do \
 	  if [[ -d $$folder ]]; then rmdir --ignore-fail-on-non-empty "$$folder"; fi; done

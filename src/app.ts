@@ -13,11 +13,15 @@ import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Config, formatAddress } from "./config/mod.ts";
 import { chooseInterface } from "./dataplane/interfaces.ts";
+import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
 import type { Resources } from "./dataplane/resources.ts";
-import { Workers } from "./dataplane/workers.ts";
+import { serverSecret } from "./dataplane/server_secret.ts";
+import { ruleText } from "./dataplane/rule_text.ts";
+import { type WorkerCounters, Workers, type WorkerTask } from "./dataplane/workers.ts";
 import { XdpPlane } from "./dataplane/xdp_plane.ts";
 
+const BYTES_A_MEGABIT = 125_000;
 const EVENTS_EVERY_MS = 250;
 /** Events that are logged one by one in each round; the rest is in the counters. */
 const EVENTS_LOGGED_MAX = 5;
@@ -47,9 +51,9 @@ export class Server {
     const starting = Workers.start({
       libs,
       code: resources.worker("worker"),
-      count: config.workers === "auto" ? navigator.hardwareConcurrency : config.workers,
-      ip: ipBytes(config.listen.host),
-      port: config.listen.port,
+      tasks: workerTasks(config, serverSecret(config.stateDir, log)),
+      lookup: NameLookup.of(config.resolver),
+      log,
     });
     starting.catch(() => {});
     let plane: XdpPlane | undefined;
@@ -79,12 +83,53 @@ export class Server {
     return this.#workers.count;
   }
 
+  /** What all workers have counted. */
+  counters(): WorkerCounters {
+    return this.#workers.counters();
+  }
+
+  /** Rules for whatever begins from now on. */
+  setRules(rules: Config["rules"]): void {
+    this.#workers.tell({ kind: "rules", rules: rules.map(ruleText) });
+  }
+
   /** Ends this process's part. The BPF program stays on: `phantom unload` takes it off. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
     await this.#workers.stop();
     this.#plane?.close();
   }
+}
+
+/** One for each worker, with copies of all keys: the workers get and wipe them. */
+function workerTasks(config: Config, secret: Uint8Array): WorkerTask[] {
+  const { arq, hysteria2, listen, rules, users } = config;
+  const count = config.workers === "auto" ? navigator.hardwareConcurrency : config.workers;
+  // Without the rate of the line, nothing is sent at one.
+  const rateOf = (mbps: number): number => hysteria2.enabled ? mbps * BYTES_A_MEGABIT : 0;
+  const tasks = Array.from({ length: count }, (_, index): WorkerTask => ({
+    kind: "server",
+    index,
+    workers: count,
+    listen: endpoint(ipBytes(listen.host), listen.port),
+    psk: Uint8Array.from(config.psk.expose()),
+    serverSecret: Uint8Array.from(secret),
+    upRate: rateOf(hysteria2.upMbps),
+    downRate: rateOf(hysteria2.downMbps),
+    windowPackets: arq.windowSize,
+    maxRetries: arq.maxRetries,
+    users: users.filter(({ enabled }) => enabled).map(({ name, key, upBps, downBps }) => ({
+      name,
+      key: Uint8Array.from(key.expose()),
+      upRate: upBps / 8,
+      downRate: downBps / 8,
+    })),
+    rules: rules.map(ruleText),
+    idleMs: config.idleMs,
+    sessionsMax: Math.ceil(config.sessionsMax / count),
+  }));
+  secret.fill(0);
+  return tasks;
 }
 
 /**

@@ -28,8 +28,9 @@ const BELOW_APP = [
 /** The table, from the top down: a layer imports what is below it, and only what it names. */
 export const LAYERS: Readonly<Record<string, Layer>> = {
   main: { path: "main.ts", may: ["cli"], packages: false },
-  cli: { path: "src/cli/", may: ["app", ...BELOW_APP], packages: true },
+  cli: { path: "src/cli/", may: ["app", "client_app", ...BELOW_APP], packages: true },
   app: { path: "src/app.ts", may: BELOW_APP, packages: true },
+  client_app: { path: "src/client_app.ts", may: BELOW_APP, packages: true },
   admin: {
     path: "src/admin/",
     may: ["base"],

@@ -1,7 +1,8 @@
 /** `phantom config` */
 
-import { exampleFile, referencePage } from "../config/mod.ts";
+import { type ClientConfig, clientExampleFile, exampleFile, referencePage } from "../config/mod.ts";
 import type { Command } from "./args.ts";
+import { clientConfig } from "./client_config.ts";
 import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";
 
@@ -10,13 +11,23 @@ export const command: Command = {
   summary: "print the configuration as it is understood, an example, or the reference",
   options: [
     CONFIG_OPTION,
+    { name: "client", help: "a client's file instead of the server's" },
     { name: "example", help: "print an example with every key and its default" },
     { name: "reference", help: "print the reference of all keys (Markdown)" },
   ],
   run(given) {
-    if (given.has("example")) console.log(exampleFile().trimEnd());
+    const isClient = given.has("client");
+    const example = isClient ? clientExampleFile : exampleFile;
+    if (given.has("example")) console.log(example().trimEnd());
     else if (given.has("reference")) console.log(referencePage().trimEnd());
+    else if (isClient) console.log(JSON.stringify(hidePasswords(clientConfig(given)), null, 2));
     else console.log(JSON.stringify(readConfig(configPath(given)).config, null, 2));
     return Exit.ok;
   },
 };
+
+/** Keys hide themselves; passwords are texts. */
+function hidePasswords(config: ClientConfig): unknown {
+  const inboundUsers = config.inboundUsers.map(({ name }) => ({ name, password: "[secret]" }));
+  return { ...config, inboundUsers };
+}

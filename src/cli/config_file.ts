@@ -1,7 +1,15 @@
 /** Finding and reading the configuration, for all commands that take -c. */
 
-import { defaultConfigText, loadConfig, type LoadedConfig } from "../config/mod.ts";
-import { formatProblem } from "../config/mod.ts";
+import {
+  defaultConfigText,
+  formatProblem,
+  loadConfig,
+  type LoadedConfig,
+  type RuleConfig,
+  type RuleFault,
+} from "../config/mod.ts";
+import { compileRules } from "../proxy/rules.ts";
+import { ruleText } from "../dataplane/rule_text.ts";
 import type { Given, Option } from "./args.ts";
 import { freshKey } from "./keygen.ts";
 
@@ -26,9 +34,16 @@ export function readConfig(path: string): LoadedConfig {
     env: (name) => Deno.env.get(name),
     readFile: (name) => Deno.readTextFileSync(name),
     fileMode: (name) => Deno.statSync(name).mode,
+    checkRules,
   });
   for (const warning of loaded.warnings) console.error(`warning: ${formatProblem(warning)}`);
   return loaded;
+}
+
+/** What the rules' own compiler says of them. */
+function checkRules(rules: readonly RuleConfig[]): readonly RuleFault[] {
+  const compiled = compileRules({ rules: rules.map(ruleText) });
+  return "problems" in compiled ? compiled.problems : [];
 }
 
 /** Writes a configuration with a fresh key when there is none; whether it did. */

@@ -1,22 +1,71 @@
 /** `phantom link` */
 
+import { encodeQr, renderQr } from "../base/qr.ts";
+import { parseRate } from "../base/units.ts";
+import { type Config, parseHost, type UserConfig } from "../config/mod.ts";
 import { chooseInterface } from "../dataplane/interfaces.ts";
-import type { Command } from "./args.ts";
+import { type Command, type Given, UsageError } from "./args.ts";
 import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";
 import { reachableHost, shareLink } from "./share_link.ts";
 
+const NAMES_SHOWN_MAX = 10;
+
 export const command: Command = {
   name: "link",
-  summary: "print the link for a client (it holds the key)",
+  summary: "print the link for a client, and its QR code (they hold the key)",
   options: [
     CONFIG_OPTION,
     { name: "host", value: "HOST", help: "the name or address that clients reach this machine by" },
+    { name: "user", value: "NAME", help: "whose link, where the configuration has users" },
+    { name: "up", value: "RATE", help: "what the client's line really sends, such as 20mbps" },
+    { name: "down", value: "RATE", help: "what the client's line really receives" },
+    { name: "qr", help: "print the QR code also when this is no terminal" },
   ],
   run(given) {
+    const rates = { upBps: rateOf(given, "up"), downBps: rateOf(given, "down") };
+    const host = hostOf(given);
     const { config } = readConfig(configPath(given));
+    const user = userOf(config, given.value("user"));
     const name = chooseInterface(config.ebpf.interface)?.name;
-    console.log(shareLink(config, given.value("host") ?? reachableHost(config, name)));
+    const link = shareLink(config, host ?? reachableHost(config, name), { user, ...rates });
+    console.log(link);
+    if (given.has("qr") || Deno.stdout.isTerminal()) printQr(link);
     return Exit.ok;
   },
 };
+
+function printQr(link: string): void {
+  const code = encodeQr(new TextEncoder().encode(link));
+  if (code === undefined) console.error("The link is too long for a QR code.");
+  else console.log(`\n${renderQr(code, { color: Deno.stdout.isTerminal() })}`);
+}
+
+function hostOf(given: Given): string | undefined {
+  const text = given.value("host");
+  if (text === undefined) return undefined;
+  // An IPv6 address may be given without brackets, as there is no port.
+  const host = parseHost(text) ?? parseHost(`[${text}]`);
+  if (host === undefined) throw new UsageError("--host wants a name or an IP address");
+  return host;
+}
+
+function rateOf(given: Given, name: string): number {
+  const text = given.value(name);
+  const bps = text === undefined ? 0 : parseRate(text);
+  if (bps === undefined || (text !== undefined && (bps < 1 || bps > 1e12))) {
+    throw new UsageError(`--${name} wants a rate such as 100mbps`);
+  }
+  return bps;
+}
+
+/** The named user, or the only one there is. */
+function userOf({ users }: Config, name: string | undefined): UserConfig | undefined {
+  if (name === undefined && users.length <= 1) return users[0];
+  const user = users.find((one) => one.name === name);
+  if (user !== undefined) return user;
+  if (users.length === 0) throw new UsageError("--user: the configuration has no users");
+  const names = users.slice(0, NAMES_SHOWN_MAX).map((one) => one.name);
+  const more = users.length > names.length ? ", ..." : "";
+  throw new UsageError(`--user wants one of: ${names.join(", ")}${more}`);
+}

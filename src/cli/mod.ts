@@ -7,6 +7,9 @@ import { Exit } from "./exit.ts";
 /** Each loads only when it is asked for: `version` should not wait for a YAML parser. */
 const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
   run: () => import("./run.ts"),
+  client: () => import("./client.ts"),
+  ping: () => import("./ping.ts"),
+  bench: () => import("./bench.ts"),
   check: () => import("./check.ts"),
   doctor: () => import("./doctor.ts"),
   status: () => import("./status.ts"),
@@ -16,6 +19,9 @@ const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = 
   config: () => import("./config.ts"),
   version: () => import("./version.ts"),
 };
+
+/** Other names of commands. */
+const ALIASES: Readonly<Record<string, string>> = { server: "run" };
 
 /** Runs a command line; the process should exit with the answer. */
 export async function main(args: readonly string[], root: URL): Promise<number> {
@@ -33,10 +39,11 @@ function isHelp(name: string): boolean {
 }
 
 async function runNamed(
-  name: string,
+  given: string,
   args: readonly string[],
   context: Context,
 ): Promise<number> {
+  const name = Object.hasOwn(ALIASES, given) ? ALIASES[given]! : given;
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (load === undefined) return await unknownCommand(name);
   const { command } = await load();

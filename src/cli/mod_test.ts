@@ -4,7 +4,20 @@ import { main } from "./mod.ts";
 
 const ROOT = new URL("../../", import.meta.url);
 const COMMANDS = [
-  ...["run", "check", "doctor", "status", "unload", "keygen", "link", "config", "version"],
+  ...[
+    "run",
+    "client",
+    "ping",
+    "bench",
+    "check",
+    "doctor",
+    "status",
+    "unload",
+    "keygen",
+    "link",
+    "config",
+    "version",
+  ],
 ];
 
 interface Said {
@@ -146,4 +159,102 @@ Deno.test("config prints what can be read again, and never the key", async () =>
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
+});
+
+/** A configuration with these lines beside its key. */
+async function withConfig(lines: string, act: (path: string) => Promise<void>): Promise<void> {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const path = `${folder}/phantom.yaml`;
+    const key = (await phantom("keygen")).out.trim();
+    Deno.writeTextFileSync(path, `psk: "${key}"\n${lines}`, { mode: 0o600 });
+    await act(path);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+}
+
+Deno.test("link is for one of the users, and draws a QR code when asked to", async () => {
+  const keys = [1, 2].map((n) => `${"5a".repeat(31)}0${n}`);
+  const users = `users: [{name: alice, key: "${keys[0]}"}, {name: bob, key: "${keys[1]}"}]\n`;
+  await withConfig(`listen: "192.0.2.1:9"\n${users}`, async (path) => {
+    const none = await phantom("link", "-c", path);
+    assert.equal(none.code, Exit.usage);
+    assert.match(none.err, /--user wants one of: alice, bob/);
+    const bob = await phantom("link", "-c", path, "--user", "bob", "--up=20mbps", "--qr");
+    assert.match(
+      bob.out,
+      /^phantom:\/\/[\w-]{43}@192\.0\.2\.1:9\?v=4&user=bob&ukey=[\w-]{43}&up=2/,
+    );
+    assert.match(bob.out, /\n█{49,}\n██ ▄▄▄▄▄ /);
+    for (const wrong of ["--up=fast", "--up=0bps", "--host=a b", "--user=eve"]) {
+      assert.equal((await phantom("link", "-c", path, wrong)).code, Exit.usage, wrong);
+    }
+    const v6 = await phantom("link", "-c", path, "--user", "bob", "--host", "2001:DB8::1");
+    assert.match(v6.out, /@\[2001:db8::1\]:9\?/);
+  });
+});
+
+Deno.test("a rule that its compiler refuses is a problem of the configuration", async () => {
+  await withConfig("rules:\n  - {cidr: 10.0.0.0/33, outbound: reject}\n", async (path) => {
+    const { code, err } = await phantom("config", "-c", path);
+    assert.equal(code, Exit.config);
+    assert.match(err, /phantom\.yaml:3:12: rules\[0\]\.cidr\[0\]: /);
+  });
+});
+
+Deno.test("client and ping want a file or a link that is one", async () => {
+  const home = Deno.cwd();
+  const folder = Deno.makeTempDirSync();
+  Deno.chdir(folder);
+  try {
+    for (const name of ["client", "ping", "bench"]) {
+      const cases: [string[], RegExp][] = [
+        [[], /wants --config FILE or --link URI/],
+        [["-c", "a", "--link", "b"], /can't be given together/],
+        [["--link", "phantom://a"], /--link: the link has no key\. Copy the whole link/],
+      ];
+      for (const [args, message] of cases) {
+        const { code, err } = await phantom(name, ...args);
+        assert.equal(code, Exit.usage, err);
+        assert.match(err, message);
+      }
+      assert.equal((await phantom(name, "-c", "none.yaml")).code, Exit.failed);
+      Deno.writeTextFileSync("bad.yaml", "server: 1\n");
+      assert.equal((await phantom(name, "-c", "bad.yaml")).code, Exit.config);
+    }
+    assert.match(
+      (await phantom("client", "--mixed", "x:1")).err,
+      /--mixed: the host must be an IP/,
+    );
+    assert.equal((await phantom("ping", "--count", "0")).code, Exit.usage);
+  } finally {
+    Deno.chdir(home);
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
+Deno.test("config prints a client's configuration without its secrets", async () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const path = `${folder}/client.yaml`;
+    const key = (await phantom("keygen")).out.trim();
+    const users = "inbound_users: [{name: a, password: open-sesame}]";
+    Deno.writeTextFileSync(path, `server: a.example:9\npsk: "${key}"\n${users}\n`);
+    Deno.chmodSync(path, 0o600);
+    const { out } = await phantom("config", "--client", "-c", path);
+    const config = JSON.parse(out);
+    assert.deepEqual(config.server, { host: "a.example", port: 9 });
+    assert.equal(config.psk, "[secret]");
+    assert.ok(!out.includes("sesame"));
+    const example = await phantom("config", "--client", "--example");
+    const committed = Deno.readTextFileSync(new URL("client.example.yaml", ROOT));
+    assert.equal(example.out.trim(), committed.trim());
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
+Deno.test("server is another name of run", async () => {
+  assert.deepEqual(await phantom("server", "--help"), await phantom("run", "--help"));
 });

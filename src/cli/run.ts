@@ -1,18 +1,19 @@
 /** `phantom run` */
 
 import { Server } from "../app.ts";
-import { Log } from "../base/log.ts";
+import type { Log } from "../base/log.ts";
 import { type Config, formatAddress } from "../config/mod.ts";
 import { chooseInterface } from "../dataplane/interfaces.ts";
 import { Resources } from "../dataplane/resources.ts";
 import type { Command } from "./args.ts";
 import { CONFIG_OPTION, configPath, initConfig, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";
+import { openLog, stopSignal } from "./service.ts";
 import { reachableHost, shareLink } from "./share_link.ts";
 
 export const command: Command = {
   name: "run",
-  summary: "start the server",
+  summary: "start the server (also: phantom server)",
   options: [
     CONFIG_OPTION,
     { name: "init", help: "make a configuration with a fresh key when there is none" },
@@ -34,45 +35,60 @@ export const command: Command = {
         ms: Math.round(performance.now()),
       });
       if (given.has("init") || given.has("show-link")) printLink(config);
+      Deno.addSignalListener("SIGHUP", () => reload(path, config, server, log));
       const signal = await Promise.race([stopped, server.failure]);
       log.info("stopping", { signal });
     } finally {
       await server.stop();
-      config.psk.wipe();
+      wipeKeys(config);
     }
     return Exit.ok;
   },
 };
 
-function openLog(config: Config): Log {
-  const encoder = new TextEncoder();
-  return new Log({
-    level: config.logLevel,
-    format: config.logFormat,
-    write: (line) => writeAll(encoder.encode(line)),
-    now: Date.now,
-    color: Deno.stderr.isTerminal() && !Deno.noColor,
-  });
+/** Takes over what can change in a server that runs; a wrong file changes nothing. */
+function reload(path: string, running: Config, server: Server, log: Log): void {
+  try {
+    const { config } = readConfig(path);
+    server.setRules(config.rules);
+    const later = changedSettings(running, config).filter((name) => name !== "rules").map(written);
+    log.info("configuration read again", { path, rules: config.rules.length });
+    if (later.length > 0) {
+      log.warn("some settings take effect at the next start", { settings: later.join(",") });
+    }
+    wipeKeys(config);
+  } catch (error) {
+    const cause = error instanceof Error ? error.message : String(error);
+    log.error("the configuration stays as it was", { path, cause });
+  }
 }
 
-function writeAll(bytes: Uint8Array): void {
-  try {
-    for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
-  } catch {
-    // Whoever read the log is gone. That is no reason to stop serving.
-  }
+function changedSettings(before: Config, after: Config): string[] {
+  const names = Object.keys(before) as (keyof Config)[];
+  const changed = names.filter((name) =>
+    JSON.stringify(before[name]) !== JSON.stringify(after[name])
+  );
+  // Keys don't show in JSON.
+  const isNewKey = !before.psk.equals(after.psk);
+  const isNewUserKey = !changed.includes("users") &&
+    before.users.some(({ key }, i) => !key.equals(after.users[i]!.key));
+  return [...changed, ...(isNewKey ? ["psk"] : []), ...(isNewUserKey ? ["users"] : [])];
+}
+
+/** As the file calls it: `idleMs` → `idle`. */
+function written(name: string): string {
+  return name.replace(/Ms$/, "").replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+}
+
+function wipeKeys({ psk, users }: Config): void {
+  psk.wipe();
+  for (const { key } of users) key.wipe();
 }
 
 /** To standard output and not to the log: a log is kept and read by others, this holds the key. */
 function printLink(config: Config): void {
   const host = reachableHost(config, chooseInterface(config.ebpf.interface)?.name);
-  console.log(`\nFor the client (keep it secret):\n\n  ${shareLink(config, host)}\n`);
-}
-
-function stopSignal(): Promise<Deno.Signal> {
-  const { promise, resolve } = Promise.withResolvers<Deno.Signal>();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
-    Deno.addSignalListener(signal, () => resolve(signal));
-  }
-  return promise;
+  const user = config.users.find(({ enabled }) => enabled);
+  const whose = user === undefined ? "the client" : `the client of ${user.name}`;
+  console.log(`\nFor ${whose} (keep it secret):\n\n  ${shareLink(config, host, { user })}\n`);
 }

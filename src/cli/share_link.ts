@@ -1,24 +1,33 @@
-/**
- * The link that tells a client everything it needs:
- *
- *     phantom://<key, base64url>@<host>:<port>?v=4#<name>
- */
+/** The link that tells a client everything it needs; see config/link.ts. */
 
-import type { Config } from "../config/mod.ts";
+import { type Config, formatLink, type UserConfig } from "../config/mod.ts";
 
-export function shareLink(config: Config, host: string): string {
-  const key = new Uint8Array(config.psk.expose()).toBase64({
-    alphabet: "base64url",
-    omitPadding: true,
+export interface ShareOptions {
+  /** Whose link it is, where there are users. */
+  readonly user?: UserConfig | undefined;
+  /** The client's line, bits a second; 0: not stated. */
+  readonly upBps?: number;
+  readonly downBps?: number;
+}
+
+export function shareLink(config: Config, host: string, options: ShareOptions = {}): string {
+  const { user, upBps = 0, downBps = 0 } = options;
+  return formatLink({
+    host,
+    port: config.listen.port,
+    psk: config.psk,
+    user: user?.name ?? "",
+    userKey: user?.key,
+    upBps,
+    downBps,
+    name: config.instance === "default" ? "" : config.instance,
   });
-  const name = config.instance === "default" ? "" : `#${encodeURIComponent(config.instance)}`;
-  const bracketed = host.includes(":") ? `[${host}]` : host;
-  return `phantom://${key}@${bracketed}:${config.listen.port}?v=4${name}`;
 }
 
 /** The address clients most likely reach: the listen address, else the default route's own. */
 export function reachableHost(config: Config, interfaceName: string | undefined): string {
-  if (config.listen.host !== "") return config.listen.host;
+  const { host } = config.listen;
+  if (host !== "" && host !== "0.0.0.0" && host !== "::") return host;
   const own = Deno.networkInterfaces().filter(({ name }) => name === interfaceName);
   const global = own.filter(({ address, scopeid }) =>
     !address.startsWith("fe80:") && (scopeid === null || scopeid === 0)

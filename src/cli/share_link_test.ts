@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Config, loadConfig } from "../config/mod.ts";
+import { type Config, loadConfig, parseLink } from "../config/mod.ts";
 import { reachableHost, shareLink } from "./share_link.ts";
 
 /** Bytes whose base64 has both characters that URLs don't take. */
@@ -40,4 +40,22 @@ Deno.test("reachableHost() takes the interface's own address, IPv4 first", () =>
   assert.equal(reachableHost(configOf(""), "lo"), "127.0.0.1");
   assert.equal(reachableHost(configOf(""), "no-such0"), "127.0.0.1");
   assert.equal(reachableHost(configOf(""), undefined), "127.0.0.1");
+});
+
+Deno.test("shareLink() names a user with their key, and the client's line", () => {
+  const key = "0f1e2d3c4b5a69788796a5b4c3d2e1f0".repeat(2);
+  const config = configOf(`users: [{name: "Bob @home", key: "${key}"}]`);
+  const [user] = config.users;
+  const link = shareLink(config, "a.example", { user, upBps: 2e7, downBps: 1e8 });
+  const parsed = parseLink(link);
+  assert.ok("value" in parsed);
+  assert.equal(parsed.value.user, "Bob @home");
+  assert.ok(parsed.value.userKey?.equals(user!.key));
+  assert.deepEqual([parsed.value.upBps, parsed.value.downBps], [2e7, 1e8]);
+});
+
+Deno.test("reachableHost() never names an address that stands for all", () => {
+  for (const listen of ["0.0.0.0:9", "[::]:9"]) {
+    assert.equal(reachableHost(configOf(`listen: "${listen}"`), "lo"), "127.0.0.1");
+  }
 });

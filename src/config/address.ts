@@ -1,4 +1,5 @@
-// Where to listen: `:54321`, `192.0.2.1:54321`, `[2001:db8::1]:54321`, `54321`.
+// Where to listen: `:54321`, `192.0.2.1:54321`, `[2001:db8::1]:54321`, `54321`; and where to
+// connect: the same with a host, which may be a name.
 
 import type { Parsed } from "./schema.ts";
 
@@ -29,6 +30,43 @@ export function parseAddress(text: string): Parsed<Address> {
   }
   if (host !== "" && !isIpv4(host)) return hostFault();
   return withPort(host, text.slice(colon + 1));
+}
+
+/** A name (in its one form: lower case, no dot at the end) or an IP literal, and a port. */
+export interface HostPort {
+  readonly host: string;
+  readonly port: number;
+}
+
+const NAME_LENGTH_MAX = 253;
+const LABEL = /^[a-z0-9_-]{1,63}$/;
+const HOST_FORMS = 'Write "server.example.org:54321", "192.0.2.1:54321" or "[2001:db8::1]:54321".';
+
+/** Reads a host, a colon and a port. */
+export function parseHostPort(text: string): Parsed<HostPort> {
+  const colon = text.lastIndexOf(":");
+  const close = text.lastIndexOf("]");
+  if (colon === -1 || colon < close) return { rule: "has no port", remedy: HOST_FORMS };
+  const host = parseHost(text.slice(0, colon));
+  if (host === undefined) {
+    return { rule: "the host must be a name or an IP address", remedy: HOST_FORMS };
+  }
+  return withPort(host, text.slice(colon + 1));
+}
+
+/** A host in its one form: of an IPv6 address without its brackets; undefined when it is none. */
+export function parseHost(text: string): string | undefined {
+  if (text.startsWith("[")) {
+    const inside = text.slice(1, -1);
+    return text.endsWith("]") && isIpv6(inside) ? inside.toLowerCase() : undefined;
+  }
+  if (isIpv4(text)) return text;
+  const name = text.toLowerCase().replace(/\.$/, "");
+  if (name === "" || name.length > NAME_LENGTH_MAX) return undefined;
+  const labels = name.split(".");
+  // A last label that is a number makes a (part of an) IPv4 address of it.
+  const isNumber = /^(\d+|0x[0-9a-f]*)$/.test(labels.at(-1) ?? "");
+  return isNumber || !labels.every((label) => LABEL.test(label)) ? undefined : name;
 }
 
 export function formatAddress({ host, port }: Address): string {

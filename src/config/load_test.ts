@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { type ConfigSources, loadConfig } from "./load.ts";
+import { loadConfig, type ServerSources as ConfigSources } from "./load.ts";
 import { ConfigError, formatProblem, PROBLEMS_MAX } from "./problem.ts";
 import { defaultConfigText } from "./render.ts";
 
@@ -67,6 +67,11 @@ Deno.test("loadConfig() reads the first published file as it is, apart from the 
     workers: "auto",
     stateDir: "/var/lib/phantom",
     instance: "default",
+    users: [],
+    rules: [],
+    idleMs: 300_000,
+    sessionsMax: 65_536,
+    resolver: "system",
     switcher: {
       enabled: true,
       checkIntervalMs: 1000,
@@ -335,4 +340,138 @@ Deno.test("loadConfig() takes milliseconds for a normal file", () => {
   for (let i = 0; i < 10; i++) loadConfig(text, sources());
   // Measured: about 1 ms each; the bound leaves room for a busy machine.
   assert.ok((performance.now() - start) / 10 < 30);
+});
+
+function loadLines(...lines: string[]): ReturnType<typeof loadConfig> {
+  return loadConfig(`${PSK_LINE}${lines.join("\n")}\n`, sources());
+}
+
+Deno.test("loadConfig() reads users with keys and limits", () => {
+  const readFile = () => `${"5a".repeat(31)}01`;
+  const text = `${PSK_LINE}users:
+  - {name: alice, key: "${OTHER}", up: 10mbps, down: 50mbps}
+  - name: "Bob @home"
+    key_file: bob.key
+    enabled: false
+`;
+  const { config, warnings } = loadConfig(text, sources({ readFile }));
+  assert.deepEqual(warnings, []);
+  const [alice, bob] = config.users;
+  assert.equal(Buffer.from(alice!.key.expose()).toString("hex"), OTHER);
+  assert.deepEqual([alice!.name, alice!.upBps, alice!.downBps], ["alice", 1e7, 5e7]);
+  assert.deepEqual([bob!.name, bob!.enabled, bob!.keyFile], ["Bob @home", false, "bob.key"]);
+  assert.equal(bob!.key.expose().at(-1), 1);
+  assert.ok(Object.isFrozen(config.users) && Object.isFrozen(alice));
+  assert.ok(!JSON.stringify(config).includes(OTHER));
+});
+
+Deno.test("loadConfig() says what is wrong with users, and shows no key", () => {
+  const text = `${PSK_LINE}users:
+  - {key: "${OTHER}"}
+  - {name: "-x", key: short}
+  - {name: bob}
+  - {name: bob, key: "${OTHER}", key_file: f}
+  - {name: eve, kye: "${OTHER}", up: 5}
+  - ~
+  - 7
+`;
+  assert.deepEqual(
+    problemsOf(text).map((line) => line.replace(/^(\d+):\d+: /, "$1 ")),
+    [
+      '3 users[0].name: is missing. Write a text, such as name: "alice".',
+      "4 users[1].name: must be letters, digits and . _ @ + -, with a letter or digit first: " +
+      'current value is "-x". Write a name such as "alice" or "phone-2".',
+      "4 users[1].key: must be 32 bytes as base64 or 64 hex digits: it is neither. " + KEYGEN,
+      "5 users[2].key: there is no key. " + NO_KEY_HERE,
+      "6 users[3].name: is another user's too. Write another name.",
+      "6 users[3].key_file: is set beside key. Keep one of the two: the file is the safer place.",
+      "7 users[4].key: there is no key. " + NO_KEY_HERE,
+      '7 users[4].kye: is not a known key in section users[4]. Did you mean "key"?',
+      '7 users[4].up: needs a unit: current value is "5". ' +
+      'Add one of bps, kbps, mbps, gbps, tbps (bits per second), as in "100mbps" or "1gbps".',
+      "8 users[5].key: there is no key. " + NO_KEY_HERE,
+      '8 users[5].name: is missing. Write a text, such as name: "alice".',
+      "9 users[6]: must be a section: found a single value. " +
+      'Write its keys indented below "users[6]:", such as "name".',
+      "9 users[6].key: there is no key. " + NO_KEY_HERE,
+      '9 users[6].name: is missing. Write a text, such as name: "alice".',
+    ].sort((a, b) => Number(a[0]) - Number(b[0])),
+  );
+});
+
+const NO_KEY_HERE =
+  "Run `phantom keygen` and write the key as key, or name a file that holds it in key_file.";
+
+Deno.test("loadConfig() refuses users that would let in more than meant", () => {
+  const off = `${PSK_LINE}users: [{name: a, key: "${OTHER}", enabled: false}]`;
+  assert.match(problemsOf(off)[0] ?? "", /users: has no user that is enabled\. Enable one/);
+  const shared = `${PSK_LINE}users: [{name: a, key: "${OTHER}"}, {name: b, key: "${OTHER}"}]`;
+  assert.match(problemsOf(shared)[0] ?? "", /users: "a" and "b" have the same key/);
+  assert.match(problemsOf(`${PSK_LINE}users: {name: a}`)[0] ?? "", /must be a list: found a sec/);
+  const many = `${PSK_LINE}users: [${"{}, ".repeat(65_537)}]`;
+  assert.ok(problemsOf(many).length > 0);
+});
+
+Deno.test("loadConfig() reads rules, one value or a list of them", () => {
+  const { config } = loadLines(
+    "rules:",
+    "  - {domain_suffix: [example.com, '*.example.org'], port: [443, 8000-8999], network: tcp}",
+    "  - {cidr: 10.0.0.0/8, user: alice, outbound: reject}",
+    "  - outbound: reject",
+    `users: [{name: alice, key: "${OTHER}"}]`,
+  );
+  const none = {
+    ...{ domain: [], domainSuffix: [], domainKeyword: [], cidr: [], port: [], user: [] },
+    ...{ network: "any", outbound: "direct" },
+  };
+  assert.deepEqual(config.rules, [
+    {
+      ...none,
+      domainSuffix: ["example.com", "*.example.org"],
+      port: ["443", "8000-8999"],
+      network: "tcp",
+    },
+    { ...none, cidr: ["10.0.0.0/8"], user: ["alice"], outbound: "reject" },
+    { ...none, outbound: "reject" },
+  ]);
+});
+
+Deno.test("loadConfig() says what is wrong with rules", () => {
+  const text = `${PSK_LINE}rules:
+  - {domain: [], outbound: rejct}
+  - {cidr: {}, port: [[]]}
+`;
+  assert.deepEqual(problemsOf(text), [
+    "3:14: rules[0].domain: must not be empty. Name one, or remove the line.",
+    '3:28: rules[0].outbound: must be one of direct, reject: current value is "rejct". ' +
+    'Did you mean "reject"?',
+    "4:12: rules[1].cidr: must be a list: found a section. Write one value, or several in [ ].",
+    "4:23: rules[1].port[0]: must be a single value. Write one value an entry.",
+  ]);
+  const checkRules = () => [
+    { rule: 0, place: "domainSuffix[1]", text: "must be a domain name" },
+    { rule: -1, place: "rules", text: "there are too many" },
+  ];
+  const rules = `${PSK_LINE}rules:\n  - domain_suffix: [a, b c]\n`;
+  assert.deepEqual(problemsOf(rules, { checkRules }), [
+    "3:3: rules: there are too many. Correct it, or remove it.",
+    "3:20: rules[0].domain_suffix[1]: must be a domain name. Correct it, or remove it.",
+  ]);
+  const { warnings } = loadLines("rules: [{user: bob}]");
+  assert.match(formatProblem(warnings[0]!), /rules\[0\].user: names "bob", which is no user/);
+});
+
+Deno.test("loadConfig() reads who is asked for names", () => {
+  const { config } = loadLines('resolver: ["192.0.2.53", "192.0.2.54:5353", "2001:DB8::53"]');
+  assert.deepEqual(config.resolver, [
+    { host: "192.0.2.53", port: 53 },
+    { host: "192.0.2.54", port: 5353 },
+    { host: "2001:db8::53", port: 53 },
+  ]);
+  assert.equal(loadLines("resolver: system").config.resolver, "system");
+  assert.deepEqual(loadLines("resolver: 192.0.2.53").config.resolver.length, 1);
+  assert.match(
+    problemsOf(`${PSK_LINE}resolver: dns.example`)[0] ?? "",
+    /resolver: must be an IP address of a name server: current value is "dns.example"/,
+  );
 });

@@ -1,8 +1,27 @@
-// The configuration: load it, show it, explain it.
+// The configuration: load it, show it, explain it; the same for clients, and the link to one.
 
-export { type Address, formatAddress, parseAddress } from "./address.ts";
-export { type ConfigSources, KEY_VARIABLE, loadConfig, type LoadedConfig } from "./load.ts";
+export {
+  type Address,
+  formatAddress,
+  type HostPort,
+  parseAddress,
+  parseHost,
+  parseHostPort,
+} from "./address.ts";
+export { clientOfLink, loadClientConfig, type LoadedClient } from "./client_load.ts";
+export { type ClientConfig, type ForwardConfig } from "./client_settings.ts";
+export { type ConfigSources, KEY_VARIABLE } from "./keys.ts";
+export { formatLink, type Link, parseLink } from "./link.ts";
+export { parseLocalAddress } from "./list_leaves.ts";
+export { loadConfig, type LoadedConfig, type RuleFault, type ServerSources } from "./load.ts";
 export { ConfigError, formatProblem, type Problem } from "./problem.ts";
 export { keyProblem, parseKey } from "./psk.ts";
-export { defaultConfigText, exampleFile, referencePage } from "./render.ts";
-export { type Config, PLACEHOLDER, type Transport, TRANSPORTS } from "./settings.ts";
+export { clientExampleFile, defaultConfigText, exampleFile, referencePage } from "./render.ts";
+export {
+  type Config,
+  PLACEHOLDER,
+  type RuleConfig,
+  type Transport,
+  TRANSPORTS,
+  type UserConfig,
+} from "./settings.ts";

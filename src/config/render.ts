@@ -1,5 +1,6 @@
 // The example file and the reference page, both written from the schema.
 
+import { CLIENT_SETTINGS } from "./client_settings.ts";
 import { PROBLEMS_MAX } from "./problem.ts";
 import { parseKey } from "./psk.ts";
 import type { Field, Group, Leaf } from "./schema.ts";
@@ -15,12 +16,20 @@ const EXAMPLE_HEAD = `# The configuration of Phantom: every key with its default
 # docs/CONFIG.md says the same as a page.
 `;
 
+const CLIENT_HEAD = `# The configuration of a Phantom client: every key with its default.
+#
+# Only the server and the key (psk) have to be set; \`phantom client --link\` needs no file at all.
+# docs/CONFIG.md says the same as a page.
+`;
+
 const PAGE_HEAD = `# Configuration
 
-<!-- Written from the schema in src/config/settings.ts. Do not edit. -->
+<!-- Written from the schemas in src/config/settings.ts and client_settings.ts. Do not edit. -->
 
-Phantom reads one YAML file. Only the key (\`psk\`, \`psk_file\` or \`PHANTOM_PSK\`) has to be set;
-every other setting has the default below. \`config.example.yaml\` holds all of them.
+Phantom reads one YAML file: the server's (\`phantom run -c FILE\`) or a client's
+(\`phantom client -c FILE\`). Of the server's, only the key (\`psk\`, \`psk_file\` or
+\`PHANTOM_PSK\`) has to be set, of a client's also \`server\`; every other setting has the default
+below. \`config.example.yaml\` and \`client.example.yaml\` hold all of them.
 
 ## Rules
 
@@ -64,20 +73,38 @@ export function defaultConfigText(psk: string): string {
   return exampleFile().replace(PLACEHOLDER, () => trimmed);
 }
 
+/** The text of client.example.yaml. */
+export function clientExampleFile(): string {
+  return CLIENT_HEAD + exampleFields(CLIENT_SETTINGS, "").join("\n") + "\n";
+}
+
 /** The text of docs/CONFIG.md. */
 export function referencePage(): string {
-  const parts = [PAGE_HEAD, "## Top level\n", table(SETTINGS)];
-  for (const [name, field] of Object.entries(SETTINGS.fields)) {
-    if (field.kind === "section") parts.push(`## \`${name}\`\n`, `${field.doc}.\n`, table(field));
-  }
   const mib = FILE_BYTES_MAX / (1 << 20);
-  parts.push(`## Limits
+  return [
+    PAGE_HEAD,
+    ...tables("Server", SETTINGS),
+    ...tables("Client", CLIENT_SETTINGS),
+    `## Limits
 
 A file holds at most ${mib} MiB, ${PIECES_MAX} words and signs, ${DEPTH_MAX} levels of nesting and
 ${ALIASES_MAX} aliases, in one YAML document without tags and merge keys. At most ${PROBLEMS_MAX}
 problems are listed; the rest is counted.
-`);
-  return parts.join("\n");
+`,
+  ].join("\n");
+}
+
+/** One file: its top level, its sections, what its lists hold. */
+function tables(title: string, schema: Group): string[] {
+  const parts = [`## ${title}\n`, table(schema)];
+  for (const [name, field] of Object.entries(schema.fields)) {
+    if (field.kind === "section") {
+      parts.push(`### ${title}: \`${name}\`\n`, `${field.doc}.\n`, table(field));
+    } else if (field.item !== undefined) {
+      parts.push(`### ${title}: each of \`${name}\`\n`, table(field.item));
+    }
+  }
+  return parts;
 }
 
 function exampleFields(group: Group, indent: string): string[] {
@@ -92,18 +119,23 @@ function exampleFields(group: Group, indent: string): string[] {
 
 function comment(field: Field, indent: string): string[] {
   const lines = wrap(field.kind === "leaf" ? field.doc : `${field.doc}.`, indent);
-  return field.kind === "leaf" ? [...lines, ...wrap(describe(field), indent)] : lines;
+  if (field.kind === "section") return lines;
+  const facts = [...lines, ...wrap(describe(field), indent)];
+  for (const [name, inner] of Object.entries(field.item?.fields ?? {})) {
+    if (inner.kind === "leaf") facts.push(...wrap(`- ${name}: ${describe(inner)}`, indent));
+  }
+  return facts;
 }
 
 /** One line of facts: kind, unit, range and default. */
 function describe(leaf: Leaf<unknown, string>): string {
   const range = leaf.unit === "" ? leaf.range : `${leaf.range} ${leaf.unit}`;
-  const facts = [leaf.type, range, `default ${defaultOf(leaf)}`];
+  const facts = [leaf.type, range, leaf.required ? "has to be set" : `default ${defaultOf(leaf)}`];
   return facts.filter((fact) => fact !== "").join("; ");
 }
 
 function defaultOf(leaf: Leaf<unknown, string>): string {
-  return leaf.type === "secret" ? "none" : leaf.fallbackText;
+  return leaf.type === "secret" || leaf.required ? "none" : leaf.fallbackText;
 }
 
 function wrap(text: string, indent: string): string[] {
@@ -124,7 +156,8 @@ function table(group: Group): string {
   for (const [name, field] of Object.entries(group.fields)) {
     if (field.kind === "section") continue;
     const { type, unit, range, doc } = field;
-    const fallback = type === "secret" ? "none" : `\`${defaultOf(field)}\``;
+    const hasNone = type === "secret" || field.required === true;
+    const fallback = hasNone ? "none" : `\`${defaultOf(field)}\``;
     rows.push(`| \`${name}\` | ${type} | ${unit} | ${fallback} | ${range} | ${doc} |`);
   }
   return rows.join("\n") + "\n";

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
+import { loadClientConfig } from "./client_load.ts";
+import { CLIENT_SETTINGS } from "./client_settings.ts";
 import { loadConfig } from "./load.ts";
 import { Report } from "./problem.ts";
-import { defaultConfigText, exampleFile, referencePage } from "./render.ts";
-import { entriesOf } from "./schema.ts";
+import { clientExampleFile, defaultConfigText, exampleFile, referencePage } from "./render.ts";
+import { entriesOf, type Entry, type Group } from "./schema.ts";
 import { PLACEHOLDER, SETTINGS } from "./settings.ts";
 import { type MapNode, type Node, parseTree } from "./tree.ts";
 
@@ -14,6 +16,22 @@ const SOURCES = {
   readFile: () => "",
   fileMode: () => 0o600,
 };
+
+const FILES: readonly (readonly [Group, () => string])[] = [
+  [SETTINGS, exampleFile],
+  [CLIENT_SETTINGS, clientExampleFile],
+];
+
+/** Every setting of both files, with those that lists hold. */
+function allEntries(): Entry[] {
+  return FILES.flatMap(([schema]) =>
+    entriesOf(schema).flatMap((entry) =>
+      entry.field.kind === "leaf" && entry.field.item !== undefined
+        ? [entry, ...entriesOf(entry.field.item, `${entry.path}[0]`)]
+        : [entry]
+    )
+  );
+}
 
 /** The committed file must be what the schema writes; PHANTOM_UPDATE=1 writes it anew. */
 async function assertCommitted(name: string, text: string): Promise<void> {
@@ -49,20 +67,26 @@ Deno.test("config.example.yaml is what exampleFile() writes", async () => {
   await assertCommitted("config.example.yaml", exampleFile());
 });
 
+Deno.test("client.example.yaml is what clientExampleFile() writes", async () => {
+  await assertCommitted("client.example.yaml", clientExampleFile());
+});
+
 Deno.test("docs/CONFIG.md is what referencePage() writes", async () => {
   await assertCommitted("docs/CONFIG.md", referencePage());
 });
 
 Deno.test("exampleFile() holds every key with its default, and no other", () => {
-  const root = parse(exampleFile());
-  for (const { path, field } of entriesOf(SETTINGS)) {
-    const node = at(root, path);
-    assert.ok(node !== undefined, path);
-    if (field.kind === "section") continue;
-    assert.deepEqual(
-      withoutOffsets(node),
-      withoutOffsets(at(parse(`x: ${field.fallbackText}`), "x")),
-    );
+  for (const [schema, write] of FILES) {
+    const root = parse(write());
+    for (const { path, field } of entriesOf(schema)) {
+      const node = at(root, path);
+      assert.ok(node !== undefined, path);
+      if (field.kind === "section") continue;
+      assert.deepEqual(
+        withoutOffsets(node),
+        withoutOffsets(at(parse(`x: ${field.fallbackText}`), "x")),
+      );
+    }
   }
   const { config, warnings } = loadConfig(defaultConfigText(PSK), SOURCES);
   assert.deepEqual(warnings, []);
@@ -73,10 +97,20 @@ Deno.test("exampleFile() holds every key with its default, and no other", () => 
   assert.ok(written.equals(psk));
 });
 
+Deno.test("clientExampleFile() needs nothing but a key", () => {
+  const text = clientExampleFile().replace(PLACEHOLDER, PSK);
+  const { config, warnings } = loadClientConfig(text, SOURCES);
+  assert.deepEqual(warnings, []);
+  const short = loadClientConfig(`server: server.example.org:54321\npsk: ${PSK}`, SOURCES).config;
+  assert.deepEqual(JSON.parse(JSON.stringify(config)), JSON.parse(JSON.stringify(short)));
+});
+
 Deno.test("every default passes its own check", () => {
   const report = new Report("t", "");
-  for (const { path, field } of entriesOf(SETTINGS)) {
+  for (const { path, field } of allEntries()) {
     if (field.kind === "section" || field.type === "secret") continue;
+    // Those without a default have an example, and lists of texts are left out, not empty.
+    if (field.required || field.type === "text or list of texts") continue;
     const node = at(parse(`x: ${field.fallbackText}`), "x");
     assert.ok(node !== undefined);
     assert.deepEqual(field.read(node, path, report), field.fallback, path);
@@ -85,7 +119,7 @@ Deno.test("every default passes its own check", () => {
 });
 
 Deno.test("every key has a reason in one line, and its unit in its name when it has one", () => {
-  for (const { path, name, field } of entriesOf(SETTINGS)) {
+  for (const { path, name, field } of allEntries()) {
     assert.match(name, /^[a-z][a-z0-9]*(_[a-z0-9]+)*$/, path);
     assert.match(field.doc, /^[^\n|]{8,100}$/, path);
     if (field.kind === "leaf" && field.type.endsWith("text with a unit")) {
@@ -96,11 +130,13 @@ Deno.test("every key has a reason in one line, and its unit in its name when it 
 
 Deno.test("referencePage() names every key", () => {
   const page = referencePage();
-  for (const { name } of entriesOf(SETTINGS)) assert.ok(page.includes(`\`${name}\``), name);
+  for (const { name } of allEntries()) assert.ok(page.includes(`\`${name}\``), name);
 });
 
 Deno.test("exampleFile() stays within the line width", () => {
-  for (const line of exampleFile().split("\n")) assert.ok(line.length <= 100, line);
+  for (const [, write] of FILES) {
+    for (const line of write().split("\n")) assert.ok(line.length <= 100, line);
+  }
 });
 
 Deno.test("defaultConfigText() puts the key in place of the placeholder", () => {

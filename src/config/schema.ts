@@ -21,8 +21,20 @@ export interface Leaf<T, Suffix extends string = ""> {
   readonly fallback: T;
   /** The default as it is written in YAML; for a secret, what the example file holds instead. */
   readonly fallbackText: string;
+  /** There is no default: it must be written. The fallback text is then an example. */
+  readonly required?: boolean;
+  /** Of a list of sections: what each one holds. */
+  readonly item?: Group;
   /** The value, or undefined after reporting why there is none. */
-  readonly read: (node: Node, path: string, report: Report) => T | undefined;
+  readonly read: (node: Node, path: string, report: Report, place?: Place) => T | undefined;
+}
+
+/** What a leaf that holds others may know of the reading it is part of. */
+export interface Place {
+  /** Where each setting that was written stands. */
+  readonly offsets: Map<string, number>;
+  /** The file breaks off: what is missing may stand behind the break. */
+  readonly partial: boolean;
 }
 
 /** A group of settings. */
@@ -85,24 +97,27 @@ export function read<F extends Fields>(
   schema: Section<F>,
   root: MapNode,
   report: Report,
+  partial = false,
 ): Reading<Section<F>> {
   const offsets = new Map<string, number>();
-  const reader = new Reader(schema, report, offsets);
+  const reader = new Reader(schema, report, { offsets, partial });
   // The reader builds exactly the fields that Infer names, from the same schema.
   const settings = reader.section(schema, root, "") as unknown as Infer<Section<F>>;
   return { settings, offsets };
 }
 
+type LeafFacts = Pick<Leaf<unknown, string>, "required" | "type" | "fallbackText">;
+
 class Reader {
   readonly #schema: Group;
   readonly #report: Report;
-  readonly #offsets: Map<string, number>;
+  readonly #place: Place;
   #known: readonly Entry[] | undefined;
 
-  constructor(schema: Group, report: Report, offsets: Map<string, number>) {
+  constructor(schema: Group, report: Report, place: Place) {
     this.#schema = schema;
     this.#report = report;
-    this.#offsets = offsets;
+    this.#place = place;
   }
 
   section(schema: Group, node: Node | undefined, path: string): Readonly<Record<string, unknown>> {
@@ -112,14 +127,24 @@ class Reader {
       const fieldPath = path === "" ? name : `${path}.${name}`;
       const value = written.get(name);
       if (field.kind === "section") built[camel(name)] = this.section(field, value, fieldPath);
-      else built[camel(name) + field.suffix] = this.#leaf(field, value, fieldPath);
+      else {
+        if (value === undefined) this.#missing(field, node?.offset ?? 0, fieldPath);
+        built[camel(name) + field.suffix] = this.#leaf(field, value, fieldPath);
+      }
     }
     return Object.freeze(built);
   }
 
   #leaf(leaf: Leaf<unknown, string>, node: Node | undefined, path: string): unknown {
     if (node === undefined) return leaf.fallback;
-    return leaf.read(node, path, this.#report) ?? leaf.fallback;
+    return leaf.read(node, path, this.#report, this.#place) ?? leaf.fallback;
+  }
+
+  #missing({ required = false, type, fallbackText }: LeafFacts, at: number, path: string): void {
+    if (!required || this.#place.partial) return;
+    const name = path.slice(path.lastIndexOf(".") + 1);
+    const remedy = `Write ${article(type)}, such as ${name}: ${fallbackText}.`;
+    this.#report.fail(at, path, "is missing", remedy);
   }
 
   /** The known entries of a section by name; unknown ones are reported. */
@@ -137,7 +162,7 @@ class Reader {
     for (const { name, offset, value } of node.entries) {
       if (Object.hasOwn(schema.fields, name)) {
         found.set(name, value);
-        this.#offsets.set(path === "" ? name : `${path}.${name}`, value.offset);
+        this.#place.offsets.set(path === "" ? name : `${path}.${name}`, value.offset);
       } else if (++unknown > PROBLEMS_MAX) this.#report.omit();
       else this.#unknown(name, offset, schema, path);
     }
@@ -176,15 +201,56 @@ function camel(name: string): string {
   return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
 }
 
+/** A list of sections of one kind, empty by default. */
+export function sections<F extends Fields>(
+  spec: { readonly doc: string; readonly max: number; readonly item: Section<F> },
+): Leaf<readonly Infer<Section<F>>[]> {
+  const { doc, max, item } = spec;
+  const type = "list of sections";
+  return {
+    kind: "leaf",
+    suffix: "",
+    doc,
+    type,
+    range: `at most ${max}`,
+    unit: "",
+    fallback: Object.freeze([]),
+    fallbackText: "[]",
+    item,
+    read(node, path, report, place = { offsets: new Map(), partial: false }) {
+      if (isNull(node)) {
+        failNull(node, path, report, { type, fallbackText: "[]" });
+        return undefined;
+      }
+      if (node.kind !== "list") {
+        const found = node.kind === "map" ? "a section" : "a single value";
+        const remedy = 'Start each section with "- ".';
+        report.fail(node.offset, path, `must be a list: found ${found}`, remedy);
+        return undefined;
+      }
+      if (node.items.length > max) {
+        const rule = `has more than ${max} entries`;
+        report.fail(node.offset, path, rule, "Remove those that are not needed.");
+        return undefined;
+      }
+      const reader = new Reader(item, report, place);
+      const values = node.items.map((one, i) => {
+        const itemPath = `${path}[${i}]`;
+        place.offsets.set(itemPath, one.offset);
+        return reader.section(item, one, itemPath);
+      });
+      // As in read(): the reader builds what Infer names.
+      return Object.freeze(values) as unknown as readonly Infer<Section<F>>[];
+    },
+  };
+}
+
 /** Reports a key without a value. */
-export function failNull(
-  node: Node,
-  path: string,
-  report: Report,
-  spec: { readonly type: string; readonly fallbackText: string },
-): void {
-  const remedy = `Write ${article(spec.type)}, or remove the line: ` +
-    `the default is ${spec.fallbackText}.`;
+export function failNull(node: Node, path: string, report: Report, spec: LeafFacts): void {
+  const instead = spec.required
+    ? `such as ${spec.fallbackText}.`
+    : `or remove the line: the default is ${spec.fallbackText}.`;
+  const remedy = `Write ${article(spec.type)}, ${instead}`;
   report.fail(node.offset, path, "has no value", remedy);
 }
 
@@ -212,6 +278,7 @@ export interface ScalarSpec<T, Suffix extends string> {
   readonly parse: (scalar: ScalarNode) => Parsed<T>;
   /** The value is a secret: no message shows it, and a missing one is its reader's business. */
   readonly secret?: boolean;
+  readonly required?: boolean;
 }
 
 /** A leaf written as one value. */
@@ -226,6 +293,7 @@ export function scalar<T, Suffix extends string>(spec: ScalarSpec<T, Suffix>): L
     unit: spec.unit ?? "",
     fallback,
     fallbackText,
+    required: spec.required ?? false,
     read(node, path, report) {
       if (isNull(node)) {
         if (!secret) failNull(node, path, report, spec);

@@ -6,6 +6,7 @@ import {
   address,
   autoOr,
   decimal,
+  duration,
   filePath,
   flag,
   integer,
@@ -13,10 +14,12 @@ import {
   listOf,
   measured,
   oneOf,
+  rate,
   secretText,
   shortName,
 } from "./leaves.ts";
-import { type Infer, section } from "./schema.ts";
+import { freeText, nameServers, texts } from "./list_leaves.ts";
+import { type Fault, type Infer, section, sections } from "./schema.ts";
 
 /** What the example file holds in place of a key. It is refused as one. */
 export const PLACEHOLDER = "your-32-byte-psk-here";
@@ -88,7 +91,8 @@ const EBPF = section("The data plane inside the kernel", {
   }),
 });
 
-const ARQ = section("Repeats lost packets", {
+/** Shared by server and client. */
+export const ARQ = section("Repeats lost packets", {
   enabled: flag({ default: true, doc: "Off leaves lost packets to the carried protocol." }),
   window_size: integer({
     unit: "packets",
@@ -128,6 +132,73 @@ const HYSTERIA2 = section("Sends at a stated rate where congestion control would
   }),
 });
 
+const RATE_MAX = 1e12;
+export const USERS_MAX = 65_536;
+export const USER_NAME_BYTES_MAX = 64;
+const USER_NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._@+-]*$/u;
+
+/** What a user may be called. */
+export function userNameFault(name: string): Fault | undefined {
+  if (USER_NAME.test(name)) return undefined;
+  return {
+    rule: "must be letters, digits and . _ @ + -, with a letter or digit first",
+    remedy: 'Write a name such as "alice" or "phone-2".',
+  };
+}
+
+export const KEY_RANGE = "32 bytes as base64 or 64 hex digits";
+
+const USER = section("A user", {
+  name: freeText({
+    bytesMax: USER_NAME_BYTES_MAX,
+    required: "alice",
+    check: userNameFault,
+    doc: "What rules and counters call the user.",
+  }),
+  key: secretText({
+    range: KEY_RANGE,
+    placeholder: PLACEHOLDER,
+    doc: "The user's own key; the psk is needed beside it.",
+  }),
+  key_file: filePath({ default: "", doc: "File that holds the key instead." }),
+  up: rate({ default: 0, min: 0, max: RATE_MAX, doc: "From the user at most; 0bps is no limit." }),
+  down: rate({ default: 0, min: 0, max: RATE_MAX, doc: "To the user at most; 0bps is no limit." }),
+  enabled: flag({ default: true, doc: "Off lets the user in no more." }),
+});
+
+const CONDITIONS_MAX = 10_000;
+export const RULES_MAX = 2000;
+
+const RULE = section("A rule", {
+  domain: texts({
+    max: CONDITIONS_MAX,
+    range: "whole names",
+    doc: "Names that match as they are.",
+  }),
+  domain_suffix: texts({
+    max: CONDITIONS_MAX,
+    range: "ends of names",
+    doc: "Names that match with everything below them.",
+  }),
+  domain_keyword: texts({
+    max: CONDITIONS_MAX,
+    range: "parts of names",
+    doc: "Parts of names that match anywhere in one.",
+  }),
+  cidr: texts({
+    max: CONDITIONS_MAX,
+    range: "addresses or CIDR",
+    doc: "Addresses that match; only these let traffic to private addresses through.",
+  }),
+  port: texts({ max: 1000, range: "443 or 8000-8999", doc: "Ports that match." }),
+  network: oneOf(["any", "tcp", "udp"], { default: "any", doc: "The kind of traffic." }),
+  user: texts({ max: CONDITIONS_MAX, range: "names of users", doc: "Whose traffic matches." }),
+  outbound: oneOf(["direct", "reject"], {
+    default: "direct",
+    doc: "What becomes of what matches.",
+  }),
+});
+
 /** The schema of the configuration file. */
 export const SETTINGS = section("Phantom", {
   listen: address({
@@ -135,7 +206,7 @@ export const SETTINGS = section("Phantom", {
     doc: "Where packets arrive; without a host, on all addresses.",
   }),
   psk: secretText({
-    range: "32 bytes as base64 or 64 hex digits",
+    range: KEY_RANGE,
     placeholder: PLACEHOLDER,
     doc: "The shared key of server and clients; `phantom keygen` makes one.",
   }),
@@ -164,6 +235,33 @@ export const SETTINGS = section("Phantom", {
     default: "default",
     doc: "Tells several instances on one machine apart, in names and metrics.",
   }),
+  users: sections({
+    max: USERS_MAX,
+    item: USER,
+    doc: "Who may come in, each with a key of their own; without any, whoever has the psk.",
+  }),
+  rules: sections({
+    max: RULES_MAX,
+    item: RULE,
+    doc: "Where traffic goes: the first rule that matches decides; without one it goes direct.",
+  }),
+  idle: duration({
+    default: 300_000,
+    min: 10_000,
+    max: 86_400_000,
+    doc: "A session without packets for so long ends.",
+  }),
+  sessions_max: integer({
+    unit: "sessions",
+    default: 65_536,
+    min: 1,
+    max: 1_000_000,
+    doc: "Sessions at a time in all; more are refused, and those there are go on.",
+  }),
+  resolver: nameServers({
+    max: 8,
+    doc: "Who is asked for the addresses of names: this machine's resolver, or these servers.",
+  }),
   switcher: SWITCHER,
   ebpf: EBPF,
   arq: ARQ,
@@ -173,9 +271,18 @@ export const SETTINGS = section("Phantom", {
 /** The settings as the file states them: the key still a text. */
 export type Settings = Infer<typeof SETTINGS>;
 
+/** A user with their key. */
+export interface UserConfig extends Omit<Settings["users"][number], "key"> {
+  readonly key: Secret;
+}
+
+/** A rule as it is written. */
+export type RuleConfig = Settings["rules"][number];
+
 /** The configuration of a process: every field present, typed, readonly. */
-export interface Config extends Omit<Settings, "psk"> {
+export interface Config extends Omit<Settings, "psk" | "users"> {
   readonly psk: Secret;
+  readonly users: readonly UserConfig[];
 }
 
 /** A carrier's name. */

@@ -46,8 +46,17 @@ export class Loop {
   #tasks: Task[] = [];
   #running: Task[] = [];
 
-  constructor(native: Native) {
+  readonly #onError: (error: unknown) => void;
+
+  /** `onError` hears what a watcher, timer or task threw; the others go on. */
+  constructor(
+    native: Native,
+    onError: (error: unknown) => void = (error) => {
+      throw error;
+    },
+  ) {
     this.native = native;
+    this.#onError = onError;
     this.#epoll = new Epoll(native, 256);
     this.now = monotonicMs(native);
   }
@@ -118,12 +127,20 @@ export class Loop {
     const ready = this.#epoll.wait(this.#waitMs(maxWaitMs));
     this.now = monotonicMs(this.native);
     for (let i = 0; i < ready; i++) {
-      this.#watchers[this.#epoll.tag(i)]?.ready(this.#epoll.events(i));
+      try {
+        this.#watchers[this.#epoll.tag(i)]?.ready(this.#epoll.events(i));
+      } catch (error) {
+        this.#onError(error);
+      }
     }
     while (this.#heap.length > 0 && this.#heap[0]!.dueAt <= this.now) {
       const timer = this.#heap[0]!;
       this.disarm(timer);
-      timer.fire(this.now);
+      try {
+        timer.fire(this.now);
+      } catch (error) {
+        this.#onError(error);
+      }
     }
     this.#runTasks();
     while (this.#retired.length > 0) this.#freeTags.push(this.#retired.pop()!);
@@ -148,7 +165,11 @@ export class Loop {
     for (let i = 0; i < tasks.length; i++) {
       const task = tasks[i]!;
       task.isPosted = false;
-      task.runTask(this.now);
+      try {
+        task.runTask(this.now);
+      } catch (error) {
+        this.#onError(error);
+      }
     }
     tasks.length = 0;
   }
@@ -182,4 +203,9 @@ export class Loop {
     heap[i] = timer;
     timer.heapIndex = i;
   }
+}
+
+/** What an error says of itself, with its stack where it has one. */
+export function textOfError(error: unknown): string {
+  return error instanceof Error ? error.stack ?? error.message : String(error);
 }

@@ -114,6 +114,21 @@ export class Recovery {
     this.#paths[index] = undefined;
   }
 
+  /** What is in flight on a path is given up and sent again; the path stays. */
+  abandon(index: number): void {
+    const path = this.#paths[index];
+    while (path !== undefined && path.oldest !== NONE) this.#abandon(path, path.oldest);
+  }
+
+  /** Something came by a path that was dead: it is tried anew. */
+  revive(index: number): void {
+    const path = this.#paths[index];
+    if (path === undefined) return;
+    this.abandon(index);
+    path.dead = false;
+    path.ptoCount = 0;
+  }
+
   /** Notes a frame of the packet being built; false: no room, leave the frame out. */
   record(kind: number, stream: number, offset: number, length: number): boolean {
     if (this.#recordCount >= RECORDS_PER_SESSION_MAX) return false;

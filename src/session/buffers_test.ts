@@ -20,9 +20,9 @@ Deno.test("ByteRing keeps what is stored when it grows, wherever it wraps", () =
 });
 
 Deno.test("a Budget bounds all rings together, and gets back what they release", () => {
-  const budget = new Budget(8 * KIB);
+  const budget = new Budget(16 * KIB);
   const [first, second] = [new ByteRing(budget), new ByteRing(budget)];
-  assert(first.reserve(0, 4 * KIB, 0));
+  assert(first.reserve(0, 8 * KIB, 0));
   assert(second.reserve(0, 4 * KIB, 0));
   assert.equal(second.reserve(0, 4 * KIB + 1, 0), false);
   assert.equal(budget.refusals, 1);

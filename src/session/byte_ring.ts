@@ -1,50 +1,24 @@
 /**
  * Bytes of a stream, addressed by their stream offset: a ring that grows as needed up to a maximum,
- * paid from a budget that all streams share, and gives everything back when it is empty.
+ * in a block of memory of the budget that all streams share, and gives it back when it is empty.
  */
 
-/** Bytes that may be held in all; what it refuses has to wait. */
-export class Budget {
-  readonly max: number;
-  #used = 0;
-  /** How often it refused. */
-  refusals = 0;
+import { Budget } from "./budget.ts";
 
-  constructor(max: number) {
-    this.max = max;
-  }
-
-  get used(): number {
-    return this.#used;
-  }
-
-  take(bytes: number): boolean {
-    if (this.#used + bytes > this.max) {
-      this.refusals++;
-      return false;
-    }
-    this.#used += bytes;
-    return true;
-  }
-
-  give(bytes: number): void {
-    this.#used -= bytes;
-  }
-}
-
-const SMALLEST = 4096;
-const NOTHING = new Uint8Array(0);
+export { Budget };
 
 export class ByteRing {
-  #bytes: Uint8Array<ArrayBuffer> = NOTHING;
   readonly #budget: Budget;
+  /** Where its block begins in the budget's memory, and its size; 0: it has none. */
+  #block = 0;
+  #size = 0;
 
   constructor(budget: Budget) {
     this.#budget = budget;
   }
 
   get capacity(): number {
-    return this.#bytes.length;
+    return this.#size;
   }
 
   /**
@@ -53,70 +27,73 @@ export class ByteRing {
    */
   reserve(base: number, end: number, storedEnd: number): boolean {
     const need = end - base;
-    if (need <= this.#bytes.length) return true;
-    let size = Math.max(SMALLEST, this.#bytes.length);
-    while (size < need) size *= 2;
-    if (!this.#budget.take(size - this.#bytes.length)) return false;
-    const grown = new Uint8Array(size);
-    const old = this.#bytes;
-    this.#bytes = grown;
+    if (need <= this.#size) return true;
+    const size = Budget.blockBytes(need);
+    const block = this.#budget.take(size);
+    if (block < 0) return false;
+    const oldBlock = this.#block;
+    const oldSize = this.#size;
+    this.#block = block;
+    this.#size = size;
+    if (oldSize === 0) return true;
+    const { memory } = this.#budget;
     for (let at = base; at < storedEnd;) {
-      const from = at % old.length;
-      const length = Math.min(storedEnd - at, old.length - from, size - at % size);
-      grown.set(old.subarray(from, from + length), at % size);
+      const from = at % oldSize;
+      const length = Math.min(storedEnd - at, oldSize - from, size - at % size);
+      memory.copyWithin(block + at % size, oldBlock + from, oldBlock + from + length);
       at += length;
     }
+    this.#budget.give(oldBlock, oldSize);
     return true;
   }
 
   /** Stores bytes at a stream offset for which there is room. */
   put(offset: number, from: Uint8Array, at: number, length: number): void {
-    const size = this.#bytes.length;
-    for (let done = 0; done < length;) {
-      const to = (offset + done) % size;
-      const part = Math.min(length - done, size - to);
-      copy(this.#bytes, to, from, at + done, part);
-      done += part;
-    }
+    const to = offset % this.#size;
+    const first = Math.min(length, this.#size - to);
+    const { memory } = this.#budget;
+    copy(memory, this.#block + to, from, at, first);
+    if (first < length) copy(memory, this.#block, from, at + first, length - first);
   }
 
   /** Copies bytes at a stream offset out. */
   take(offset: number, to: Uint8Array, at: number, length: number): void {
-    const size = this.#bytes.length;
-    for (let done = 0; done < length;) {
-      const from = (offset + done) % size;
-      const part = Math.min(length - done, size - from);
-      copy(to, at + done, this.#bytes, from, part);
-      done += part;
-    }
+    const from = offset % this.#size;
+    const first = Math.min(length, this.#size - from);
+    const { memory } = this.#budget;
+    copy(to, at, memory, this.#block + from, first);
+    if (first < length) copy(to, at + first, memory, this.#block, length - first);
   }
 
   /** The memory, for a reader that can't wait for a copy. With `indexOf` and `contiguous`. */
   get memory(): Uint8Array<ArrayBuffer> {
-    return this.#bytes;
+    return this.#budget.memory;
   }
 
   indexOf(offset: number): number {
-    return offset % this.#bytes.length;
+    return this.#block + offset % this.#size;
   }
 
-  /** Bytes from a stream offset to the end of the memory. */
+  /** Bytes from a stream offset to the end of the ring. */
   contiguous(offset: number): number {
-    return this.#bytes.length - offset % this.#bytes.length;
+    return this.#size - offset % this.#size;
   }
 
   /** Gives all memory back. */
   release(): void {
-    this.#budget.give(this.#bytes.length);
-    this.#bytes = NOTHING;
+    if (this.#size === 0) return;
+    this.#budget.give(this.#block, this.#size);
+    this.#size = 0;
   }
 }
 
-/** Below this a loop beats the call; above it `set` of a view does. */
+/** Below this a loop beats the call. */
 const LOOP_MAX = 24;
 
+/** Makes garbage (a view) only between two arrays: see Budget. */
 function copy(to: Uint8Array, at: number, from: Uint8Array, start: number, length: number): void {
   if (length <= LOOP_MAX) {
     for (let i = 0; i < length; i++) to[at + i] = from[start + i]!;
-  } else to.set(from.subarray(start, start + length), at);
+  } else if (to === from) to.copyWithin(at, start, start + length);
+  else to.set(from.subarray(start, start + length), at);
 }

@@ -6,11 +6,13 @@
 
 const LENGTH_BYTES = 4;
 const SKIP = 0;
+const NOTHING = new Uint8Array(0);
+const NO_VIEW = new DataView(NOTHING.buffer);
 
 export class DatagramQueue {
   readonly #max: number;
-  #bytes = new Uint8Array(0);
-  #view = new DataView(this.#bytes.buffer);
+  #bytes = NOTHING;
+  #view = NO_VIEW;
   #head = 0;
   #used = 0;
   #count = 0;
@@ -72,6 +74,18 @@ export class DatagramQueue {
     this.#used -= size;
     if (--this.#count > 0) return;
     this.#head = this.#used = 0;
+  }
+
+  /** Gives the memory back, with what is queued. */
+  release(): void {
+    this.#count = this.#head = this.#used = 0;
+    this.#bytes = NOTHING;
+    this.#view = NO_VIEW;
+  }
+
+  /** Gives the memory back unless something is queued. */
+  shrink(): void {
+    if (this.#count === 0) this.release();
   }
 
   #skipGap(): void {

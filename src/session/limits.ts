@@ -2,11 +2,17 @@
 
 /** Streams open at a time in one session; one more is answered "too many streams". */
 export const STREAMS_MAX = 65_536;
+/** Streams above that whose refusal is still to be heard; beyond, packets count as lost. */
+export const STREAMS_REFUSED_MAX = 1024;
 /** Unacknowledged bytes that a stream's sender holds. */
 export const STREAM_SEND_MAX = 4 << 20;
 /** Largest receive window of a stream and of a session. */
 export const STREAM_WINDOW_MAX = 8 << 20;
 export const SESSION_WINDOW_MAX = 64 << 20;
+/** A reset stream whose peer does not say its final size is forgotten after this. */
+export const FORGET_RESET_MS = 10_000;
+/** When memory or frame records were spent, it is tried again after this. */
+export const RETRY_MS = 20;
 /** Encoded DATAGRAM frames that wait to be sent; what does not fit is dropped and counted. */
 export const DATAGRAM_QUEUE_BYTES = 512 << 10;
 /** Ids of closed streams are kept as ranges; a peer that scatters more than these is cut off. */
@@ -18,3 +24,5 @@ export const CLOSE_DRAIN_MS = 3000;
 /** PATH_CHALLENGE is repeated after this, so many times. */
 export const CHALLENGE_REPEAT_MS = 500;
 export const CHALLENGES_MAX = 6;
+/** Paths of a session at a time. */
+export const PATHS_MAX = 8;

@@ -3,20 +3,32 @@
  * and what each is owed. Times and windows of a path are recovery's (reliability/path.ts).
  */
 
-import { UNPROVEN_PATH_FACTOR } from "../wire/limits.ts";
-import { CHALLENGE_REPEAT_MS, CHALLENGES_MAX } from "./limits.ts";
+import type { Writer } from "../wire/cursor.ts";
+import * as frames from "../wire/frames.ts";
+import { DATA_OVERHEAD, UNPROVEN_PATH_FACTOR } from "../wire/limits.ts";
+import { CHALLENGE_REPEAT_MS, CHALLENGES_MAX, PATHS_MAX } from "./limits.ts";
+
+export const NO_PATH = -1;
+/** A packet that may not even be so long is not begun. */
+const SMALLEST_PACKET = 64 + DATA_OVERHEAD;
 
 export class SessionPath {
   readonly index: number;
   /** The peer has answered from there. */
   isProven: boolean;
+  /** Until then little may be sent there; a client picks its own peer, and is not limited. */
+  readonly isClient: boolean;
   receivedBytes = 0;
   sentBytes = 0;
+  /** Probe timeouts in a row, as seen last. */
+  timeouts = 0;
   /** The challenge that is out, and when it is (again) to be sent; Infinity: none. */
   challengeHigh = 0;
   challengeLow = 0;
   challengeAt = Infinity;
   challengesLeft = 0;
+  /** A challenge has gone out and is not answered. */
+  isAsked = false;
   /** Answers that are owed on this path. */
   owesResponse = false;
   responseHigh = 0;
@@ -30,15 +42,26 @@ export class SessionPath {
   /** PATH_STATUS to be said on this path. */
   owesStatus = false;
 
-  constructor(index: number, isProven: boolean) {
+  constructor(index: number, isProven: boolean, isClient = false) {
     this.index = index;
     this.isProven = isProven;
+    this.isClient = isClient;
   }
 
   /** Bytes that may be sent here now: a stranger's address gets three times what it sent. */
   get allowance(): number {
-    if (this.isProven) return Infinity;
+    if (this.isProven || this.isClient) return Infinity;
     return UNPROVEN_PATH_FACTOR * this.receivedBytes - this.sentBytes;
+  }
+
+  /** So many bytes, or what is allowed of them. Infinity in a sum would make garbage. */
+  atMost(bytes: number): number {
+    return this.isProven || this.isClient ? bytes : Math.min(bytes, this.allowance);
+  }
+
+  /** Nothing may be sent before more comes. */
+  get isBlocked(): boolean {
+    return this.atMost(SMALLEST_PACKET) < SMALLEST_PACKET;
   }
 
   owesNow(now: number): boolean {
@@ -46,24 +69,136 @@ export class SessionPath {
       this.challengeAt <= now;
   }
 
+  /** When there is something to send here, whatever data there is. */
+  nextSend(now: number): number {
+    const owes = this.owesResponse || this.owesPong || this.owesPing || this.owesStatus;
+    return owes ? now : this.challengeAt;
+  }
+
+  ping(high: number, low: number): void {
+    this.owesPing = true;
+    this.pingHigh = high;
+    this.pingLow = low;
+  }
+
   challenge(now: number, high: number, low: number): void {
     this.challengeHigh = high;
     this.challengeLow = low;
     this.challengeAt = now;
     this.challengesLeft = CHALLENGES_MAX;
+    this.isAsked = false;
   }
 
   challengeSent(now: number): void {
+    this.isAsked = true;
     this.challengesLeft--;
     this.challengeAt = this.challengesLeft > 0 ? now + CHALLENGE_REPEAT_MS : Infinity;
   }
 
   /** Whether a PATH_RESPONSE proves this path. */
   answers(high: number, low: number): boolean {
-    if (this.challengesLeft === CHALLENGES_MAX && this.challengeAt === Infinity) return false;
-    if (high !== this.challengeHigh || low !== this.challengeLow) return false;
+    if (!this.isAsked || high !== this.challengeHigh || low !== this.challengeLow) return false;
+    this.isAsked = false;
     this.isProven = true;
     this.challengeAt = Infinity;
     return true;
+  }
+
+  /** Answers and challenges. PING and PATH_STATUS are recorded: see Session. */
+  writeEchoes(now: number, w: Writer): void {
+    if (this.owesResponse) {
+      this.owesResponse = !frames.writePathResponse(w, this.responseHigh, this.responseLow);
+    }
+    if (this.owesPong) this.owesPong = !frames.writePong(w, this.pongHigh, this.pongLow);
+    if (
+      this.challengeAt <= now &&
+      frames.writePathChallenge(w, this.challengeHigh, this.challengeLow)
+    ) this.challengeSent(now);
+  }
+}
+
+export class SessionPaths {
+  /** The path that carries data. */
+  active = NO_PATH;
+  /** Of the newest PATH_STATUS that we said. */
+  sequence = 0;
+  readonly #isClient: boolean;
+  readonly #list: (SessionPath | undefined)[] = [];
+  /** Of the newest PATH_STATUS that we heard, and the path it wants active. */
+  #heard = -1;
+  #wanted = NO_PATH;
+
+  constructor(isClient: boolean) {
+    this.#isClient = isClient;
+  }
+
+  /** One more than the highest index. */
+  get count(): number {
+    return this.#list.length;
+  }
+
+  at(index: number): SessionPath | undefined {
+    return this.#list[index];
+  }
+
+  /** The index for one more path, or NO_PATH. */
+  get freeIndex(): number {
+    let index = 0;
+    while (this.#list[index] !== undefined) index++;
+    return index < PATHS_MAX ? index : NO_PATH;
+  }
+
+  add(index: number, isProven: boolean): void {
+    this.#list[index] = new SessionPath(index, isProven, this.#isClient);
+    if (this.active !== NO_PATH) return;
+    if (this.sequence > 0) this.activate(index);
+    else this.active = index;
+  }
+
+  remove(index: number): void {
+    this.#list[index] = undefined;
+    if (this.#wanted === index) this.#wanted = NO_PATH;
+    if (this.active === index) this.active = NO_PATH;
+  }
+
+  /** Data goes this way from now on; the client says so. */
+  activate(index: number): void {
+    const path = this.#list[index];
+    if (path === undefined) return;
+    this.active = index;
+    if (!this.#isClient) return;
+    this.sequence++;
+    for (const other of this.#list) if (other !== undefined) other.owesStatus = false;
+    path.owesStatus = true;
+  }
+
+  /** Our PATH_STATUS was lost: it is said again, on the path it is about. */
+  statusLost(sequence: number): void {
+    const path = this.#list[this.active];
+    if (path !== undefined && sequence === this.sequence) path.owesStatus = true;
+  }
+
+  /** The client's wish. A path that is not proven may be a forger's: it has to wait. */
+  onStatus(path: SessionPath, sequence: number, isActive: boolean): void {
+    if (this.#isClient || sequence <= this.#heard) return;
+    this.#heard = sequence;
+    if (!isActive) return;
+    this.#wanted = path.index;
+    if (path.isProven) this.active = path.index;
+  }
+
+  /** A PATH_RESPONSE came, by whatever path: the one that it proves, or NO_PATH. */
+  onResponse(high: number, low: number): number {
+    for (const path of this.#list) {
+      if (path === undefined || !path.answers(high, low)) continue;
+      if (this.#wanted === path.index) this.active = path.index;
+      return path.index;
+    }
+    return NO_PATH;
+  }
+
+  /** Without a word from the client the server answers where its newest packet came from. */
+  follow(path: SessionPath): void {
+    if (!this.#isClient && this.#heard < 0 && path.isProven) this.active = path.index;
   }
 }

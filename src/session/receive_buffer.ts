@@ -7,7 +7,8 @@
  *      | in order | holes …  |
  */
 
-import { type Budget, ByteRing } from "./byte_ring.ts";
+import type { Budget } from "./budget.ts";
+import { ByteRing } from "./byte_ring.ts";
 import { Intervals } from "./intervals.ts";
 
 const RANGES_MAX = 1024;
@@ -61,6 +62,7 @@ export class ReceiveBuffer {
 
   /** Keeps admitted bytes for later. False: no room; nothing was kept. */
   keep(offset: number, from: Uint8Array, at: number, length: number): boolean {
+    if (length === 0) return true;
     let start = offset;
     let skip = 0;
     if (start < this.#base) {

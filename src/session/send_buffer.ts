@@ -6,7 +6,8 @@
  *      | acked or in flight | not sent yet |
  */
 
-import { type Budget, ByteRing } from "./byte_ring.ts";
+import type { Budget } from "./budget.ts";
+import { ByteRing } from "./byte_ring.ts";
 import { Intervals } from "./intervals.ts";
 
 /** Ranges that one stream may have lost, or acknowledged out of order, at a time. */
@@ -139,6 +140,13 @@ export class SendBuffer {
   acked(offset: number, length: number): void {
     const end = offset + length;
     if (end <= this.#base) return;
+    if (offset <= this.#base && this.#acked.isEmpty) {
+      // The usual case: in order.
+      if (!this.#lost.isEmpty) this.#lost.remove(offset, end);
+      this.#base = end;
+      if (end === this.#end) this.#ring.release();
+      return;
+    }
     // Too many holes: then it is as if this acknowledgement had been lost.
     if (!this.#acked.add(Math.max(offset, this.#base), end)) return;
     this.#lost.remove(offset, end);
@@ -159,10 +167,9 @@ export class SendBuffer {
       this.#lost.clear();
       this.#lost.add(first, this.#next);
     }
-    for (let i = 0; i < this.#acked.count; i++) {
-      const low = this.#acked.start(i);
-      const high = this.#acked.end(i);
-      if (low < end && high > start) this.#lost.remove(low, high);
+    const acked = this.#acked;
+    for (let i = acked.firstEndingAt(start); i < acked.count && acked.start(i) < end; i++) {
+      this.#lost.remove(acked.start(i), acked.end(i));
     }
   }
 
@@ -179,11 +186,16 @@ export class SendBuffer {
    * the peer counts the rest as consumed, or its limits for the session would shrink for good.
    */
   abandon(): void {
-    this.#ring.release();
-    this.#lost.clear();
-    this.#acked.clear();
+    this.release();
     this.#end = this.#base = this.#next;
     this.#finSent = false;
     this.#finished = true;
+  }
+
+  /** Gives all memory back; nothing can be sent any more. */
+  release(): void {
+    this.#ring.release();
+    this.#lost.clear();
+    this.#acked.clear();
   }
 }

@@ -2,7 +2,7 @@
 
 import { ReceiveWindow } from "../reliability/flow.ts";
 import { STREAM_WINDOW_BYTES } from "../wire/limits.ts";
-import type { Budget } from "./byte_ring.ts";
+import type { Budget } from "./budget.ts";
 import { STREAM_SEND_MAX, STREAM_WINDOW_MAX } from "./limits.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import { SendBuffer } from "./send_buffer.ts";
@@ -19,11 +19,15 @@ export class Stream {
   readonly window: ReceiveWindow = new ReceiveWindow(STREAM_WINDOW_BYTES, STREAM_WINDOW_MAX);
   /** Bits of Pending. */
   pending = 0;
+  /** Bits of Pending: what was said and is not acknowledged yet, MAX_STREAM aside. */
+  unsettled = 0;
   /** In the queue of streams with something to send. */
   queued = false;
   /** The OPEN has been said, or has come: before that only data is kept. */
   isOpen = false;
-  /** OPENED has come. */
+  /** The driver knows of it: only then it hears of its end. */
+  isTold = false;
+  /** OPENED has come, or has been said. */
   isAnswered = false;
   /** What OPEN or OPENED says. */
   kindOrCode = 0;
@@ -31,8 +35,8 @@ export class Stream {
   rstCode = 0;
   /** We said RST, or were told: no data is read or written any more. */
   isReset = false;
-  /** Our RST has arrived, or there was none to say. */
-  rstSettled = true;
+  /** The reader took less than it was given: nothing more before it resumes. */
+  isPaused = false;
   /** The writer was refused bytes and wants to hear of room. */
   writerWaits = false;
   /** The reader has been told that there is no more. */
@@ -46,14 +50,42 @@ export class Stream {
     this.receive = new ReceiveBuffer(budget);
   }
 
+  /** All that we had to say has arrived. */
+  get isSaid(): boolean {
+    return this.pending === 0 && this.unsettled === 0 && this.send.isDone;
+  }
+
   /** Nothing is left to send, to receive or to say. */
   get isGone(): boolean {
-    if (this.pending !== 0 || !this.send.isDone) return false;
-    if (this.isReset) return this.rstSettled && this.receive.final !== Infinity;
-    return this.isOpen && this.endTold;
+    if (!this.isSaid) return false;
+    if (this.isReset) return this.receive.final !== Infinity;
+    return this.isAnswered && this.endTold;
   }
 
   get hasWork(): boolean {
     return this.pending !== 0 || this.send.hasWork;
+  }
+
+  /** OPEN, OPENED or RST is to be said until it has arrived. */
+  owe(frame: number): void {
+    this.pending |= frame;
+    this.unsettled |= frame;
+  }
+
+  /** One of them was lost. */
+  oweAgain(frame: number): void {
+    this.pending |= this.unsettled & frame;
+  }
+
+  /** One of them has arrived. */
+  settle(frame: number): void {
+    this.unsettled &= ~frame;
+    this.pending &= ~frame;
+    if ((frame & (Pending.open | Pending.opened)) !== 0) this.address = NO_BYTES;
+  }
+
+  release(): void {
+    this.receive.release();
+    this.send.release();
   }
 }

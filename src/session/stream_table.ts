@@ -1,8 +1,8 @@
 /** The streams of a session: by id, which ids are over, and in turn those with work. */
 
-import { type Budget } from "./byte_ring.ts";
+import type { Budget } from "./budget.ts";
 import { Intervals } from "./intervals.ts";
-import { CLOSED_RANGES_MAX, STREAMS_MAX } from "./limits.ts";
+import { CLOSED_RANGES_MAX, STREAMS_MAX, STREAMS_REFUSED_MAX } from "./limits.ts";
 import { Stream } from "./stream.ts";
 
 const QUEUE_MIN = 16;
@@ -29,6 +29,11 @@ export class StreamTable {
     return this.#byId.size >= STREAMS_MAX;
   }
 
+  /** Not even one more can be refused. */
+  get isOverfull(): boolean {
+    return this.#byId.size >= STREAMS_MAX + STREAMS_REFUSED_MAX;
+  }
+
   get(id: number): Stream | undefined {
     return this.#byId.get(id);
   }
@@ -50,8 +55,11 @@ export class StreamTable {
     return this.#closed.add(stream.id, stream.id + 1);
   }
 
-  values(): Iterable<Stream> {
-    return this.#byId.values();
+  /** The end of the session: no stream is left, and none holds memory. */
+  clear(): void {
+    for (const stream of this.#byId.values()) stream.release();
+    this.#byId.clear();
+    while (this.#queued > 0) this.dequeue();
   }
 
   /** Streams that wait for their turn to send. */

@@ -5,6 +5,7 @@
  * and sets `failed`. So a whole structure is read first and checked once. Neither ever throws.
  */
 
+const TWO_30 = 0x4000_0000;
 const TWO_32 = 0x1_0000_0000;
 /** Varint of 8 bytes: what its first 32 bits may be (after the length bits) to stay exact. */
 const HIGH_MAX = 0x1f_ffff;
@@ -81,10 +82,20 @@ export class Reader {
       return first;
     }
     if (first < 0x80) return this.u16() & 0x3fff;
-    if (first < 0xc0) return this.u32() & 0x3fff_ffff;
-    const high = this.u32() & 0x3fff_ffff;
-    const low = this.u32();
+    // Not by u32(): what it returns is no small integer here, and would be garbage.
+    if (first < 0xc0) return this.#u30(first);
+    if (this.end - this.at < 8) return this.#fail();
+    const high = this.#u30(first);
+    const low = this.#u30(this.bytes[this.at]!) + (this.bytes[this.at - 4]! >> 6) * TWO_30;
     return high <= HIGH_MAX ? high * TWO_32 + low : this.#fail();
+  }
+
+  #u30(first: number): number {
+    if (!this.#take(4)) return 0;
+    const { bytes } = this;
+    const at = this.at;
+    this.at = at + 4;
+    return (first & 0x3f) << 24 | bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!;
   }
 
   /** Passes over bytes; the offset where they begin. */

@@ -1,6 +1,11 @@
 /** `make bench`: every benchmark in turn, each in a process of its own. */
 
-const BENCHMARKS = ["native_bench.ts", "bpf_bench.ts", "start_bench.ts"] as const;
+const BENCHMARKS = [
+  "native_bench.ts",
+  "bpf_bench.ts",
+  "session_bench.ts",
+  "start_bench.ts",
+] as const;
 
 const here = new URL(".", import.meta.url).pathname;
 const cpu = /^model name\s*:\s*(.*)$/m.exec(Deno.readTextFileSync("/proc/cpuinfo"))?.[1];

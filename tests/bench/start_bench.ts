@@ -49,7 +49,7 @@ async function figures(): Promise<Figure[]> {
   const config = `${folder}/phantom.yaml`;
   const instance = `bench-${Deno.pid}`;
   const key = crypto.getRandomValues(new Uint8Array(32)).toBase64();
-  const text = `psk: ${key}\ninstance: ${instance}\nebpf: {interface: va}\n`;
+  const text = `psk: ${key}\ninstance: ${instance}\nstate_dir: ${folder}\nebpf: {interface: va}\n`;
   Deno.writeTextFileSync(config, text, { mode: 0o600 });
   const version: number[] = [];
   const cold: number[] = [];

@@ -10,7 +10,7 @@ const PROCESSES = 25;
 const CODES = [0, 1, 2, 3, 4];
 
 /** Those that would act on this machine never get through their arguments here. */
-const ACTING = ["run", "unload", "doctor", "status", "check"];
+const ACTING = ["run", "server", "client", "ping", "bench", "unload", "doctor", "status", "check"];
 const HARMLESS = ["keygen", "link", "config", "version", "help", "--help", "-h", "--version", "-V"];
 const SPOILER = "--no-such-option";
 const WORDS = [

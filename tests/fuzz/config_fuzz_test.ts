@@ -3,9 +3,17 @@
 
 import assert from "node:assert/strict";
 import { Buffer } from "node:buffer";
-import { ConfigError, defaultConfigText, loadConfig } from "../../src/config/mod.ts";
+import { CLIENT_SETTINGS } from "../../src/config/client_settings.ts";
+import {
+  clientExampleFile,
+  ConfigError,
+  defaultConfigText,
+  loadClientConfig,
+  loadConfig,
+  PLACEHOLDER,
+} from "../../src/config/mod.ts";
 import { PROBLEMS_MAX } from "../../src/config/problem.ts";
-import { entriesOf } from "../../src/config/schema.ts";
+import { entriesOf, type Group } from "../../src/config/schema.ts";
 import { SETTINGS } from "../../src/config/settings.ts";
 import { fuzz, type Rng } from "./rng.ts";
 
@@ -13,7 +21,7 @@ const CASES = 1000;
 const CASE_MS_MAX = 2000;
 // Mutation may cut a key to pieces; a piece shorter than this is no use to anybody.
 const LEAK_LENGTH = 25;
-const NAMES = [...new Set(entriesOf(SETTINGS).map(({ name }) => name))];
+const NAMES = [...new Set([SETTINGS, CLIENT_SETTINGS].flatMap(namesOf))];
 const SIGNS = [
   ..."[]{}:,-?&*!|>'\"%@`#\n\t\\~<. ",
   ..."\0\r\u2028\ufeff",
@@ -35,7 +43,22 @@ const VALUES = [
   ...["__proto__", "constructor", "&a x", "*a", "!!binary aGk=", "2001-01-01", '"\\x"', "'"],
 ];
 
+/** Also those that lists hold. */
+function namesOf(schema: Group): string[] {
+  return entriesOf(schema).flatMap(({ name, field }) =>
+    field.kind === "leaf" && field.item !== undefined ? [name, ...namesOf(field.item)] : [name]
+  );
+}
+
+/** As the server's file and as a client's. */
 function load(text: string, key: string, rng: Rng): void {
+  loadAs(loadConfig, text, key, rng);
+  loadAs(loadClientConfig, text, key, rng);
+}
+
+type Loader = typeof loadConfig | typeof loadClientConfig;
+
+function loadAs(loader: Loader, text: string, key: string, rng: Rng): void {
   const sources = {
     file: "fuzz.yaml",
     env: () => rng.chance(0.05) ? key : undefined,
@@ -44,7 +67,7 @@ function load(text: string, key: string, rng: Rng): void {
   };
   const start = performance.now();
   try {
-    const { config, warnings } = loadConfig(text, sources);
+    const { config, warnings } = loader(text, sources);
     assert.equal(Object.isFrozen(config), true);
     assert.equal(config.psk.expose().length, 32);
     assertNoLeak(JSON.stringify([config.psk, warnings]), key);
@@ -83,7 +106,7 @@ function randomYaml(rng: Rng, key: string, depth = 0): string {
     const indent = "  ".repeat(rng.chance(0.95) ? depth : rng.int(0, 3));
     if (flow) text += `${name}: ${value}, `;
     else if (isDeep) text += `${indent}${name}:\n${randomYaml(rng, key, depth + 1)}`;
-    else text += `${indent}${name}: ${value}\n`;
+    else text += `${indent}${rng.chance(0.1) ? "- " : ""}${name}: ${value}\n`;
   }
   return flow ? `${"  ".repeat(depth)}{${text}}\n` : text;
 }
@@ -108,7 +131,8 @@ Deno.test("loadConfig() survives random structures", () => {
 Deno.test("loadConfig() survives damaged copies of the example", () => {
   fuzz({ seed: 200_001, cases: CASES }, (rng) => {
     const key = randomKey(rng);
-    const text = defaultConfigText(key);
+    const client = clientExampleFile().replace(PLACEHOLDER, key);
+    const text = rng.chance(0.5) ? defaultConfigText(key) : client;
     const pieces = [...SIGNS, ...VALUES, ...NAMES, key];
     load(rng.mutateText(text, pieces), key, rng);
   });

@@ -280,8 +280,8 @@ test("run refuses the placeholder key with the way to a real one", async (bench)
 test("run --init makes a configuration of 0600 and prints a link with its key", async (bench) => {
   const path = `${bench.folder}/made.yaml`;
   bench.server.ip("route", "add", "default", "via", "198.51.100.2");
-  // Its default pin path may be another's: this one gets a BPF file system of its own.
-  const mounting = 'mount -t bpf bpf /sys/fs/bpf && exec "$@"';
+  // Its default pin path and state folder may be another's: this one gets some of its own.
+  const mounting = 'mount -t bpf bpf /sys/fs/bpf && mount -t tmpfs none /var/lib && exec "$@"';
   const args = ["-m", "bash", "-c", mounting, "-", Deno.execPath(), "run", "-A"];
   const init = [...args, `${repository}main.ts`, "run", "--init", "-c", path];
   const command = bench.server.command("unshare", init, piped);

@@ -1,0 +1,85 @@
+/** Where a client's configuration comes from: a file, a link, the environment. */
+
+import {
+  type Address,
+  type ClientConfig,
+  clientOfLink,
+  formatProblem,
+  loadClientConfig,
+  parseLink,
+  parseLocalAddress,
+} from "../config/mod.ts";
+import { type Given, type Option, UsageError } from "./args.ts";
+
+/** A link on a command line can be seen by every user of the machine; here it can't. */
+const LINK_VARIABLE = "PHANTOM_LINK";
+const CANDIDATES = ["client.yaml", "/etc/phantom/client.yaml"];
+
+export const CLIENT_OPTIONS: readonly Option[] = [
+  {
+    name: "config",
+    short: "c",
+    value: "FILE",
+    help: `the client's file (default: ./${CANDIDATES[0]}, else ${CANDIDATES[1]})`,
+  },
+  { name: "link", value: "URI", help: `a phantom:// link instead (or in ${LINK_VARIABLE})` },
+];
+
+/** Reads what the arguments name; warnings go to standard error. */
+export function clientConfig(given: Given): ClientConfig {
+  const file = given.value("config");
+  const link = given.value("link");
+  if (file !== undefined && link !== undefined) {
+    throw new UsageError("--config and --link can't be given together");
+  }
+  const mixed = addressesOf(given.value("mixed"));
+  const fromEnvironment = file === undefined ? Deno.env.get(LINK_VARIABLE) ?? "" : "";
+  const text = link ?? fromEnvironment;
+  if (text !== "") return ofLink(text, link === undefined ? LINK_VARIABLE : "--link", mixed);
+  const config = ofFile(file);
+  return mixed.length === 0 ? config : Object.freeze({ ...config, mixed });
+}
+
+function ofLink(text: string, source: string, mixed: readonly Address[]): ClientConfig {
+  const parsed = parseLink(text);
+  if ("value" in parsed) return clientOfLink(parsed.value, mixed);
+  throw new UsageError(`${source}: the link ${parsed.rule}. ${parsed.remedy}`);
+}
+
+function ofFile(given: string | undefined): ClientConfig {
+  const path = given ?? CANDIDATES.find(isFile);
+  if (path === undefined) throw new UsageError("wants --config FILE or --link URI");
+  const { config, warnings } = loadClientConfig(readText(path), {
+    file: path,
+    env: (name) => Deno.env.get(name),
+    readFile: (name) => Deno.readTextFileSync(name),
+    fileMode: (name) => Deno.statSync(name).mode,
+  });
+  for (const warning of warnings) console.error(`warning: ${formatProblem(warning)}`);
+  return config;
+}
+
+/** `ADDR[,ADDR...]` */
+function addressesOf(text: string | undefined): Address[] {
+  return text === undefined ? [] : text.split(",").map((one) => {
+    const parsed = parseLocalAddress(one.trim());
+    if ("value" in parsed) return parsed.value;
+    throw new UsageError(`--mixed: ${parsed.rule}. ${parsed.remedy}`);
+  });
+}
+
+function readText(path: string): string {
+  try {
+    return Deno.readTextFileSync(path);
+  } catch (cause) {
+    throw new Error(`Cannot read ${path}`, { cause });
+  }
+}
+
+function isFile(path: string): boolean {
+  try {
+    return Deno.statSync(path).isFile;
+  } catch {
+    return false;
+  }
+}

@@ -1,0 +1,33 @@
+/** What commands that keep running share: the log on standard error, the signals to stop. */
+
+import { Log, type LogLevel } from "../base/log.ts";
+
+export function openLog(
+  { logLevel, logFormat }: { readonly logLevel: LogLevel; readonly logFormat: "text" | "json" },
+): Log {
+  const encoder = new TextEncoder();
+  return new Log({
+    level: logLevel,
+    format: logFormat,
+    write: (line) => writeAll(encoder.encode(line)),
+    now: Date.now,
+    color: Deno.stderr.isTerminal() && !Deno.noColor,
+  });
+}
+
+function writeAll(bytes: Uint8Array): void {
+  try {
+    for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
+  } catch {
+    // Whoever read the log is gone. That is no reason to stop serving.
+  }
+}
+
+/** The first signal to stop. */
+export function stopSignal(): Promise<Deno.Signal> {
+  const { promise, resolve } = Promise.withResolvers<Deno.Signal>();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => resolve(signal));
+  }
+  return promise;
+}

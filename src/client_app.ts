@@ -1,0 +1,189 @@
+/**
+ * The client: libraries → the server's addresses → one worker with its inbounds; stopped in
+ * reverse.
+ */
+
+import { type Endpoint, endpoint } from "../ffi/endpoint.ts";
+import { openLibraries } from "../ffi/libraries.ts";
+import { ipBytes } from "./base/ip.ts";
+import type { Log } from "./base/log.ts";
+import { type Address, type ClientConfig, formatAddress, type HostPort } from "./config/mod.ts";
+import { NameLookup } from "./dataplane/name_lookup.ts";
+import type { Resources } from "./dataplane/resources.ts";
+import type { InboundSpec } from "./dataplane/worker_protocol.ts";
+import { type SessionReport, Workers, type WorkerTask } from "./dataplane/workers.ts";
+
+export interface ClientOptions {
+  readonly config: ClientConfig;
+  readonly resources: Resources;
+  readonly log: Log;
+  /** Without inbounds nobody but the caller uses the tunnel. @default {true} */
+  readonly inbounds?: boolean;
+  /** Hears of the session, also of what did not change. */
+  readonly onReport?: (report: SessionReport) => void;
+  /** Ends waiting for the server's name, which otherwise is looked up until it is found. */
+  readonly signal?: AbortSignal;
+  /** Looks the server's name up only once. @default {false} */
+  readonly impatient?: boolean;
+}
+
+const LOOKUP_AGAIN_MS = 1000;
+const LOOKUP_AGAIN_MAX_MS = 30_000;
+
+export class Client {
+  /** Addresses of the server, best first. */
+  readonly servers: readonly Endpoint[];
+  readonly #workers: Workers;
+
+  private constructor(workers: Workers, servers: readonly Endpoint[]) {
+    this.#workers = workers;
+    this.servers = servers;
+  }
+
+  /** Resolves when the inbounds are open. The session comes with their first traffic. */
+  static async start(options: ClientOptions): Promise<Client> {
+    const { config, resources, log, onReport, inbounds = true } = options;
+    const libs = openLibraries((name) => resources.library(name));
+    const lookup = NameLookup.of("system");
+    const servers = await findServer(lookup, options);
+    const states = new StateLog(log, formatAddress(config.server));
+    const workers = await Workers.start({
+      libs,
+      code: resources.worker("client_worker"),
+      tasks: [workerTask(config, servers, inbounds)],
+      lookup,
+      log,
+      onSession(report) {
+        states.heard(report);
+        onReport?.(report);
+      },
+    });
+    return new Client(workers, servers);
+  }
+
+  /** Rejects when a part that the client can't do without fails; else it never settles. */
+  get failure(): Promise<never> {
+    return this.#workers.failure;
+  }
+
+  /** Ports of the inbounds, in the order of inboundsOf(). */
+  get ports(): readonly number[] {
+    return this.#workers.ports;
+  }
+
+  /** Asks for the state of the session, which comes as a report. */
+  ask(): void {
+    this.#workers.tell({ kind: "report" });
+  }
+
+  async stop(): Promise<void> {
+    await this.#workers.stop();
+  }
+}
+
+/** A server is silent to all who can't prove that they know its key. */
+const NO_ANSWER = "check address, port and keys, and that both clocks agree within 30 seconds";
+
+/** Tells of the session when its state changes. */
+class StateLog {
+  readonly #log: Log;
+  readonly #server: string;
+  #state = "";
+
+  constructor(log: Log, server: string) {
+    this.#log = log;
+    this.#server = server;
+  }
+
+  heard({ state, rttMs }: SessionReport): void {
+    const before = this.#state;
+    if (state === before) return;
+    this.#state = state;
+    const server = this.#server;
+    if (state === "open") this.#log.info("connected", { server, rttMs: round(rttMs) });
+    else if (state === "connecting") this.#log.debug("connecting", { server });
+    else if (before === "open") this.#log.warn("connection lost", { server });
+    else if (before === "connecting") this.#log.warn("no answer", { server, remedy: NO_ANSWER });
+  }
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+/** All addresses of the server; waits for its name to be found. */
+async function findServer(lookup: NameLookup, options: ClientOptions): Promise<Endpoint[]> {
+  const { config: { server }, log, signal, impatient = false } = options;
+  const literal = literalOf(server);
+  if (literal !== undefined) return [literal];
+  for (let wait = LOOKUP_AGAIN_MS;; wait = Math.min(2 * wait, LOOKUP_AGAIN_MAX_MS)) {
+    const { addresses, error } = await lookup.find(server.host);
+    if (addresses.length > 0) {
+      return addresses.map((address) => endpoint(ipBytes(address), server.port));
+    }
+    const reason = error === "not-found" ? "there is no such name" : "the look-up failed";
+    if (impatient) throw new Error(`Cannot find the server ${server.host} as ${reason}`);
+    log.warn("the server's name is not found, trying again", { name: server.host, reason });
+    await pause(wait, signal);
+    signal?.throwIfAborted();
+  }
+}
+
+function literalOf({ host, port }: HostPort): Endpoint | undefined {
+  const isLiteral = host.includes(":") || /^[\d.]+$/.test(host);
+  return isLiteral ? endpoint(ipBytes(host), port) : undefined;
+}
+
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    }, { once: true });
+  });
+}
+
+/** With copies of all keys: the worker gets and wipes them. */
+function workerTask(
+  config: ClientConfig,
+  servers: readonly Endpoint[],
+  inbounds: boolean,
+): WorkerTask {
+  return {
+    kind: "client",
+    servers,
+    psk: Uint8Array.from(config.psk.expose()),
+    user: config.user,
+    userKey: Uint8Array.from(config.key?.expose() ?? []),
+    upRate: config.upBps / 8,
+    downRate: config.downBps / 8,
+    windowPackets: config.arq.windowSize,
+    maxRetries: config.arq.maxRetries,
+    inbounds: inbounds ? inboundsOf(config) : [],
+  };
+}
+
+/** What listens, and where: in the order of the file's settings. */
+export function inboundsOf(config: ClientConfig): InboundSpec[] {
+  const users = config.inboundUsers.map(({ name, password }) => ({ name, password }));
+  const proxies = (["mixed", "socks5", "http"] as const).flatMap((kind) =>
+    config[kind].map((address): InboundSpec => ({
+      kind,
+      listen: listenAt(address),
+      ...(users.length > 0 ? { users } : {}),
+    }))
+  );
+  const forwards = config.forwards.flatMap(({ listen, target, network }) =>
+    (network === "both" ? ["tcp", "udp"] as const : [network]).map((kind): InboundSpec => ({
+      kind,
+      listen: listenAt(listen),
+      target: formatAddress(target),
+    }))
+  );
+  return [...proxies, ...forwards];
+}
+
+function listenAt({ host, port }: Address): Endpoint {
+  return endpoint(ipBytes(host), port);
+}

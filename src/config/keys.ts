@@ -1,0 +1,219 @@
+// Finding keys: in the environment, in a file of their own, in the configuration's text.
+
+import { Secret } from "../base/secret.ts";
+import { type Problem, Report } from "./problem.ts";
+import { KEY_MISSING, keyProblem, parseKey } from "./psk.ts";
+import type { Fault } from "./schema.ts";
+import { type MapNode, type Node, parseTree, type Tree } from "./tree.ts";
+
+/** What reading a configuration may ask of the world. */
+export interface ConfigSources {
+  /** Name of the configuration file: stands in messages, and its folder is psk_file's. */
+  readonly file: string;
+  /** A variable of the environment. */
+  readonly env: (name: string) => string | undefined;
+  /** The text of a file; throws when it cannot be read. */
+  readonly readFile: (path: string) => string;
+  /** The permission bits of a file; nothing when they are unknown. */
+  readonly fileMode: (path: string) => number | null | undefined;
+}
+
+/** What was read, and what is unwise about it. */
+export interface Loaded<C> {
+  readonly config: C;
+  readonly warnings: readonly Problem[];
+}
+
+/** Overrides both psk and psk_file. */
+export const KEY_VARIABLE = "PHANTOM_PSK";
+
+const KEY_FILE_LENGTH_MAX = 4096;
+const OTHERS = 0o077;
+/** Names of settings that hold what no message shows. */
+const SECRET_NAMES = new Set(["psk", "key", "password"]);
+
+const BYTE_ORDER_MARK = "\ufeff";
+
+/** A text that can be read, and the key of the environment. */
+export interface OpenText {
+  readonly report: Report;
+  readonly tree: Tree;
+  readonly variable: string;
+}
+
+/** Parses a text. Throws a ConfigError when nothing can be made of it. */
+export function openText(text: string, sources: ConfigSources): OpenText {
+  const body = text.startsWith(BYTE_ORDER_MARK) ? text.slice(1) : text;
+  const report = new Report(sources.file, body);
+  const variable = sources.env(KEY_VARIABLE)?.trim() ?? "";
+  report.hide(variable);
+  const tree = parseTree(body, report);
+  if (tree === undefined) throw report.error();
+  hideSecrets(tree.root, report);
+  return { report, tree, variable };
+}
+
+/** The shared key: of the environment, else of the file; with `partial`, silence about absence. */
+export function findPsk(
+  finder: KeyFinder,
+  variable: string,
+  settings: { readonly psk: string; readonly pskFile: string },
+  partial: boolean,
+): Secret | undefined {
+  if (variable !== "") return finder.fromEnvironment(variable);
+  const place = { path: "psk", text: settings.psk, file: settings.pskFile };
+  return finder.find(partial ? place : { ...place, missing: KEY_MISSING });
+}
+
+/** A secret may also stand, by mistake, where another value does: no message repeats it. */
+function hideSecrets(root: MapNode, report: Report): void {
+  for (const { name, value } of root.entries) {
+    if (value.kind === "scalar" && SECRET_NAMES.has(name)) report.hide(value.text.trim());
+    if (value.kind === "list") value.items.forEach((item) => hideInItem(item, report));
+  }
+}
+
+function hideInItem(item: Node, report: Report): void {
+  if (item.kind !== "map") return;
+  for (const { name, value } of item.entries) {
+    if (value.kind === "scalar" && SECRET_NAMES.has(name)) report.hide(value.text.trim());
+  }
+}
+
+/** Where a key is written: its text, or the name of its file. */
+export interface KeyPlace {
+  /** Dotted name of the text's setting; the file's has `_file` behind it. */
+  readonly path: string;
+  readonly text: string;
+  readonly file: string;
+  /** Without it, a key that is nowhere is no problem. */
+  readonly missing?: Fault;
+  /** Offset of what the key belongs to, when neither is written. */
+  readonly offset?: number;
+}
+
+/** Takes keys from the first place that has one; what is wrong goes to the report. */
+export class KeyFinder {
+  readonly #sources: ConfigSources;
+  readonly #report: Report;
+  readonly #offsets: ReadonlyMap<string, number>;
+
+  constructor(
+    sources: ConfigSources,
+    report: Report,
+    offsets: ReadonlyMap<string, number>,
+  ) {
+    this.#sources = sources;
+    this.#report = report;
+    this.#offsets = offsets;
+  }
+
+  fromEnvironment(text: string): Secret | undefined {
+    const problem = keyProblem(text);
+    if (problem === undefined) return makeSecret(text);
+    this.#report.failOutside(KEY_VARIABLE, problem.rule, problem.remedy);
+    return undefined;
+  }
+
+  /** Undefined when there is none, or after reporting what is wrong with it. */
+  find({ path, text, file, missing, offset = 0 }: KeyPlace): Secret | undefined {
+    const filePath = `${path}_file`;
+    const textOffset = this.#offsets.get(path) ?? offset;
+    const fileOffset = this.#offsets.get(filePath) ?? offset;
+    if (text !== "" && file !== "") {
+      const rule = `is set beside ${lastName(path)}`;
+      const remedy = "Keep one of the two: the file is the safer place.";
+      this.#report.fail(fileOffset, filePath, rule, remedy);
+      return undefined;
+    }
+    if (file !== "") return this.#fromFile(file, filePath, fileOffset);
+    if (text !== "") return this.#fromText(text, path, textOffset);
+    // A key that was written, but not as a text, has its problem already.
+    const isReported = this.#report.hasProblem(path) || this.#report.hasProblem(filePath);
+    if (missing !== undefined && !isReported) {
+      this.#report.fail(textOffset, path, missing.rule, missing.remedy);
+    }
+    return undefined;
+  }
+
+  #fromText(text: string, path: string, offset: number): Secret | undefined {
+    const problem = keyProblem(text);
+    if (problem !== undefined) {
+      this.#report.fail(offset, path, problem.rule, problem.remedy);
+      return undefined;
+    }
+    this.#warnOfMode(this.#sources.file, path, offset);
+    return makeSecret(text);
+  }
+
+  #fromFile(name: string, path: string, offset: number): Secret | undefined {
+    const resolved = besides(this.#sources.file, name);
+    const shown = this.#report.show(resolved);
+    let text: string;
+    try {
+      text = this.#sources.readFile(resolved);
+    } catch (error) {
+      const { rule, remedy } = describeReadError(error, name, path);
+      this.#report.fail(offset, path, `${rule}: current value is ${shown}`, remedy);
+      return undefined;
+    }
+    this.#warnOfMode(resolved, path, offset);
+    const problem = text.length > KEY_FILE_LENGTH_MAX
+      ? { rule: "holds more than a key", remedy: "Put the key alone into the file." }
+      : keyProblem(text);
+    if (problem === undefined) return makeSecret(text);
+    this.#report.fail(offset, path, `the file ${shown} ${problem.rule}`, problem.remedy);
+    return undefined;
+  }
+
+  #warnOfMode(file: string, path: string, offset: number): void {
+    let mode: number | null | undefined;
+    try {
+      mode = this.#sources.fileMode(file);
+    } catch {
+      // A file whose mode cannot be asked for is judged by reading it.
+      return;
+    }
+    if (typeof mode !== "number" || (mode & OTHERS) === 0) return;
+    const shown = this.#report.show(file);
+    const octal = (mode & 0o777).toString(8).padStart(3, "0");
+    const rule = `the key's file ${shown} is open to other users: its mode is ${octal}`;
+    this.#report.warn(offset, path, rule, `Run: chmod 600 ${shown}`);
+  }
+}
+
+function lastName(path: string): string {
+  return path.slice(path.lastIndexOf(".") + 1);
+}
+
+function makeSecret(text: string): Secret | undefined {
+  const bytes = parseKey(text);
+  if (bytes === undefined) return undefined;
+  const secret = new Secret(bytes);
+  bytes.fill(0);
+  return secret;
+}
+
+/** The error's own message is not shown: it may quote what it read. */
+function describeReadError(error: unknown, name: string, path: string): Fault {
+  if (parseKey(name) !== undefined) {
+    const instead = lastName(path).replace(/_file$/, "");
+    return { rule: "holds a key and not a path", remedy: `Write the key as ${instead}.` };
+  }
+  const kind = error instanceof Error ? error.name : "";
+  if (kind === "NotFound") {
+    const remedy = "Create it with `phantom keygen`, or correct the path.";
+    return { rule: "names a file that does not exist", remedy };
+  }
+  if (kind === "PermissionDenied" || kind === "NotCapable") {
+    const remedy = "Make the user that runs Phantom its owner.";
+    return { rule: "names a file that may not be read", remedy };
+  }
+  return { rule: "names a file that cannot be read", remedy: "Name a text file with the key." };
+}
+
+/** A relative path counts from the folder of the configuration file. */
+function besides(file: string, path: string): string {
+  const slash = file.lastIndexOf("/");
+  return path.startsWith("/") || slash === -1 ? path : file.slice(0, slash + 1) + path;
+}

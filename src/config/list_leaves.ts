@@ -1,0 +1,231 @@
+// The kinds of settings that hold several values, and texts of people: names, passwords, hosts.
+
+import {
+  type Address,
+  type HostPort,
+  isIpv4,
+  isIpv6,
+  parseAddress,
+  parseHostPort,
+} from "./address.ts";
+import type { Report } from "./problem.ts";
+import { failNull, type Leaf, type Parsed, scalar } from "./schema.ts";
+import { isNull, type Node, type ScalarNode } from "./tree.ts";
+
+const CONTROL = /\p{Cc}/u;
+const encoder = new TextEncoder();
+
+interface TextSpec {
+  readonly doc: string;
+  /** Longest, in bytes of UTF-8. */
+  readonly bytesMax: number;
+  /** What the example file holds, of a text that has no default. */
+  readonly required?: string;
+  /** What is wrong with a text beside its length. */
+  readonly check?: (text: string) => { readonly rule: string; readonly remedy: string } | undefined;
+}
+
+/** A text of one line; empty unless it is required. */
+export function freeText(spec: TextSpec): Leaf<string> {
+  const { doc, bytesMax, required, check } = spec;
+  return scalar({
+    doc,
+    type: "text",
+    range: `${required === undefined ? "at most" : "1 to"} ${bytesMax} bytes`,
+    suffix: "",
+    fallback: "",
+    fallbackText: JSON.stringify(required ?? ""),
+    required: required !== undefined,
+    parse: ({ text }) =>
+      parseText(text, bytesMax, required !== undefined) ?? check?.(text) ?? { value: text },
+  });
+}
+
+function parseText(
+  text: string,
+  bytesMax: number,
+  isRequired: boolean,
+): { rule: string; remedy: string } | undefined {
+  if (isRequired && text === "") return { rule: "must not be empty", remedy: "Write a text." };
+  if (CONTROL.test(text)) {
+    return { rule: "must not hold control characters", remedy: "Write a text of one line." };
+  }
+  if (encoder.encode(text).length <= bytesMax) return undefined;
+  return { rule: `is longer than ${bytesMax} bytes`, remedy: "Write a shorter text." };
+}
+
+/** A host, by name or address, and a port. There is no default. */
+export function hostPort(
+  spec: { readonly doc: string; readonly example: string },
+): Leaf<HostPort> {
+  return scalar<HostPort, "">({
+    doc: spec.doc,
+    type: "host and port",
+    range: "name:port, 192.0.2.1:port or [2001:db8::1]:port",
+    suffix: "",
+    fallback: Object.freeze({ host: "", port: 0 }),
+    fallbackText: JSON.stringify(spec.example),
+    required: true,
+    parse: ({ text }) => parseHostPort(text),
+  });
+}
+
+interface ListSpec {
+  readonly doc: string;
+  readonly max: number;
+}
+
+const LIST_TEXT_BYTES_MAX = 253;
+
+/** Texts, written as one or as a list that is not empty; none when it is not written. */
+export function texts(spec: ListSpec & { readonly range: string }): Leaf<readonly string[]> {
+  const leaf = scalars({
+    ...spec,
+    type: "text or list of texts",
+    parse: ({ text }) => parseText(text, LIST_TEXT_BYTES_MAX, true) ?? { value: text },
+  });
+  return {
+    ...leaf,
+    read(node, path, report) {
+      const values = leaf.read(node, path, report);
+      // "One of none" and "any" are opposites: which was meant, the reader can't know.
+      if (node.kind === "list" && node.items.length === 0) {
+        report.fail(node.offset, path, "must not be empty", "Name one, or remove the line.");
+      }
+      return values;
+    },
+  };
+}
+
+/** Where a client listens, one or a list. Without a host it is this machine alone. */
+export function localAddresses(
+  spec: ListSpec,
+): Leaf<readonly Address[]> {
+  return scalars({
+    ...spec,
+    type: "address or list of addresses",
+    range: "port, host:port or [v6]:port; the host is an IP address, without one 127.0.0.1",
+    parse: ({ text }) => parseLocalAddress(text),
+  });
+}
+
+/** An address to listen on, on loopback when it has no host. There is no default. */
+export function localAddress(
+  spec: { readonly doc: string; readonly example: string },
+): Leaf<Address> {
+  return scalar<Address, "">({
+    doc: spec.doc,
+    type: "address",
+    range: "port, host:port or [v6]:port; the host is an IP address, without one 127.0.0.1",
+    suffix: "",
+    fallback: Object.freeze({ host: LOOPBACK, port: 0 }),
+    fallbackText: JSON.stringify(spec.example),
+    required: true,
+    parse: ({ text }) => parseLocalAddress(text),
+  });
+}
+
+const LOOPBACK = "127.0.0.1";
+
+/** As parseAddress(), but that no host is this machine and not every address of it. */
+export function parseLocalAddress(text: string): Parsed<Address> {
+  const parsed = parseAddress(text);
+  if (!("value" in parsed) || parsed.value.host !== "") return parsed;
+  return { value: Object.freeze({ host: LOOPBACK, port: parsed.value.port }) };
+}
+
+const DNS_PORT = 53;
+
+/** `system`, or the name servers to ask. */
+export function nameServers(
+  spec: { readonly doc: string; readonly max: number },
+): Leaf<"system" | readonly Address[]> {
+  const list = scalars({
+    ...spec,
+    type: "system, or list of addresses",
+    range: "system, or IP addresses with or without a port",
+    parse: ({ text }) => parseNameServer(text),
+  });
+  return {
+    ...list,
+    fallback: "system",
+    fallbackText: '"system"',
+    read(node, path, report) {
+      if (node.kind === "scalar" && node.text === "system") return "system";
+      return list.read(node, path, report);
+    },
+  };
+}
+
+function parseNameServer(text: string): Parsed<Address> {
+  if (isIpv4(text) || isIpv6(text)) {
+    return { value: Object.freeze({ host: text.toLowerCase(), port: DNS_PORT }) };
+  }
+  const parsed = parseAddress(text);
+  if ("value" in parsed && parsed.value.host !== "") return parsed;
+  return {
+    rule: "must be an IP address of a name server",
+    remedy: 'Write "system", or such as "192.0.2.53", "192.0.2.53:5353" or "2001:db8::53".',
+  };
+}
+
+interface ScalarsSpec<T> extends ListSpec {
+  readonly type: string;
+  readonly range: string;
+  readonly parse: (scalar: ScalarNode) => Parsed<T>;
+}
+
+/** Values of one kind, written as one or as a list. */
+function scalars<T>({ doc, max, type, range, parse }: ScalarsSpec<T>): Leaf<readonly T[]> {
+  return {
+    kind: "leaf",
+    suffix: "",
+    doc,
+    type,
+    range: `${range}; at most ${max}`,
+    unit: "",
+    fallback: Object.freeze([]),
+    fallbackText: "[]",
+    read(node, path, report) {
+      if (isNull(node)) {
+        failNull(node, path, report, { type, fallbackText: "[]" });
+        return undefined;
+      }
+      if (node.kind === "map") {
+        const remedy = "Write one value, or several in [ ].";
+        report.fail(node.offset, path, "must be a list: found a section", remedy);
+        return undefined;
+      }
+      if (node.kind === "scalar") return readItems([node], () => path, parse, report);
+      if (node.items.length > max) {
+        const remedy = "Remove those that are not needed.";
+        report.fail(node.offset, path, `has more than ${max} entries`, remedy);
+        return undefined;
+      }
+      return readItems(node.items, (i) => `${path}[${i}]`, parse, report);
+    },
+  };
+}
+
+function readItems<T>(
+  items: readonly Node[],
+  pathOf: (index: number) => string,
+  parse: (scalar: ScalarNode) => Parsed<T>,
+  report: Report,
+): readonly T[] {
+  const values: T[] = [];
+  for (const [i, item] of items.entries()) {
+    if (item.kind !== "scalar" || isNull(item)) {
+      report.fail(item.offset, pathOf(i), "must be a single value", "Write one value an entry.");
+      continue;
+    }
+    const parsed = parse(item);
+    if ("value" in parsed) {
+      values.push(parsed.value);
+      continue;
+    }
+    const rule = `${parsed.rule}: current value is ${report.show(item.text)}`;
+    report.fail(item.offset, pathOf(i), rule, parsed.remedy);
+  }
+  return Object.freeze(values);
+}

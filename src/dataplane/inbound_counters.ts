@@ -1,0 +1,45 @@
+/** What inbounds count, and what they need of the tunnel. */
+
+import type { Session } from "../session/session.ts";
+
+/** Counted since the start. */
+export class InboundCounters {
+  accepted = 0;
+  /** CONNECTIONS_MAX was hit. */
+  connectionsRefused = 0;
+  /** Connections that the system did not let us take (descriptors, memory). */
+  acceptErrors = 0;
+  handshakesTimedOut = 0;
+  /** Requests that are none, or that come with the wrong password. */
+  requestsRefused = 0;
+  /** The session had no room for another stream. */
+  streamsRefused = 0;
+  /** The server could not or would not reach the target. */
+  targetsRefused = 0;
+  /** Associations or peers of a UDP forward beyond their maximum. */
+  associationsRefused = 0;
+  datagramsUp = 0;
+  datagramsDown = 0;
+  datagramBytesUp = 0;
+  datagramBytesDown = 0;
+  /** Too long, malformed, from a stranger, or without room on their way. */
+  datagramsDropped = 0;
+  /** SOCKS5's fragments. */
+  fragments = 0;
+  /** Exceptions that ended one connection or batch: none is expected. */
+  faults = 0;
+
+  /** What limits and rules refused. */
+  get refusals(): number {
+    return this.connectionsRefused + this.acceptErrors + this.handshakesTimedOut +
+      this.requestsRefused + this.streamsRefused + this.associationsRefused;
+  }
+}
+
+/** The client's tunnel, as far as inbounds need it. */
+export interface InboundTunnel {
+  /** A session that is usable at once; connects when there is none. */
+  session(): Session;
+  /** To be called after a session was written to. */
+  wake(session: Session): void;
+}

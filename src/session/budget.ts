@@ -1,0 +1,113 @@
+/**
+ * The memory of all streams of a worker: one array, given out in blocks of a power of two
+ * (a buddy allocator). One array, since copies inside it make no garbage, and a stream that comes
+ * and goes neither allocates nor zeroes memory. Pages that were never used cost nothing.
+ */
+
+/** Smallest block. */
+const PAGE_BITS = 12;
+const PAGE = 1 << PAGE_BITS;
+/** Orders of blocks: 4 KiB to 16 MiB. */
+const ORDERS = 13;
+const NONE = -1;
+/** In `#order`: no free block begins here. */
+const TAKEN = -1;
+
+export class Budget {
+  readonly max: number;
+  /** How often it refused. */
+  refusals = 0;
+  #used = 0;
+  #bytes: Uint8Array<ArrayBuffer> | undefined;
+  /** By page: the order of the free block that begins there. */
+  readonly #order: Int8Array;
+  readonly #next: Int32Array;
+  readonly #previous: Int32Array;
+  /** By order: the first free block. */
+  readonly #free = new Int32Array(ORDERS).fill(NONE);
+
+  /** At most `max` bytes, in whole pages of 4 KiB. */
+  constructor(max: number) {
+    const pages = Math.floor(max / PAGE);
+    this.max = pages * PAGE;
+    this.#order = new Int8Array(pages).fill(TAKEN);
+    this.#next = new Int32Array(pages);
+    this.#previous = new Int32Array(pages);
+    // Backwards, so that the lowest blocks are given out first.
+    let end = pages;
+    while (end > 0) {
+      const order = Math.min(ORDERS - 1, Math.clz32(end & -end) ^ 31);
+      end -= 1 << order;
+      this.#push(end, order);
+    }
+  }
+
+  get used(): number {
+    return this.#used;
+  }
+
+  /** What `take` gives offsets into; always the same array. */
+  get memory(): Uint8Array<ArrayBuffer> {
+    return this.#bytes ??= new Uint8Array(this.max);
+  }
+
+  /** Bytes that a block for `bytes` has. */
+  static blockBytes(bytes: number): number {
+    return PAGE << orderOf(bytes);
+  }
+
+  /** A block of at least `bytes`: its offset, or -1. Its bytes are what was there before. */
+  take(bytes: number): number {
+    const order = orderOf(bytes);
+    let from = order;
+    while (from < ORDERS && this.#free[from] === NONE) from++;
+    if (from >= ORDERS) {
+      this.refusals++;
+      return NONE;
+    }
+    const page = this.#free[from]!;
+    this.#unlink(page);
+    while (from > order) this.#push(page + (1 << --from), from);
+    this.#used += PAGE << order;
+    return page << PAGE_BITS;
+  }
+
+  /** Gives back a block that was taken for `bytes`. */
+  give(at: number, bytes: number): void {
+    let order = orderOf(bytes);
+    let page = at >>> PAGE_BITS;
+    this.#used -= PAGE << order;
+    while (order < ORDERS - 1) {
+      const buddy = page ^ (1 << order);
+      if (this.#order[buddy] !== order) break;
+      this.#unlink(buddy);
+      page = Math.min(page, buddy);
+      order++;
+    }
+    this.#push(page, order);
+  }
+
+  #push(page: number, order: number): void {
+    const first = this.#free[order]!;
+    this.#order[page] = order;
+    this.#next[page] = first;
+    this.#previous[page] = NONE;
+    if (first !== NONE) this.#previous[first] = page;
+    this.#free[order] = page;
+  }
+
+  #unlink(page: number): void {
+    const next = this.#next[page]!;
+    const previous = this.#previous[page]!;
+    if (next !== NONE) this.#previous[next] = previous;
+    if (previous !== NONE) this.#next[previous] = next;
+    else this.#free[this.#order[page]!] = next;
+    this.#order[page] = TAKEN;
+  }
+}
+
+/** The order of the smallest block that holds so many bytes; ORDERS or more: there is none. */
+function orderOf(bytes: number): number {
+  if (bytes > PAGE << (ORDERS - 1)) return ORDERS;
+  return 32 - Math.clz32(Math.max(0, bytes - 1) >>> PAGE_BITS);
+}

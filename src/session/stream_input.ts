@@ -1,0 +1,188 @@
+/** What the peer says of streams: the frames OPEN to RST, and MAX_STREAM and MAX_DATA. */
+
+import { CloseCode, type FrameReader, FrameType, OpenedCode } from "../wire/frames.ts";
+import { Pending, type Stream } from "./stream.ts";
+import type { Streams } from "./streams.ts";
+
+/** 0.0.0.0:0, where there is no address to tell. */
+const NO_ADDRESS = Uint8Array.of(1, 0, 0, 0, 0, 0, 0);
+
+export class StreamInput<Owner> {
+  readonly #streams: Streams<Owner>;
+  readonly #isClient: boolean;
+  /** A frame found no room: its packet has to count as lost, so that the peer says it again. */
+  refused = false;
+
+  constructor(streams: Streams<Owner>, isClient: boolean) {
+    this.#streams = streams;
+    this.#isClient = isClient;
+  }
+
+  /** Takes a frame other than STREAM; false: it is not about streams. */
+  onFrame(type: number, reader: FrameReader): boolean {
+    switch (type) {
+      case FrameType.open:
+        this.#onOpen(reader);
+        return true;
+      case FrameType.opened:
+        this.#onOpened(reader);
+        return true;
+      case FrameType.fin:
+        this.#onFin(reader);
+        return true;
+      case FrameType.rst:
+        this.#onRst(reader);
+        return true;
+      case FrameType.maxData:
+        if (this.#streams.credit.raise(reader.max)) this.#streams.table.isStalled = false;
+        return true;
+      case FrameType.maxStream:
+        this.#onMaxStream(reader);
+        return true;
+      default:
+        return false;
+    }
+  }
+
+  onStream(reader: FrameReader): void {
+    const stream = this.#streamOf(reader.stream);
+    if (stream === undefined) return;
+    const { offset, length } = reader;
+    const fresh = this.#admit(stream, offset + length);
+    if (fresh < 0) return;
+    if (stream.isReset) return this.#streams.consume(stream, fresh);
+    const { receive } = stream;
+    // Bytes of it may have been here before.
+    const known = Math.max(0, receive.base - offset);
+    if (known >= length) return;
+    this.#takeData(stream, reader, known);
+  }
+
+  /** Data whose first `known` bytes are old; the rest begins at, or behind, what the reader has. */
+  #takeData(stream: Stream, { bytes, offset, dataAt, length }: FrameReader, known: number): void {
+    const streams = this.#streams;
+    const { receive } = stream;
+    const start = offset + known;
+    const at = dataAt + known;
+    const left = length - known;
+    if (!stream.isOpen || stream.isPaused || !receive.isNext(start)) {
+      if (!receive.keep(start, bytes, at, left)) this.#refuse();
+      else if (stream.isOpen) streams.deliverHeld(stream);
+      return;
+    }
+    const taken = streams.events.data(streams.owner, stream.id, bytes, at, left);
+    if (stream.isReset || streams.isClosed) return;
+    receive.advance(taken);
+    streams.consume(stream, taken);
+    if (taken === left) return streams.tellEnd(stream);
+    stream.isPaused = true;
+    if (!receive.keep(start + taken, bytes, at + taken, left - taken)) this.#refuse();
+  }
+
+  #refuse(): void {
+    this.#streams.counters.framesRefused++;
+    this.refused = true;
+  }
+
+  /** Counts data up to `end` against the limits; how much of it is new, or -1: it broke one. */
+  #admit(stream: Stream, end: number): number {
+    const streams = this.#streams;
+    const fresh = stream.window.receive(end);
+    if (fresh < 0 || !streams.window.receiveMore(fresh)) {
+      streams.failure = CloseCode.flowControl;
+      return -1;
+    }
+    if (stream.receive.admits(end)) return fresh;
+    streams.failure = CloseCode.streamState;
+    return -1;
+  }
+
+  /** The stream a frame speaks of; undefined when it is over, or can't be ours. */
+  #streamOf(id: number): Stream | undefined {
+    const { table } = this.#streams;
+    const stream = table.get(id);
+    if (stream !== undefined) return stream;
+    if (table.isClosed(id)) return undefined;
+    if (this.#isClient) {
+      // Only we open streams.
+      this.#streams.failure = CloseCode.streamState;
+      return undefined;
+    }
+    if (table.isOverfull) {
+      this.#refuse();
+      return undefined;
+    }
+    const isFull = table.isFull;
+    const added = table.add(id);
+    if (!isFull) return added;
+    this.#streams.counters.streamsRefused++;
+    added.isOpen = true;
+    this.#streams.answerStream(added, OpenedCode.tooManyStreams, NO_ADDRESS);
+    return added;
+  }
+
+  #onOpen({ stream: id, bytes, addressAt, addressLength }: FrameReader): void {
+    const streams = this.#streams;
+    if (this.#isClient) {
+      streams.failure = CloseCode.streamState;
+      return;
+    }
+    const stream = this.#streamOf(id);
+    if (stream === undefined || stream.isOpen) return;
+    stream.isOpen = true;
+    // The client has given it up before its OPEN came.
+    if (stream.isReset) return;
+    stream.isTold = true;
+    streams.events.opened(streams.owner, id, bytes, addressAt, addressLength);
+    if (!streams.isClosed) streams.deliverHeld(stream);
+  }
+
+  #onOpened({ stream: id, code }: FrameReader): void {
+    const streams = this.#streams;
+    if (!this.#isClient) {
+      streams.failure = CloseCode.streamState;
+      return;
+    }
+    const stream = this.#streamOf(id);
+    if (stream === undefined || stream.isAnswered) return;
+    stream.isAnswered = true;
+    // Whoever gave the stream up does not want to hear.
+    if (stream.isReset) return;
+    if (code !== OpenedCode.ok) streams.end(stream);
+    streams.events.answered(streams.owner, id, code);
+    streams.removeIfGone(stream);
+  }
+
+  #onFin({ stream: id, final }: FrameReader): void {
+    const streams = this.#streams;
+    const stream = this.#streamOf(id);
+    if (stream === undefined) return;
+    const fresh = this.#admit(stream, final);
+    if (fresh < 0) return;
+    if (!stream.receive.finish(final)) {
+      streams.failure = CloseCode.streamState;
+      return;
+    }
+    // Nothing is behind the end: what is still owed of MAX_STREAM would only hold the stream up.
+    stream.pending &= ~Pending.maxStream;
+    if (!stream.isReset) return streams.tellEnd(stream);
+    streams.consume(stream, fresh);
+    streams.removeIfGone(stream);
+  }
+
+  #onRst({ stream: id, code }: FrameReader): void {
+    const streams = this.#streams;
+    const stream = this.#streamOf(id);
+    if (stream === undefined || stream.isReset) return;
+    streams.end(stream);
+    if (stream.isTold) streams.events.wasReset(streams.owner, id, code);
+    streams.removeIfGone(stream);
+  }
+
+  #onMaxStream({ stream: id, max }: FrameReader): void {
+    const stream = this.#streamOf(id);
+    if (stream === undefined || max <= stream.send.limit) return;
+    stream.send.limit = max;
+    if (stream.send.hasWork) this.#streams.table.wake(stream);
+  }
+}

@@ -1,0 +1,308 @@
+/**
+ * The streams of a session and what they share: their life from OPEN to their end, their flow
+ * control, and what becomes of their frames. Frames come in by StreamInput and go out by
+ * StreamOutput.
+ */
+
+import { ReceiveWindow, SendCredit } from "../reliability/flow.ts";
+import { CloseCode, FrameType, OpenedCode, StreamKind } from "../wire/frames.ts";
+import { SESSION_WINDOW_BYTES } from "../wire/limits.ts";
+import type { Budget } from "./budget.ts";
+import type { SessionCounters } from "./counters.ts";
+import { FORGET_RESET_MS, RETRY_MS, SESSION_WINDOW_MAX } from "./limits.ts";
+import { Pending, type Stream } from "./stream.ts";
+import { StreamTable } from "./stream_table.ts";
+
+/** What streams tell the driver; `session` is the one that has them. */
+export interface StreamEvents<Owner> {
+  /** The peer opened a stream; `answer` it. Data may follow at once. */
+  opened(session: Owner, stream: number, bytes: Uint8Array, at: number, length: number): void;
+  /** The peer's answer to our stream: an OpenedCode. */
+  answered(session: Owner, stream: number, code: number): void;
+  /** Data in order; how much was taken. After less than `length` comes no more before `resume`. */
+  data(
+    session: Owner,
+    stream: number,
+    bytes: Uint8Array<ArrayBufferLike>,
+    at: number,
+    length: number,
+  ): number;
+  /** The peer has finished; all data was taken. */
+  ended(session: Owner, stream: number): void;
+  /** The peer gave the stream up. */
+  wasReset(session: Owner, stream: number, code: number): void;
+  /** A write that was cut short has room again. */
+  writable(session: Owner, stream: number): void;
+  /** Both halves are over; the id means nothing any more. */
+  gone(session: Owner, stream: number): void;
+}
+
+export class Streams<Owner> {
+  readonly owner: Owner;
+  readonly events: StreamEvents<Owner>;
+  readonly counters: SessionCounters;
+  readonly table: StreamTable;
+  /** What we may still send, and what the peer may. */
+  readonly credit = new SendCredit(SESSION_WINDOW_BYTES);
+  readonly window = new ReceiveWindow(SESSION_WINDOW_BYTES, SESSION_WINDOW_MAX);
+  owesMaxData = false;
+  nextId = 0;
+  /** Of the present call into the session. */
+  now = 0;
+  /** The session has to close with this CloseCode; 0: it has not. */
+  failure = 0;
+  /** The session is over: nothing is said to the driver any more. */
+  isClosed = false;
+  /** Streams that were reset, in the order in which they are forgotten. */
+  readonly #resets = new Set<Stream>();
+  /** Those of them that still have to be given a time. */
+  readonly #unstamped: Stream[] = [];
+  #forgetAt = Infinity;
+  /** Writers that wait though nothing of theirs is in flight: the budget was spent. */
+  readonly #starved = new Set<Stream>();
+  #retryAt = Infinity;
+
+  constructor(
+    owner: Owner,
+    events: StreamEvents<Owner>,
+    counters: SessionCounters,
+    budget: Budget,
+  ) {
+    this.owner = owner;
+    this.events = events;
+    this.counters = counters;
+    this.table = new StreamTable(budget);
+  }
+
+  /** Whether there is anything to write: see StreamOutput. */
+  get hasWork(): boolean {
+    return this.owesMaxData || (this.table.waiting > 0 && !this.table.isStalled);
+  }
+
+  // ---- what the driver asks for
+
+  open(address: Uint8Array): number {
+    if (this.isClosed || this.table.isFull) {
+      this.counters.streamsRefused++;
+      return -1;
+    }
+    const stream = this.table.add(this.nextId++);
+    stream.isOpen = stream.isTold = true;
+    stream.kindOrCode = StreamKind.tcp;
+    stream.address = Uint8Array.from(address);
+    this.#say(stream, Pending.open);
+    return stream.id;
+  }
+
+  answer(id: number, code: number, address: Uint8Array): void {
+    const stream = this.table.get(id);
+    if (stream === undefined || stream.isReset || stream.isAnswered) return;
+    this.answerStream(stream, code, address);
+  }
+
+  answerStream(stream: Stream, code: number, address: Uint8Array): void {
+    stream.isAnswered = true;
+    stream.kindOrCode = code;
+    stream.address = Uint8Array.from(address);
+    this.#say(stream, Pending.opened);
+    if (code !== OpenedCode.ok) this.end(stream);
+  }
+
+  write(id: number, bytes: Uint8Array, at: number, length: number): number {
+    const stream = this.table.get(id);
+    if (stream === undefined || stream.isReset || stream.send.finished) return 0;
+    const taken = stream.send.write(bytes, at, length);
+    if (taken > 0) this.table.wake(stream);
+    if (taken === length) return taken;
+    stream.writerWaits = true;
+    if (stream.send.unacked === 0) {
+      // No acknowledgement will ever tell of room.
+      this.#starved.add(stream);
+      this.#retryAt = Math.min(this.#retryAt, this.now + RETRY_MS);
+    }
+    return taken;
+  }
+
+  finish(id: number): void {
+    const stream = this.table.get(id);
+    if (stream === undefined || stream.isReset) return;
+    stream.send.finish();
+    this.table.wake(stream);
+  }
+
+  reset(id: number, code: number): void {
+    const stream = this.table.get(id);
+    if (stream === undefined || stream.isReset) return;
+    stream.rstCode = code;
+    this.end(stream);
+    this.#say(stream, Pending.rst);
+  }
+
+  resume(id: number): void {
+    const stream = this.table.get(id);
+    if (stream === undefined || !stream.isPaused) return;
+    stream.isPaused = false;
+    this.deliverHeld(stream);
+  }
+
+  #say(stream: Stream, frame: number): void {
+    stream.owe(frame);
+    this.table.wake(stream);
+  }
+
+  // ---- reading
+
+  /** Offers the reader what waits for it. */
+  deliverHeld(stream: Stream): void {
+    const { receive } = stream;
+    while (!stream.isReset && !stream.isPaused && receive.readable > 0) {
+      const length = receive.contiguous;
+      const { memory, index } = receive;
+      const taken = this.events.data(this.owner, stream.id, memory, index, length);
+      if (stream.isReset || this.isClosed) return;
+      receive.consume(taken);
+      this.consume(stream, taken);
+      stream.isPaused = taken < length;
+    }
+    this.tellEnd(stream);
+  }
+
+  tellEnd(stream: Stream): void {
+    if (stream.isReset || stream.endTold || !stream.isOpen || !stream.receive.isDone) return;
+    stream.endTold = true;
+    this.events.ended(this.owner, stream.id);
+    this.removeIfGone(stream);
+  }
+
+  /** Bytes have left us: the windows move on. */
+  consume(stream: Stream, bytes: number): void {
+    if (bytes === 0) return;
+    stream.window.consume(bytes);
+    this.window.consume(bytes);
+    if (this.window.updateDue) this.owesMaxData = true;
+    if (stream.isReset || stream.receive.final !== Infinity) return;
+    if (!stream.window.updateDue || (stream.pending & Pending.maxStream) !== 0) return;
+    stream.pending |= Pending.maxStream;
+    this.table.wake(stream);
+  }
+
+  // ---- the end of a stream
+
+  /** Both halves are over; what is left to say is the final size, and perhaps RST or OPENED. */
+  end(stream: Stream): void {
+    stream.isReset = true;
+    stream.endTold = true;
+    stream.pending &= ~Pending.maxStream;
+    this.#resets.add(stream);
+    this.#unstamped.push(stream);
+    stream.receive.release();
+    this.consume(stream, stream.window.held);
+    stream.send.abandon();
+    this.#starved.delete(stream);
+    this.table.wake(stream);
+  }
+
+  removeIfGone(stream: Stream): void {
+    if (stream.isGone) this.#remove(stream);
+  }
+
+  #remove(stream: Stream): void {
+    if (this.isClosed || this.table.get(stream.id) !== stream) return;
+    stream.release();
+    this.#resets.delete(stream);
+    this.#starved.delete(stream);
+    if (!this.table.remove(stream)) this.failure = CloseCode.overLimit;
+    if (stream.isTold) this.events.gone(this.owner, stream.id);
+  }
+
+  /** The session is over: all memory goes back. */
+  close(): void {
+    this.isClosed = true;
+    this.table.clear();
+    this.#resets.clear();
+    this.#unstamped.length = 0;
+    this.#starved.clear();
+    this.owesMaxData = false;
+    this.#forgetAt = this.#retryAt = Infinity;
+  }
+
+  // ---- what recovery says
+
+  acked(kind: number, id: number, offset: number, length: number): void {
+    const stream = this.table.get(id);
+    if (stream === undefined) return;
+    if (kind === FrameType.stream) {
+      stream.send.acked(offset, length);
+      if (stream.writerWaits && stream.send.room > 0 && !stream.isReset) this.#tellRoom(stream);
+    } else if (kind === FrameType.fin) stream.send.finAcked();
+    else if (kind === FrameType.open) stream.settle(Pending.open);
+    else if (kind === FrameType.opened) stream.settle(Pending.opened);
+    else if (kind === FrameType.rst) stream.settle(Pending.rst);
+    this.removeIfGone(stream);
+  }
+
+  lost(kind: number, id: number, offset: number, length: number): void {
+    const stream = this.table.get(id);
+    if (stream === undefined) return;
+    if (kind === FrameType.stream) {
+      if (!stream.isReset) stream.send.lost(offset, length);
+    } else if (kind === FrameType.fin) stream.send.finLost();
+    else if (kind === FrameType.open) stream.oweAgain(Pending.open);
+    else if (kind === FrameType.opened) stream.oweAgain(Pending.opened);
+    else if (kind === FrameType.rst) stream.oweAgain(Pending.rst);
+    else if (!stream.isReset && stream.receive.final === Infinity) {
+      stream.pending |= Pending.maxStream;
+    }
+    if (stream.hasWork) this.table.wake(stream);
+  }
+
+  #tellRoom(stream: Stream): void {
+    stream.writerWaits = false;
+    this.events.writable(this.owner, stream.id);
+  }
+
+  // ---- time
+
+  nextTimeout(): number {
+    return Math.min(this.#retryAt, this.#forgetAt);
+  }
+
+  /** Gives streams that were reset since the last call their time; true time is known only here. */
+  stampResets(now: number): void {
+    for (let i = 0; i < this.#unstamped.length; i++) {
+      this.#unstamped[i]!.forgetAt = now + FORGET_RESET_MS;
+    }
+    if (this.#unstamped.length === 0) return;
+    this.#forgetAt = Math.min(this.#forgetAt, now + FORGET_RESET_MS);
+    this.#unstamped.length = 0;
+  }
+
+  onTimeout(now: number): void {
+    this.stampResets(now);
+    if (this.#forgetAt <= now) this.#forgetResets(now);
+    if (this.#retryAt > now) return;
+    this.#retryAt = Infinity;
+    const starved = [...this.#starved];
+    this.#starved.clear();
+    for (const stream of starved) {
+      if (!stream.isReset && !this.isClosed) this.#tellRoom(stream);
+    }
+  }
+
+  #forgetResets(now: number): void {
+    this.#forgetAt = Infinity;
+    for (const stream of this.#resets) {
+      if (stream.forgetAt > now) {
+        this.#forgetAt = stream.forgetAt;
+        return;
+      }
+      this.#resets.delete(stream);
+      if (stream.isSaid) this.#remove(stream);
+      else {
+        // The peer has to hear of it before: else its half would stay open for ever.
+        stream.forgetAt = now + FORGET_RESET_MS;
+        this.#resets.add(stream);
+      }
+    }
+  }
+}

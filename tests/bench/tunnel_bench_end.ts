@@ -1,0 +1,93 @@
+/**
+ * One end of the tunnel for tunnel_bench.ts: the server takes what comes, the client sends as much
+ * as it can. As a worker it is told its role by its first message.
+ */
+
+import { endpoint } from "../../ffi/endpoint.ts";
+import type { Native } from "../../ffi/native.ts";
+import { ClientTunnel } from "../../src/dataplane/client_tunnel.ts";
+import { Loop } from "../../src/dataplane/loop.ts";
+import { ServerTunnel } from "../../src/dataplane/server_tunnel.ts";
+import { OpenedCode } from "../../src/wire/frames.ts";
+import { ADDRESS, clientStart, LOOPBACK, Notes, serverStart, Source } from "../fixtures/tunnel.ts";
+
+/** Doubles that both threads see. */
+export const Word = {
+  port: 0,
+  stop: 1,
+  received: 2,
+  datagrams: 3,
+  heapBytes: 4,
+  packets: 5,
+  rttMs: 6,
+  lost: 7,
+  isDone: 8,
+  count: 16,
+} as const;
+
+export type Role = "server" | "client";
+
+/** Runs an end until the stop word is set. */
+export function runEnd(native: Native, role: Role, words: Float64Array): void {
+  const loop = new Loop(native);
+  const end = role === "server" ? server(loop, words) : client(loop, words);
+  let heap = Deno.memoryUsage().heapUsed;
+  let rounds = 0;
+  while (words[Word.stop] === 0) {
+    loop.round(100);
+    end.publish();
+    if (role === "client" && rounds++ % 1024 === 0) {
+      const used = Deno.memoryUsage().heapUsed;
+      if (used > heap) words[Word.heapBytes]! += used - heap;
+      heap = used;
+    }
+  }
+  end.stop();
+  loop.close();
+}
+
+interface End {
+  publish(): void;
+  stop(): void;
+}
+
+function server(loop: Loop, words: Float64Array): End {
+  const notes = new Notes();
+  const start = serverStart();
+  const tunnel = new ServerTunnel(loop, start, loop, notes, new BigInt64Array(start.shared));
+  notes.opened = (session, stream) => session.answer(stream, OpenedCode.ok, ADDRESS);
+  notes.data = (_session, _stream, _bytes, _at, length) => {
+    words[Word.received]! += length;
+    return length;
+  };
+  tunnel.start();
+  words[Word.port] = tunnel.port;
+  return {
+    publish() {
+      words[Word.datagrams] = tunnel.path.received.datagrams;
+    },
+    stop: () => tunnel.stop(),
+  };
+}
+
+function client(loop: Loop, words: Float64Array): End {
+  const notes = new Notes();
+  const start = clientStart([endpoint(LOOPBACK, words[Word.port]!)]);
+  const tunnel = new ClientTunnel(loop, start, loop, notes, new BigInt64Array(start.shared));
+  const source = new Source(Infinity);
+  tunnel.start();
+  const session = tunnel.session();
+  const stream = session.openStream(ADDRESS);
+  notes.writable = () => source.pump(session, stream);
+  source.pump(session, stream);
+  tunnel.wake(session);
+  return {
+    publish() {
+      const way = session.recovery.path(0);
+      words[Word.packets] = tunnel.path.sends.counters.packets;
+      words[Word.rttMs] = way?.rtt.smoothed ?? 0;
+      words[Word.lost] = way?.counters.lostPackets ?? 0;
+    },
+    stop: () => tunnel.stop(),
+  };
+}

@@ -5,6 +5,8 @@ export class SessionCounters {
   streamsRefused = 0;
   datagramsDropped = 0;
   datagramsTooLong = 0;
+  /** Datagrams that came faster than the peer may send. */
+  datagramsOverRate = 0;
   framesRefused = 0;
   packetsBuilt = 0;
   packetsReceived = 0;

@@ -13,6 +13,8 @@ export const SESSION_WINDOW_MAX = 64 << 20;
 export const FORGET_RESET_MS = 10_000;
 /** When memory or frame records were spent, it is tried again after this. */
 export const RETRY_MS = 20;
+/** A stream that waits for the rate at which it is read goes on when so much may be read. */
+export const READ_STEP_BYTES = 16 << 10;
 /** Encoded DATAGRAM frames that wait to be sent; what does not fit is dropped and counted. */
 export const DATAGRAM_QUEUE_BYTES = 512 << 10;
 /** Ids of closed streams are kept as ranges; a peer that scatters more than these is cut off. */
@@ -21,6 +23,8 @@ export const CLOSED_RANGES_MAX = 16_384;
 export const CLOSE_REPEATS_MAX = 3;
 /** How long a closed session still answers. */
 export const CLOSE_DRAIN_MS = 3000;
+/** PONGs that one path owes at a time. */
+export const PONGS_MAX = 32;
 /** PATH_CHALLENGE is repeated after this, so many times. */
 export const CHALLENGE_REPEAT_MS = 500;
 export const CHALLENGES_MAX = 6;

@@ -6,7 +6,7 @@
 import type { Writer } from "../wire/cursor.ts";
 import * as frames from "../wire/frames.ts";
 import { DATA_OVERHEAD, UNPROVEN_PATH_FACTOR } from "../wire/limits.ts";
-import { CHALLENGE_REPEAT_MS, CHALLENGES_MAX, PATHS_MAX } from "./limits.ts";
+import { CHALLENGE_REPEAT_MS, CHALLENGES_MAX, PATHS_MAX, PONGS_MAX } from "./limits.ts";
 
 export const NO_PATH = -1;
 /** A packet that may not even be so long is not begun. */
@@ -33,9 +33,9 @@ export class SessionPath {
   owesResponse = false;
   responseHigh = 0;
   responseLow = 0;
-  owesPong = false;
-  pongHigh = 0;
-  pongLow = 0;
+  /** PONGs: high and low of each PING that came and is not answered yet. */
+  readonly #pongs = new Uint32Array(2 * PONGS_MAX);
+  #pongCount = 0;
   owesPing = false;
   pingHigh = 0;
   pingLow = 0;
@@ -46,6 +46,19 @@ export class SessionPath {
     this.index = index;
     this.isProven = isProven;
     this.isClient = isClient;
+  }
+
+  get owesPong(): boolean {
+    return this.#pongCount > 0;
+  }
+
+  /** Owes a PONG. False: too many are owed already; the packet then counts as lost. */
+  owePong(high: number, low: number): boolean {
+    if (this.#pongCount === PONGS_MAX) return false;
+    this.#pongs[2 * this.#pongCount] = high;
+    this.#pongs[2 * this.#pongCount + 1] = low;
+    this.#pongCount++;
+    return true;
   }
 
   /** Bytes that may be sent here now: a stranger's address gets three times what it sent. */
@@ -109,11 +122,21 @@ export class SessionPath {
     if (this.owesResponse) {
       this.owesResponse = !frames.writePathResponse(w, this.responseHigh, this.responseLow);
     }
-    if (this.owesPong) this.owesPong = !frames.writePong(w, this.pongHigh, this.pongLow);
+    this.#writePongs(w);
     if (
       this.challengeAt <= now &&
       frames.writePathChallenge(w, this.challengeHigh, this.challengeLow)
     ) this.challengeSent(now);
+  }
+
+  #writePongs(w: Writer): void {
+    let said = 0;
+    while (
+      said < this.#pongCount &&
+      frames.writePong(w, this.#pongs[2 * said]!, this.#pongs[2 * said + 1]!)
+    ) said++;
+    this.#pongs.copyWithin(0, 2 * said, 2 * this.#pongCount);
+    this.#pongCount -= said;
   }
 }
 

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Writer } from "../wire/cursor.ts";
-import { CHALLENGE_REPEAT_MS, CHALLENGES_MAX, PATHS_MAX } from "./limits.ts";
+import { FrameReader, FrameType } from "../wire/frames.ts";
+import { CHALLENGE_REPEAT_MS, CHALLENGES_MAX, PATHS_MAX, PONGS_MAX } from "./limits.ts";
 import { NO_PATH, SessionPath, SessionPaths } from "./paths.ts";
 
 Deno.test("a stranger's path is allowed three times what came by it", () => {
@@ -47,9 +48,27 @@ Deno.test("a challenge is repeated so often and no more", () => {
 
 Deno.test("what does not fit into a packet stays owed", () => {
   const path = new SessionPath(0, true);
-  path.owesPong = path.owesResponse = true;
+  path.owePong(1, 2);
+  path.owesResponse = true;
   path.writeEchoes(0, new Writer(new Uint8Array(10)));
   assert(path.owesPong && !path.owesResponse);
+});
+
+Deno.test("each PING gets its PONG, in order, up to the maximum", () => {
+  const path = new SessionPath(0, true);
+  for (let i = 0; i < PONGS_MAX; i++) assert(path.owePong(0, i));
+  assert.equal(path.owePong(0, 99), false);
+  const seen: number[] = [];
+  const reader = new FrameReader();
+  while (path.owesPong) {
+    const bytes = new Uint8Array(50);
+    const writer = new Writer(bytes);
+    path.writeEchoes(0, writer);
+    reader.reset(bytes, 0, writer.at);
+    while (reader.next() === FrameType.pong) seen.push(reader.echoLow);
+  }
+  assert.deepEqual(seen, Array.from({ length: PONGS_MAX }, (_, i) => i));
+  assert(path.owePong(0, 0));
 });
 
 Deno.test("SessionPaths takes its maximum, and uses free places again", () => {

@@ -14,6 +14,7 @@ import type { CongestionController } from "../reliability/congestion/controller.
 import type { Path } from "../reliability/path.ts";
 import type { PathMtu } from "../reliability/pmtu.ts";
 import { ACK_LIST_LENGTH, ReceivedNumbers } from "../reliability/received.ts";
+import type { TokenBucket } from "../reliability/token_bucket.ts";
 import { Writer } from "../wire/cursor.ts";
 import * as frames from "../wire/frames.ts";
 import {
@@ -153,6 +154,14 @@ export class Session implements RecoverySink {
   /** The path that carries data, or -1. */
   get activePath(): number {
     return this.#paths.active;
+  }
+
+  /**
+   * Limits what is read of the peer, whatever it is told or claims: data of streams waits, and with
+   * it their windows; datagrams are dropped.
+   */
+  limitReading(limit: TokenBucket | undefined): void {
+    this.#streams.readLimit = limit;
   }
 
   #setNow(now: number): void {
@@ -408,9 +417,7 @@ export class Session implements RecoverySink {
     const { echoHigh, echoLow } = reader;
     switch (type) {
       case FrameType.ping:
-        path.owesPong = true;
-        path.pongHigh = echoHigh;
-        path.pongLow = echoLow;
+        if (!path.owePong(echoHigh, echoLow)) this.#input.refused = true;
         return;
       case FrameType.pong:
         if (echoHigh !== 0 || echoLow !== 0) {
@@ -444,6 +451,11 @@ export class Session implements RecoverySink {
 
   #onDatagram(): void {
     const { assoc, bytes, addressAt, addressLength, dataAt, length } = reader;
+    const { readLimit } = this.#streams;
+    if (readLimit !== undefined && !readLimit.take(this.#now, length)) {
+      this.counters.datagramsOverRate++;
+      return;
+    }
     this.#events.datagram(this, assoc, bytes, addressAt, addressLength, dataAt, length);
   }
 

@@ -70,7 +70,7 @@ export class StreamInput<Owner> {
       else if (stream.isOpen) streams.deliverHeld(stream);
       return;
     }
-    const taken = streams.events.data(streams.owner, stream.id, bytes, at, left);
+    const taken = streams.offer(stream, bytes, at, left);
     if (stream.isReset || streams.isClosed) return;
     receive.advance(taken);
     streams.consume(stream, taken);

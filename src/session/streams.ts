@@ -5,11 +5,12 @@
  */
 
 import { ReceiveWindow, SendCredit } from "../reliability/flow.ts";
+import type { TokenBucket } from "../reliability/token_bucket.ts";
 import { CloseCode, FrameType, OpenedCode, StreamKind } from "../wire/frames.ts";
 import { SESSION_WINDOW_BYTES } from "../wire/limits.ts";
 import type { Budget } from "./budget.ts";
 import type { SessionCounters } from "./counters.ts";
-import { FORGET_RESET_MS, RETRY_MS, SESSION_WINDOW_MAX } from "./limits.ts";
+import { FORGET_RESET_MS, READ_STEP_BYTES, RETRY_MS, SESSION_WINDOW_MAX } from "./limits.ts";
 import { Pending, type Stream } from "./stream.ts";
 import { StreamTable } from "./stream_table.ts";
 
@@ -47,6 +48,8 @@ export class Streams<Owner> {
   readonly window = new ReceiveWindow(SESSION_WINDOW_BYTES, SESSION_WINDOW_MAX);
   owesMaxData = false;
   nextId = 0;
+  /** How fast the peer's data is passed on; what is over that waits, and holds up its window. */
+  readLimit: TokenBucket | undefined;
   /** Of the present call into the session. */
   now = 0;
   /** The session has to close with this CloseCode; 0: it has not. */
@@ -61,6 +64,9 @@ export class Streams<Owner> {
   /** Writers that wait though nothing of theirs is in flight: the budget was spent. */
   readonly #starved = new Set<Stream>();
   #retryAt = Infinity;
+  /** Streams whose data waits for the rate, who waits longest first; and when to look again. */
+  readonly #throttled = new Set<Stream>();
+  #throttleAt = Infinity;
 
   constructor(
     owner: Owner,
@@ -158,13 +164,45 @@ export class Streams<Owner> {
     while (!stream.isReset && !stream.isPaused && receive.readable > 0) {
       const length = receive.contiguous;
       const { memory, index } = receive;
-      const taken = this.events.data(this.owner, stream.id, memory, index, length);
+      const taken = this.offer(stream, memory, index, length);
       if (stream.isReset || this.isClosed) return;
       receive.consume(taken);
       this.consume(stream, taken);
       stream.isPaused = taken < length;
     }
     this.tellEnd(stream);
+  }
+
+  /** Passes data on, as far as the reader and the rate allow; how much was taken. */
+  offer(stream: Stream, bytes: Uint8Array, at: number, length: number): number {
+    const { readLimit } = this;
+    if (readLimit === undefined) {
+      return this.events.data(this.owner, stream.id, bytes, at, length);
+    }
+    const most = Math.min(length, Math.floor(readLimit.available(this.now)));
+    const taken = most > 0 ? this.events.data(this.owner, stream.id, bytes, at, most) : 0;
+    readLimit.charge(this.now, taken);
+    if (taken === most && most < length && !stream.isReset && !this.isClosed) {
+      this.#throttled.add(stream);
+      this.#throttleAt = readLimit.next(this.now, READ_STEP_BYTES);
+    }
+    return taken;
+  }
+
+  #readThrottled(now: number): void {
+    const { readLimit } = this;
+    this.#throttleAt = Infinity;
+    // Whoever still has data waiting afterwards is the last in the row.
+    for (let turns = this.#throttled.size; turns > 0; turns--) {
+      if (readLimit !== undefined && readLimit.available(now) < 1) break;
+      const [stream] = this.#throttled;
+      this.#throttled.delete(stream!);
+      stream!.isPaused = false;
+      this.deliverHeld(stream!);
+      if (this.isClosed) return;
+    }
+    if (this.#throttled.size === 0) return;
+    this.#throttleAt = readLimit?.next(now, READ_STEP_BYTES) ?? now;
   }
 
   tellEnd(stream: Stream): void {
@@ -199,6 +237,7 @@ export class Streams<Owner> {
     this.consume(stream, stream.window.held);
     stream.send.abandon();
     this.#starved.delete(stream);
+    this.#throttled.delete(stream);
     this.table.wake(stream);
   }
 
@@ -211,6 +250,7 @@ export class Streams<Owner> {
     stream.release();
     this.#resets.delete(stream);
     this.#starved.delete(stream);
+    this.#throttled.delete(stream);
     if (!this.table.remove(stream)) this.failure = CloseCode.overLimit;
     if (stream.isTold) this.events.gone(this.owner, stream.id);
   }
@@ -222,8 +262,9 @@ export class Streams<Owner> {
     this.#resets.clear();
     this.#unstamped.length = 0;
     this.#starved.clear();
+    this.#throttled.clear();
     this.owesMaxData = false;
-    this.#forgetAt = this.#retryAt = Infinity;
+    this.#forgetAt = this.#retryAt = this.#throttleAt = Infinity;
   }
 
   // ---- what recovery says
@@ -264,7 +305,7 @@ export class Streams<Owner> {
   // ---- time
 
   nextTimeout(): number {
-    return Math.min(this.#retryAt, this.#forgetAt);
+    return Math.min(this.#retryAt, this.#forgetAt, this.#throttleAt);
   }
 
   /** Gives streams that were reset since the last call their time; true time is known only here. */
@@ -280,6 +321,7 @@ export class Streams<Owner> {
   onTimeout(now: number): void {
     this.stampResets(now);
     if (this.#forgetAt <= now) this.#forgetResets(now);
+    if (this.#throttleAt <= now) this.#readThrottled(now);
     if (this.#retryAt > now) return;
     this.#retryAt = Infinity;
     const starved = [...this.#starved];

@@ -133,6 +133,9 @@ function build(): void {
   console.warn(`dist/phantom is older than its sources, and can't be built anew: ${why}`);
 }
 
+/** What a server keeps in its state folder. */
+const STATE = ["var/lib/phantom/secret"];
+
 function configText(key: string, more: Record<string, unknown> = {}): string {
   const ebpf = { interface: "va", xdp_mode: "native" };
   return JSON.stringify({ listen: `:${PORT}`, psk: key, log_level: "debug", ebpf, ...more });
@@ -322,9 +325,9 @@ Deno.test({
       assert.deepEqual([again.code, again.stdout.startsWith("nothing is loaded")], [0, true]);
     });
 
-    await step("nothing was written beside the configurations", () => {
+    await step("nothing was written beside the configurations and the state folder", () => {
       const made = root.files().filter((name) => !files.includes(name));
-      assert.deepEqual(made, ["bad.yaml", "good.yaml", "other.yaml"]);
+      assert.deepEqual(made, ["bad.yaml", "good.yaml", "other.yaml", ...STATE]);
     });
   },
 });

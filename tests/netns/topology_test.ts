@@ -40,7 +40,7 @@ Deno.test({
     // Each way 5 % are lost and 5 % doubled: 90 % are expected back, and 10 % of those twice.
     assert.ok(burst.distinct > 800 && burst.distinct < 980, JSON.stringify(burst));
     assert.ok(burst.doubled > 30 && burst.doubled < 200, JSON.stringify(burst));
-    assert.ok(burst.overtaken > 20, JSON.stringify(burst));
+    assert.ok(burst.overtaken > 0, JSON.stringify(burst));
     const url = `http://${SERVER.v4}/bytes/1000000`;
     const curl = `curl -sS --max-time 60 ${url} | sha256sum`;
     const sum = topology.client.run("bash", "-o", "pipefail", "-c", curl);

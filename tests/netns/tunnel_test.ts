@@ -1,104 +1,48 @@
 /**
  * The whole tunnel: a client and a server from source, and programs that use them, in the
- * namespaces of topology.ts. PHANTOM_TUNNEL=1 runs it.
+ * namespaces of topology.ts.
  */
 
 import assert from "node:assert/strict";
-import { libraries } from "../fixtures/libraries.ts";
-import type { Running } from "../fixtures/process.ts";
-import { PRIVATE, SERVER, TARGET, Topology } from "../fixtures/topology.ts";
+import {
+  BAD_LINK,
+  curl,
+  download,
+  MIXED,
+  NAME_URL,
+  SOCKS,
+  tunnelTest as test,
+} from "../fixtures/scenario.ts";
+import { PRIVATE, SERVER, TARGET } from "../fixtures/topology.ts";
 import { patternHash } from "../fixtures/tunnel_probe.ts";
 
-libraries();
-const isRoot = Deno.uid() === 0;
-const isWanted = Deno.env.get("PHANTOM_TUNNEL") === "1";
-const ignore = !isRoot || !isWanted;
-if (!isRoot) console.log("tunnel_test.ts: skipped, network namespaces need root");
-else if (!isWanted) console.log("tunnel_test.ts: skipped, PHANTOM_TUNNEL=1 runs it");
-
-const MIXED = "127.0.0.1:1080";
-const SOCKS = `socks5h://${MIXED}`;
-const NAME_URL = `http://${TARGET.name}`;
 const BULK_BYTES = 20_000_000;
-const BAD_LINK = { drop: 51, copy: 20, late: 51 };
 
-interface Scenario {
-  readonly topology: Topology;
-  readonly server: Running;
-  readonly client: Running;
-}
-
-interface Setup {
-  readonly server?: Readonly<Record<string, unknown>>;
-  readonly client?: Readonly<Record<string, unknown>>;
-  /** The server has its XDP program. @default {false} */
-  readonly xdp?: boolean;
-  /** What it asks for is not there yet. */
-  readonly isMissing?: boolean;
-  /** The test ends the server itself. */
-  readonly serverDies?: boolean;
-  readonly link?: Parameters<Topology["impair"]>[0];
-}
-
-/** A test with a target, a server and a client that run; what they said when it fails. */
-function test(name: string, setup: Setup, act: (scenario: Scenario) => Promise<void>): void {
-  Deno.test({
-    name,
-    ignore: ignore || setup.isMissing === true,
-    async fn() {
-      using topology = new Topology();
-      if (setup.link !== undefined) topology.impair(setup.link);
-      await using _target = await topology.startTarget();
-      await using server = await topology.startServer(
-        setup.xdp ? { ...setup.server, ebpf: topology.xdp } : setup.server,
-      );
-      await using client = await topology.startClient(setup.client);
-      try {
-        await act({ topology, server, client });
-        assert.equal(await client.kill("SIGTERM"), 0);
-        if (!setup.serverDies) assert.equal(await server.kill("SIGTERM"), 0);
-      } catch (error) {
-        console.log(`--- server\n${server.output}\n--- client\n${client.output}`);
-        throw error;
-      }
-    },
-  });
-}
-
-/** curl in the client's namespace; its output. */
-function curl({ client }: Topology, ...args: string[]): Promise<string> {
-  return shell(client, `curl -sS --max-time 60 ${args.map((one) => `'${one}'`).join(" ")}`);
-}
-
-async function shell(where: Topology["client"], text: string): Promise<string> {
-  const command = where.command("bash", ["-o", "pipefail", "-c", text], {
-    stdout: "piped",
-    stderr: "piped",
-  });
-  const { code, stdout, stderr } = await command.output();
-  const decoder = new TextDecoder();
-  if (code !== 0) throw new Error(`${text} failed (${code}): ${decoder.decode(stderr)}`);
-  return decoder.decode(stdout);
-}
-
-/** SHA-256 of what is downloaded through a proxy. */
-async function download(topology: Topology, proxy: string, bytes: number): Promise<string> {
-  const text = `curl -sS --max-time 120 -x ${proxy} ${NAME_URL}/bytes/${bytes} | sha256sum`;
-  return (await shell(topology.client, text)).split(" ")[0]!;
-}
+// The target sees the server, and not the client.
+const SERVER_SEEN = {
+  [TARGET.v4]: /^hello from (::ffff:)?45\.3\.0\.1\n$/,
+  [`[${TARGET.v6}]`]: /^hello from 2a00:3::1\n$/,
+  [TARGET.name]: /^hello from (::ffff:45\.3\.0\.1|2a00:3::1)\n$/,
+};
 
 test("curl over SOCKS5, by name and by address, IPv4 and IPv6", {}, async ({ topology }) => {
-  for (const host of [TARGET.name, TARGET.v4, `[${TARGET.v6}]`]) {
-    const said = await curl(topology, "-x", SOCKS, `http://${host}/`);
-    // The target sees the server and not the client.
-    assert.match(said, /^hello from (::ffff:)?(45\.3\.0\.1|2a00:3::1)\n$/, host);
+  for (const [host, seen] of Object.entries(SERVER_SEEN)) {
+    assert.match(await curl(topology, "-x", SOCKS, `http://${host}/`), seen, host);
+  }
+  // A program that looks names up itself.
+  for (const address of [TARGET.v4, TARGET.v6]) {
+    const own = ["--resolve", `${TARGET.name}:80:${address}`, "-x", `socks5://${MIXED}`];
+    const seen = SERVER_SEEN[address] ?? SERVER_SEEN[`[${address}]`]!;
+    assert.match(await curl(topology, ...own, NAME_URL), seen, address);
   }
 });
 
-test("curl over HTTP: plain and CONNECT", {}, async ({ topology }) => {
+test("curl over HTTP: plain and CONNECT, IPv4 and IPv6", {}, async ({ topology }) => {
   const proxy = `http://${MIXED}`;
-  assert.match(await curl(topology, "-x", proxy, `${NAME_URL}/`), /^hello from /);
-  assert.match(await curl(topology, "-p", "-x", proxy, `${NAME_URL}/`), /^hello from /);
+  for (const [host, seen] of Object.entries(SERVER_SEEN)) {
+    assert.match(await curl(topology, "-x", proxy, `http://${host}/`), seen, host);
+    assert.match(await curl(topology, "-p", "-x", proxy, `http://${host}/`), seen, host);
+  }
   assert.equal(await download(topology, proxy, 1_000_000), await patternHash(1_000_000));
 });
 
@@ -141,9 +85,12 @@ test("datagrams that are larger than a packet get through", {
 });
 
 test("DNS over UDP ASSOCIATE", {}, async ({ topology }) => {
-  const ask = (name: string) => topology.probe("socks-dns", "127.0.0.1", "1080", name);
-  assert.equal(await ask(TARGET.name), TARGET.v4);
-  assert.equal(await ask("nobody.test"), "none");
+  const ask = (name: string, server: string) =>
+    topology.probe("socks-dns", "127.0.0.1", "1080", name, server);
+  for (const server of [TARGET.v4, TARGET.v6, TARGET.name]) {
+    assert.equal(await ask(TARGET.name, server), TARGET.v4, server);
+  }
+  assert.equal(await ask("nobody.test", TARGET.v4), "none");
 });
 
 test("the server's IPv6 address carries all the same", {

@@ -8,7 +8,7 @@ SHELL         := /bin/bash
 MAKEFLAGS     += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: FORCE help setup run test build bench install uninstall clean distclean \
+.PHONY: FORCE help setup setup-tests run test build bench install uninstall clean distclean \
         bpf lib layout layout-check sanitize
 
 export DENO_TLS_CA_STORE ?= system,mozilla
@@ -72,11 +72,14 @@ help: ## this list
 setup: ## install what is missing: Debian packages, Deno, npm dependencies
 	$(Q)tools/setup.sh
 
+setup-tests:
+	$(Q)tools/setup.sh --tests
+
 run: setup ## start the server from source; makes phantom.yaml at the first run
 	$(Q)$(MAKE) --no-print-directory bpf lib
 	$(Q)exec $(DENO) run -A main.ts run --init -c phantom.yaml
 
-test: setup ## every check and test; as root also those that need the kernel
+test: setup-tests ## every check and test; as root also those that need the kernel
 	$(Q)$(MAKE) --no-print-directory bpf lib
 	$(Q)$(DENO) run -A tools/run_tests.ts
 

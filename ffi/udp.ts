@@ -25,6 +25,8 @@ export const udpBatchMax = 64;
 export const udpGroMax = 128;
 export const udpGsoMax = 64;
 export const udpPayloadMax = 65507;
+/** As a segment: IP may fragment the datagram. */
+export const udpFragment = 0xffff_ffff;
 
 const SPAN_TRUNCATED = 1;
 const spanWords = 4;
@@ -44,6 +46,8 @@ export interface UdpOptions {
   readonly gso?: boolean;
   /** Learn each datagram's local address. @default {true} */
   readonly packetInfo?: boolean;
+  /** Name of the only interface to use. @default {""} */
+  readonly device?: string;
   /** Never fragment; a datagram over the MTU gets EMSGSIZE. @default {false} */
   readonly dontFragment?: boolean;
   /** 0: the system's. @default {0} */
@@ -76,6 +80,15 @@ export class UdpSocket extends Handle {
     this.#fd = fd;
     this.#flags = flags;
     this.local = local;
+    if (options.device !== undefined && options.device !== "") this.#bindDevice(options.device);
+  }
+
+  #bindDevice(device: string): void {
+    const name = new TextEncoder().encode(`${device}\0`);
+    const result = this.#native.symbols.ph_udp_device(this.#fd, name);
+    if (result === 0) return;
+    this.close();
+    checked(result, () => `use interface ${device} for UDP`);
   }
 
   /** For an Epoll. */
@@ -271,7 +284,8 @@ export class UdpOutbox {
 
   /**
    * Adds bytes of the arena; its index. With `segment`, what is longer is cut into datagrams of
-   * that size, the last one shorter: at most 64 of them, and 65,507 bytes together.
+   * that size, the last one shorter: at most 64 of them, and 65,507 bytes together. With
+   * `udpFragment` IP may fragment the one datagram, whatever `dontFragment` says.
    */
   add(route: Route, offset: number, length: number, segment = 0): number {
     if (this.#count === udpBatchMax) {

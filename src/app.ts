@@ -11,14 +11,19 @@ import { type Libraries, openLibraries } from "../ffi/libraries.ts";
 import { UdpSocket } from "../ffi/udp.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
-import { type Config, formatAddress } from "./config/mod.ts";
+import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
 import { chooseInterface } from "./dataplane/interfaces.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
 import type { Resources } from "./dataplane/resources.ts";
+import { keepReplayRecord, takeReplayRecord } from "./dataplane/replay_record.ts";
 import { serverSecret } from "./dataplane/server_secret.ts";
-import { ruleText } from "./dataplane/rule_text.ts";
+import { type RoutingSettings, routingText } from "./dataplane/rule_text.ts";
+import { SAVE_MS, ServerUsers } from "./dataplane/server_users.ts";
+import { sharedSaltsMemory } from "./dataplane/shared_salts.ts";
+import type { Usage } from "./proxy/users.ts";
 import { type WorkerCounters, Workers, type WorkerTask } from "./dataplane/workers.ts";
+import type { Routing } from "./dataplane/worker_protocol.ts";
 import { XdpPlane } from "./dataplane/xdp_plane.ts";
 
 const BYTES_A_MEGABIT = 125_000;
@@ -32,34 +37,50 @@ export interface ServerOptions {
   readonly log: Log;
 }
 
+/** What a server goes on using once it runs. */
+interface Parts {
+  readonly users: ServerUsers;
+  readonly lookup: NameLookup;
+  readonly log: Log;
+}
+
 export class Server {
   readonly #workers: Workers;
   readonly #plane: XdpPlane | undefined;
-  readonly #timer: number;
+  readonly #parts: Parts;
+  readonly #timers: readonly number[];
 
-  private constructor(workers: Workers, plane: XdpPlane | undefined, log: Log) {
+  private constructor(workers: Workers, plane: XdpPlane | undefined, parts: Parts) {
     this.#workers = workers;
     this.#plane = plane;
-    this.#timer = setInterval(() => logEvents(plane, log), EVENTS_EVERY_MS);
+    this.#parts = parts;
+    this.#timers = [
+      setInterval(() => logEvents(plane, parts.log), EVENTS_EVERY_MS),
+      setInterval(() => parts.users.save(), SAVE_MS),
+    ];
   }
 
   /** Resolves when packets are taken. */
   static async start({ config, resources, log }: ServerOptions): Promise<Server> {
     const libs = openLibraries((name) => resources.library(name));
     claimPort(libs, config);
+    const lookup = NameLookup.of(config.resolver);
+    const users = new ServerUsers(config.stateDir, USERS_MAX, log);
+    const routing = await routingText(config, lookup, log);
     // The workers' isolates come up while this thread loads the BPF program.
     const starting = Workers.start({
       libs,
       code: resources.worker("worker"),
-      tasks: workerTasks(config, serverSecret(config.stateDir, log)),
-      lookup: NameLookup.of(config.resolver),
+      tasks: workerTasks(config, serverSecret(config.stateDir, log), users, routing),
+      lookup,
       log,
+      onReplayRecord: (record) => keepReplayRecord(config.stateDir, record, log),
     });
     starting.catch(() => {});
     let plane: XdpPlane | undefined;
     try {
       plane = startPlane(libs, config, resources, log);
-      return new Server(await starting, plane, log);
+      return new Server(await starting, plane, { users, lookup, log });
     } catch (error) {
       plane?.abandon();
       await starting.then((workers) => workers.stop(), () => {});
@@ -88,29 +109,53 @@ export class Server {
     return this.#workers.counters();
   }
 
-  /** Rules for whatever begins from now on. */
-  setRules(rules: Config["rules"]): void {
-    this.#workers.tell({ kind: "rules", rules: rules.map(ruleText) });
+  /** Rules, and the ways that they name, for whatever begins from now on. */
+  async setRouting(settings: RoutingSettings): Promise<void> {
+    const { lookup, log } = this.#parts;
+    this.#workers.tell({ kind: "rules", ...await routingText(settings, lookup, log) });
+  }
+
+  /** The users from now on. Those that have gone are cut off, all others go on. */
+  setUsers(users: Config["users"]): void {
+    this.#workers.tell({ kind: "users", users: this.#parts.users.texts(users) });
+  }
+
+  /** What a user has used, up to now; undefined where there is none of that name. */
+  usage(user: string): Usage | undefined {
+    return this.#parts.users.usage(user);
   }
 
   /** Ends this process's part. The BPF program stays on: `phantom unload` takes it off. */
   async stop(): Promise<void> {
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
     await this.#workers.stop();
+    this.#parts.users.save();
     this.#plane?.close();
   }
 }
 
 /** One for each worker, with copies of all keys: the workers get and wipe them. */
-function workerTasks(config: Config, secret: Uint8Array): WorkerTask[] {
-  const { arq, hysteria2, listen, rules, users } = config;
+function workerTasks(
+  config: Config,
+  secret: Uint8Array,
+  users: ServerUsers,
+  routing: Routing,
+): WorkerTask[] {
+  const { arq, hysteria2, listen } = config;
   const count = config.workers === "auto" ? navigator.hardwareConcurrency : config.workers;
   // Without the rate of the line, nothing is sent at one.
   const rateOf = (mbps: number): number => hysteria2.enabled ? mbps * BYTES_A_MEGABIT : 0;
+  // A copy of a HELLO from another address goes to another worker.
+  const salts = sharedSaltsMemory(() => crypto.getRandomValues(new Uint32Array(1))[0]!);
+  const replayRecord = takeReplayRecord(config.stateDir);
+  const several = count > 1 ? { salts } : {};
+  const known = count === 1 && replayRecord !== undefined ? { replayRecord } : {};
   const tasks = Array.from({ length: count }, (_, index): WorkerTask => ({
     kind: "server",
     index,
     workers: count,
+    ...several,
+    ...known,
     listen: endpoint(ipBytes(listen.host), listen.port),
     psk: Uint8Array.from(config.psk.expose()),
     serverSecret: Uint8Array.from(secret),
@@ -118,13 +163,9 @@ function workerTasks(config: Config, secret: Uint8Array): WorkerTask[] {
     downRate: rateOf(hysteria2.downMbps),
     windowPackets: arq.windowSize,
     maxRetries: arq.maxRetries,
-    users: users.filter(({ enabled }) => enabled).map(({ name, key, upBps, downBps }) => ({
-      name,
-      key: Uint8Array.from(key.expose()),
-      upRate: upBps / 8,
-      downRate: downBps / 8,
-    })),
-    rules: rules.map(ruleText),
+    users: users.specs(config.users),
+    accounts: users.accounts,
+    ...routing,
     idleMs: config.idleMs,
     sessionsMax: Math.ceil(config.sessionsMax / count),
   }));

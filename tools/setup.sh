@@ -2,6 +2,7 @@
 # Installs what building and testing need, only what is missing; see `make help`.
 #
 #   tools/setup.sh           packages, Deno, npm dependencies
+#   tools/setup.sh --tests   ... and, as root, the programs that are tested through the tunnel
 #   tools/setup.sh --check   changes nothing: lists what is missing, exit code 1 if anything is
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
@@ -30,6 +31,11 @@ ca-certificates | /etc/ssl/certs/ca-certificates.crt | TLS for the downloads
 curl            | curl                        | Deno's download
 unzip           | unzip                       | Deno's download is a zip
 git             | git                         | version number of the build
+"
+# Only root runs the tests that need these. A browser is large: about 415 MB.
+TEST_REQUIREMENTS="
+iperf3          | iperf3                      | tests: traffic through a port forward
+chromium        | chromium                    | tests: a browser's page load over SOCKS5
 "
 
 # bpftool and ip live in sbin, which is not on everyone's PATH.
@@ -140,12 +146,13 @@ check_only() {
 main() {
   case "${1:-}" in
     --check) check_only ;;
-    "")
+    "" | --tests)
+      [[ ${1:-} != --tests || $(id -u) != 0 ]] || REQUIREMENTS+=$TEST_REQUIREMENTS
       install_packages
       install_deno
       cache_dependencies
       ;;
-    *) fail "usage: tools/setup.sh [--check]" ;;
+    *) fail "usage: tools/setup.sh [--check | --tests]" ;;
   esac
 }
 main "$@"

@@ -113,6 +113,9 @@ enum ph_udp_flag {
 PH_API int32_t ph_udp_open(struct ph_addr *local, uint32_t *flags, uint32_t rcvbuf,
 			   uint32_t sndbuf);
 
+/* Has a socket use this interface and no other; 0 or -errno. */
+PH_API int32_t ph_udp_device(int32_t fd, const char *device);
+
 struct ph_udp_msg {
 	struct ph_addr peer;
 	struct ph_addr local;		/* port is 0: the socket's own */
@@ -148,12 +151,18 @@ PH_API int32_t ph_udp_recv(int32_t fd, uint32_t flags, uint8_t *arena, uint32_t 
 			   uint32_t slot_size, uint32_t slots, struct ph_udp_msg *msgs,
 			   struct ph_udp_span *spans, uint32_t max_spans);
 
+/*
+ * As a segment: one datagram that IP may cut into fragments on its way, whatever DONTFRAG says of
+ * the socket.
+ */
+#define PH_UDP_FRAGMENT 0xffffffffu
+
 struct ph_udp_send {
 	struct ph_addr peer;
 	struct ph_addr local;		/* source to send from; all zero: the kernel chooses */
 	uint32_t offset;
 	uint32_t length;
-	uint32_t segment;		/* 0: one datagram; else cut into datagrams of this size */
+	uint32_t segment;		/* 0: one datagram; else cut into this size */
 	int32_t result;			/* out: 0 sent, or -errno of this entry (EMSGSIZE, …) */
 };
 

@@ -129,6 +129,13 @@ int32_t ph_udp_open(struct ph_addr *local, uint32_t *flags, uint32_t rcvbuf, uin
 	return fd;
 }
 
+int32_t ph_udp_device(int32_t fd, const char *device)
+{
+	if (setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device, (socklen_t)strlen(device)) < 0)
+		return -errno;
+	return 0;
+}
+
 /* ---- receiving ---- */
 
 /* Learns where a message was sent to, and the size of the datagrams that GRO joined (or 0). */
@@ -310,6 +317,11 @@ static bool is_segmented(const struct ph_udp_send *send)
 	return send->segment && send->length > send->segment;
 }
 
+static bool is_fragmented(const struct ph_udp_send *send)
+{
+	return send->segment == PH_UDP_FRAGMENT;
+}
+
 static int check(const struct ph_udp_send *send, uint32_t arena_len)
 {
 	if ((uint64_t)send->offset + send->length > arena_len)
@@ -401,6 +413,28 @@ static int transmit_cut(int fd, struct ph_udp_send *send, const uint8_t *arena, 
 	return sent;
 }
 
+/* Sends an entry that IP may fragment; the socket is as before afterwards. */
+static int transmit_fragmented(int fd, struct ph_udp_send *send, const uint8_t *arena,
+			       uint32_t flags)
+{
+	/* A dual-stack socket goes by IPv4's option towards IPv4. */
+	bool ipv4 = addr_is_mapped(send->peer.ip);
+	int level = ipv4 ? IPPROTO_IP : IPPROTO_IPV6;
+	int option = ipv4 ? IP_MTU_DISCOVER : IPV6_MTU_DISCOVER;
+	struct mmsghdr header;
+	struct outgoing out;
+	int sent = prepare(&header.msg_hdr, &out, send, arena, flags);
+
+	if (sent < 0)
+		return sent;
+	if (flags & PH_UDP_DONTFRAG)
+		(void)set_option(fd, level, option, ipv4 ? IP_PMTUDISC_DONT : IPV6_PMTUDISC_DONT);
+	sent = transmit(fd, &header, 1);
+	if (flags & PH_UDP_DONTFRAG)
+		(void)set_option(fd, level, option, ipv4 ? IP_PMTUDISC_PROBE : IPV6_PMTUDISC_PROBE);
+	return sent < 0 ? sent : 0;
+}
+
 /* Settles an entry that sendmmsg refused with err: its result, or -EAGAIN. */
 static int settle_refused(int fd, struct ph_udp_send *send, const uint8_t *arena, uint32_t *flags,
 			  int err)
@@ -424,7 +458,8 @@ static uint32_t prepare_run(struct mmsghdr *headers, struct outgoing *outs,
 		struct ph_udp_send *send = &sends[i];
 
 		send->result = check(send, arena_len);
-		if (send->result || (is_segmented(send) && !(flags & PH_UDP_GSO)))
+		if (send->result || is_fragmented(send) ||
+		    (is_segmented(send) && !(flags & PH_UDP_GSO)))
 			break;
 		send->result = prepare(&headers[i].msg_hdr, &outs[i], send, arena, flags);
 		if (send->result)
@@ -455,7 +490,9 @@ int32_t ph_udp_send(int32_t fd, uint32_t *flags, const uint8_t *arena, uint32_t 
 			}
 			first->result = settle_refused(fd, first, arena, flags, sent);
 		} else if (!first->result) {
-			first->result = transmit_cut(fd, first, arena, *flags);
+			first->result = is_fragmented(first) ?
+						transmit_fragmented(fd, first, arena, *flags) :
+						transmit_cut(fd, first, arena, *flags);
 		}
 		if (first->result == -EAGAIN)
 			break;

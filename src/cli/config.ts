@@ -1,6 +1,12 @@
 /** `phantom config` */
 
-import { type ClientConfig, clientExampleFile, exampleFile, referencePage } from "../config/mod.ts";
+import {
+  type ClientConfig,
+  clientExampleFile,
+  type Config,
+  exampleFile,
+  referencePage,
+} from "../config/mod.ts";
 import type { Command } from "./args.ts";
 import { clientConfig } from "./client_config.ts";
 import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
@@ -21,10 +27,24 @@ export const command: Command = {
     if (given.has("example")) console.log(example().trimEnd());
     else if (given.has("reference")) console.log(referencePage().trimEnd());
     else if (isClient) console.log(JSON.stringify(hidePasswords(clientConfig(given)), null, 2));
-    else console.log(JSON.stringify(readConfig(configPath(given)).config, null, 2));
+    else {
+      const { config } = readConfig(configPath(given));
+      console.log(JSON.stringify(shortened(config), null, 2));
+    }
     return Exit.ok;
   },
 };
+
+/** Without passwords and the texts of lists. */
+function shortened(config: Config): unknown {
+  const outbounds = config.outbounds.map(({ password, ...rest }) => {
+    return { ...rest, password: password === "" ? "" : "[secret]" };
+  });
+  const rules = config.rules.map(({ lists, ...rest }) => {
+    return { ...rest, list: lists.map(({ name }) => name) };
+  });
+  return { ...config, outbounds, rules };
+}
 
 /** Keys hide themselves; passwords are texts. */
 function hidePasswords(config: ClientConfig): unknown {

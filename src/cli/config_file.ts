@@ -5,7 +5,7 @@ import {
   formatProblem,
   loadConfig,
   type LoadedConfig,
-  type RuleConfig,
+  type RoutingConfig,
   type RuleFault,
 } from "../config/mod.ts";
 import { compileRules } from "../proxy/rules.ts";
@@ -41,8 +41,12 @@ export function readConfig(path: string): LoadedConfig {
 }
 
 /** What the rules' own compiler says of them. */
-function checkRules(rules: readonly RuleConfig[]): readonly RuleFault[] {
-  const compiled = compileRules({ rules: rules.map(ruleText) });
+function checkRules(routing: RoutingConfig): readonly RuleFault[] {
+  const compiled = compileRules({
+    rules: routing.rules.map(ruleText),
+    outbounds: routing.outbounds.map(({ name }) => ({ name })),
+    fallback: routing.defaultOutbound,
+  });
   return "problems" in compiled ? compiled.problems : [];
 }
 

@@ -35,7 +35,10 @@ export const command: Command = {
         ms: Math.round(performance.now()),
       });
       if (given.has("init") || given.has("show-link")) printLink(config);
-      Deno.addSignalListener("SIGHUP", () => reload(path, config, server, log));
+      let reloading = Promise.resolve();
+      Deno.addSignalListener("SIGHUP", () => {
+        reloading = reloading.then(() => reload(path, config, server, log));
+      });
       const signal = await Promise.race([stopped, server.failure]);
       log.info("stopping", { signal });
     } finally {
@@ -46,13 +49,18 @@ export const command: Command = {
   },
 };
 
+/** Settings that a server that runs takes over. */
+const LIVE = new Set(["rules", "users", "outbounds", "defaultOutbound", "ipPreference"]);
+
 /** Takes over what can change in a server that runs; a wrong file changes nothing. */
-function reload(path: string, running: Config, server: Server, log: Log): void {
+async function reload(path: string, running: Config, server: Server, log: Log): Promise<void> {
   try {
     const { config } = readConfig(path);
-    server.setRules(config.rules);
-    const later = changedSettings(running, config).filter((name) => name !== "rules").map(written);
-    log.info("configuration read again", { path, rules: config.rules.length });
+    const { rules, users } = config;
+    server.setUsers(users);
+    await server.setRouting(config);
+    const later = changedSettings(running, config).filter((name) => !LIVE.has(name)).map(written);
+    log.info("configuration read again", { path, rules: rules.length, users: users.length });
     if (later.length > 0) {
       log.warn("some settings take effect at the next start", { settings: later.join(",") });
     }
@@ -70,9 +78,7 @@ function changedSettings(before: Config, after: Config): string[] {
   );
   // Keys don't show in JSON.
   const isNewKey = !before.psk.equals(after.psk);
-  const isNewUserKey = !changed.includes("users") &&
-    before.users.some(({ key }, i) => !key.equals(after.users[i]!.key));
-  return [...changed, ...(isNewKey ? ["psk"] : []), ...(isNewUserKey ? ["users"] : [])];
+  return isNewKey ? [...changed, "psk"] : changed;
 }
 
 /** As the file calls it: `idleMs` → `idle`. */

@@ -213,7 +213,7 @@ function describeReadError(error: unknown, name: string, path: string): Fault {
 }
 
 /** A relative path counts from the folder of the configuration file. */
-function besides(file: string, path: string): string {
+export function besides(file: string, path: string): string {
   const slash = file.lastIndexOf("/");
   return path.startsWith("/") || slash === -1 ? path : file.slice(0, slash + 1) + path;
 }

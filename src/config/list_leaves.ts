@@ -54,6 +54,61 @@ function parseText(
   return { rule: `is longer than ${bytesMax} bytes`, remedy: "Write a shorter text." };
 }
 
+/** A host, by name or address, and a port; empty for none. */
+export function optionalHostPort(spec: { readonly doc: string }): Leaf<HostPort | undefined> {
+  return scalar<HostPort | undefined, "">({
+    doc: spec.doc,
+    type: "host and port",
+    range: "name:port, 192.0.2.1:port or [2001:db8::1]:port, or empty",
+    suffix: "",
+    fallback: undefined,
+    fallbackText: '""',
+    parse: ({ text }) => text === "" ? { value: undefined } : parseHostPort(text),
+  });
+}
+
+/** An IP address; empty for none. */
+export function optionalIp(spec: { readonly doc: string }): Leaf<string> {
+  return scalar({
+    doc: spec.doc,
+    type: "IP address",
+    range: "IPv4 or IPv6, or empty",
+    suffix: "",
+    fallback: "",
+    fallbackText: '""',
+    parse({ text }) {
+      if (text === "" || isIpv4(text) || isIpv6(text)) return { value: text.toLowerCase() };
+      return { rule: "must be an IP address", remedy: 'Write such as "192.0.2.7".' };
+    },
+  });
+}
+
+const DATE = /^\d{4}-\d\d-\d\d(?:[T ]\d\d:\d\d(?::\d\d)?(?:Z|[+-]\d\d:\d\d)?)?$/;
+
+/** A day, or a time of it, in UTC unless it says otherwise; 0 for none. */
+export function moment(spec: { readonly doc: string }): Leaf<number, "AtMs"> {
+  return scalar<number, "AtMs">({
+    doc: spec.doc,
+    type: "date",
+    range: "2027-01-31, 2027-01-31T18:00Z or with another offset, or empty",
+    suffix: "AtMs",
+    fallback: 0,
+    fallbackText: '""',
+    parse({ text }) {
+      if (text === "") return { value: 0 };
+      const isBare = /[T ]\d\d:\d\d(?::\d\d)?$/.test(text);
+      const ms = DATE.test(text)
+        ? Date.parse(`${text.replace(" ", "T")}${isBare ? "Z" : ""}`)
+        : NaN;
+      // A 31st of February would be taken for a day of March.
+      const day = new Date(`${text.slice(0, 10)}T00:00Z`);
+      const isDay = !Number.isNaN(day.getTime()) && day.toISOString().startsWith(text.slice(0, 10));
+      if (ms > 0 && isDay) return { value: ms };
+      return { rule: "must be a date", remedy: 'Write such as "2027-01-31".' };
+    },
+  });
+}
+
 /** A host, by name or address, and a port. There is no default. */
 export function hostPort(
   spec: { readonly doc: string; readonly example: string },

@@ -1,11 +1,19 @@
 // Configuration text → Config, or every problem of it at once. Pure: files, their modes and the
 // environment come in through the sources.
 
-import { type ConfigSources, findPsk, KeyFinder, type Loaded, openText } from "./keys.ts";
+import { besides, type ConfigSources, findPsk, KeyFinder, type Loaded, openText } from "./keys.ts";
 import type { Report } from "./problem.ts";
 import { KEY_MISSING } from "./psk.ts";
 import { read, type Reading } from "./schema.ts";
-import { type Config, type RuleConfig, SETTINGS, type UserConfig } from "./settings.ts";
+import {
+  type Config,
+  CREDENTIAL_BYTES_MAX,
+  type ListConfig,
+  type RoutingConfig,
+  type RuleConfig,
+  SETTINGS,
+  type UserConfig,
+} from "./settings.ts";
 
 /** What is wrong with one rule, by who compiles them. */
 export interface RuleFault {
@@ -18,8 +26,11 @@ export interface RuleFault {
 
 export interface ServerSources extends ConfigSources {
   /** Compiles the rules; without it only their form is checked. */
-  readonly checkRules?: (rules: readonly RuleConfig[]) => readonly RuleFault[];
+  readonly checkRules?: (routing: RoutingConfig) => readonly RuleFault[];
 }
+
+/** What is no rule's, by who compiles them → its setting. */
+const GENERAL_PLACES = new Map([["outbounds", "outbounds"], ["fallback", "default_outbound"]]);
 
 export type LoadedConfig = Loaded<Config>;
 
@@ -30,13 +41,20 @@ export function loadConfig(text: string, sources: ServerSources): LoadedConfig {
   const finder = new KeyFinder(sources, report, reading.offsets);
   const psk = findPsk(finder, variable, reading.settings, tree.broken);
   const users = findUsers(reading, finder, report, tree.broken);
-  checkRules(reading, sources, report);
+  const rules = readLists(reading, sources, report);
+  checkOutbounds(reading, report);
+  checkRules({ ...reading.settings, rules }, reading, sources, report);
   if (report.failed || psk === undefined) {
     psk?.wipe();
     for (const { key } of users) key.wipe();
     throw report.error();
   }
-  const config: Config = Object.freeze({ ...reading.settings, psk, users: Object.freeze(users) });
+  const config: Config = Object.freeze({
+    ...reading.settings,
+    rules,
+    psk,
+    users: Object.freeze(users),
+  });
   warnOfContradictions(config, reading, report);
   return { config, warnings: report.warnings() };
 }
@@ -96,15 +114,64 @@ function reportSharedKeys(users: readonly UserConfig[], offset: number, report: 
   }
 }
 
-function checkRules(
+/** The rules with the texts of their lists. */
+function readLists(
   { settings, offsets }: Reading<typeof SETTINGS>,
+  { file, readFile }: ConfigSources,
+  report: Report,
+): readonly RuleConfig[] {
+  return settings.rules.map(({ list, ...rule }, i) => {
+    const path = `rules[${i}].list`;
+    const lists = list.flatMap((name): ListConfig[] => {
+      try {
+        return [{ name, text: readFile(besides(file, name)) }];
+      } catch (error) {
+        const cause = error instanceof Error ? error.message : String(error);
+        const at = offsets.get(path) ?? 0;
+        report.fail(at, path, `can't read ${report.show(name)}: ${cause}`, "Correct the path.");
+        return [];
+      }
+    });
+    return Object.freeze({ ...rule, lists });
+  });
+}
+
+function checkOutbounds({ settings, offsets }: Reading<typeof SETTINGS>, report: Report): void {
+  for (const [i, { type, address, user, password, passNames }] of settings.outbounds.entries()) {
+    const path = `outbounds[${i}]`;
+    const at = (key: string) => offsets.get(`${path}.${key}`) ?? offsets.get(path) ?? 0;
+    const fail = (key: string, rule: string, remedy: string): void => {
+      const name = `${path}.${key}`;
+      // What was written and is wrong has its problem already.
+      if (!report.hasProblem(name)) report.fail(at(key), name, rule, remedy);
+    };
+    if (type === "direct") {
+      const isProxys = address !== undefined || user !== "" || password !== "" || passNames;
+      if (isProxys) fail("type", "is direct, and has settings of a proxy", "Remove those.");
+    } else if (address === undefined) {
+      fail("address", "is missing", 'Write the proxy, such as address: "192.0.2.7:1080".');
+    }
+    if ((user === "") !== (password === "")) {
+      fail("user", "and password must be set together", "Write both, or neither.");
+    }
+    if (new TextEncoder().encode(password).length > CREDENTIAL_BYTES_MAX) {
+      fail("password", `is longer than ${CREDENTIAL_BYTES_MAX} bytes`, "Use a shorter one.");
+    }
+  }
+}
+
+function checkRules(
+  routing: RoutingConfig,
+  { offsets }: Reading<typeof SETTINGS>,
   { checkRules: check }: ServerSources,
   report: Report,
 ): void {
-  for (const { rule, place, text } of check?.(settings.rules) ?? []) {
-    const name = place.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-    const path = rule < 0 ? "rules" : `rules[${rule}].${name}`;
-    const places = [path.replace(/\[\d+\]$/, ""), `rules[${rule}]`, "rules"];
+  for (const { rule, place, text } of check?.(routing) ?? []) {
+    const name = place.replace(/^lists/, "list")
+      .replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    const general = GENERAL_PLACES.get(place) ?? "rules";
+    const path = rule < 0 ? general : `rules[${rule}].${name}`;
+    const places = [path.replace(/\[\d+\](:\d+)?$/, ""), `rules[${rule}]`, general];
     const at = places.map((one) => offsets.get(one)).find((one) => one !== undefined) ?? 0;
     report.fail(at, path, text, "Correct it, or remove it.");
   }

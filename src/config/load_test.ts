@@ -69,6 +69,9 @@ Deno.test("loadConfig() reads the first published file as it is, apart from the 
     instance: "default",
     users: [],
     rules: [],
+    outbounds: [],
+    defaultOutbound: "direct",
+    ipPreference: "auto",
     idleMs: 300_000,
     sessionsMax: 65_536,
     resolver: "system",
@@ -422,7 +425,7 @@ Deno.test("loadConfig() reads rules, one value or a list of them", () => {
   );
   const none = {
     ...{ domain: [], domainSuffix: [], domainKeyword: [], cidr: [], port: [], user: [] },
-    ...{ network: "any", outbound: "direct" },
+    ...{ network: "any", outbound: "direct", lists: [] },
   };
   assert.deepEqual(config.rules, [
     {
@@ -443,22 +446,104 @@ Deno.test("loadConfig() says what is wrong with rules", () => {
 `;
   assert.deepEqual(problemsOf(text), [
     "3:14: rules[0].domain: must not be empty. Name one, or remove the line.",
-    '3:28: rules[0].outbound: must be one of direct, reject: current value is "rejct". ' +
-    'Did you mean "reject"?',
     "4:12: rules[1].cidr: must be a list: found a section. Write one value, or several in [ ].",
     "4:23: rules[1].port[0]: must be a single value. Write one value an entry.",
   ]);
   const checkRules = () => [
+    { rule: -1, place: "fallback", text: '"x" is no outbound' },
     { rule: 0, place: "domainSuffix[1]", text: "must be a domain name" },
     { rule: -1, place: "rules", text: "there are too many" },
   ];
-  const rules = `${PSK_LINE}rules:\n  - domain_suffix: [a, b c]\n`;
+  const rules = `${PSK_LINE}rules:\n  - domain_suffix: [a, b c]\ndefault_outbound: x\n`;
   assert.deepEqual(problemsOf(rules, { checkRules }), [
     "3:3: rules: there are too many. Correct it, or remove it.",
     "3:20: rules[0].domain_suffix[1]: must be a domain name. Correct it, or remove it.",
+    '4:19: default_outbound: "x" is no outbound. Correct it, or remove it.',
   ]);
   const { warnings } = loadLines("rules: [{user: bob}]");
   assert.match(formatProblem(warnings[0]!), /rules\[0\].user: names "bob", which is no user/);
+});
+
+Deno.test("loadConfig() reads the lists of rules, beside its own file", () => {
+  const read: string[] = [];
+  const readFile = (path: string) => {
+    read.push(path);
+    if (path.includes("none")) throw new Deno.errors.NotFound("no such file");
+    return `of ${path}`;
+  };
+  const text = `${PSK_LINE}rules:\n  - {list: [ads.txt, /srv/b.txt], outbound: reject}\n`;
+  const { config } = loadConfig(text, sources({ readFile }));
+  assert.deepEqual(read, ["/etc/phantom/ads.txt", "/srv/b.txt"]);
+  assert.deepEqual(config.rules[0]!.lists, [
+    { name: "ads.txt", text: "of /etc/phantom/ads.txt" },
+    { name: "/srv/b.txt", text: "of /srv/b.txt" },
+  ]);
+  const checkRules = () => [{ rule: 0, place: "lists[0]:7", text: "is no name" }];
+  assert.deepEqual(problemsOf(text, { readFile, checkRules }), [
+    "3:12: rules[0].list[0]:7: is no name. Correct it, or remove it.",
+  ]);
+  assert.deepEqual(problemsOf(`${PSK_LINE}rules: [{list: none}]`, { readFile }), [
+    '2:16: rules[0].list: can\'t read "none": no such file. Correct the path.',
+  ]);
+});
+
+Deno.test("loadConfig() reads outbounds and where names lead", () => {
+  const { config } = loadLines(
+    "outbounds:",
+    "  - {name: office, address: '[2001:db8::7]:1080', user: me, password: word}",
+    "  - {name: web, type: http, address: proxy.example:3128, interface: eth1, pass_names: true}",
+    "  - {name: second, type: direct, source: 192.0.2.9}",
+    "default_outbound: office",
+    "ip_preference: ipv4-only",
+    "rules: [{domain: a.example, outbound: web}]",
+  );
+  const none = { user: "", password: "", interface: "", source: "", passNames: false };
+  assert.deepEqual(
+    config.outbounds,
+    [
+      { ...none, name: "office", type: "socks5", address: { host: "2001:db8::7", port: 1080 } },
+      { ...none, name: "web", type: "http", address: { host: "proxy.example", port: 3128 } },
+      { ...none, name: "second", type: "direct", address: undefined, source: "192.0.2.9" },
+    ].map((one, i) => ({
+      ...one,
+      ...(i === 0 ? { user: "me", password: "word" } : {}),
+      ...(i === 1 ? { interface: "eth1", passNames: true } : {}),
+    })),
+  );
+  assert.deepEqual([config.defaultOutbound, config.ipPreference], ["office", "ipv4-only"]);
+  const wrong = `${PSK_LINE}outbounds:
+  - {name: a}
+  - {name: b, type: direct, address: "192.0.2.1:1"}
+  - {name: C, address: "192.0.2.1:1", user: me}
+  - {name: d, address: "192.0.2.1", source: here}
+`;
+  assert.deepEqual(problemsOf(wrong).map((line) => line.replace(/^(\d+):\d+: /, "$1 ")), [
+    '3 outbounds[0].address: is missing. Write the proxy, such as address: "192.0.2.7:1080".',
+    "4 outbounds[1].type: is direct, and has settings of a proxy. Remove those.",
+    "5 outbounds[2].name: must be 1 to 32 lower-case letters, digits or dashes: current value is " +
+    '"C". Write a name such as "office".',
+    "5 outbounds[2].user: and password must be set together. Write both, or neither.",
+    ...problemsOf(wrong).slice(4, 5).map((line) => line.replace(/^(\d+):\d+: /, "$1 ")),
+    '6 outbounds[3].source: must be an IP address: current value is "here". ' +
+    'Write such as "192.0.2.7".',
+  ]);
+  assert.match(problemsOf(wrong)[4]!, /^6:\d+: outbounds\[3\].address: /);
+});
+
+Deno.test("loadConfig() reads what users may use", () => {
+  const limits = "connections_max: 5, traffic_max: 10GB, expires: ";
+  const read = (expires: string) =>
+    loadLines(`users: [{name: a, key: "${OTHER}", ${limits}${expires}}]`).config.users[0]!;
+  const { connectionsMax, trafficMaxBytes, expiresAtMs } = read("2027-01-31");
+  assert.deepEqual([connectionsMax, trafficMaxBytes], [5, 10e9]);
+  assert.equal(expiresAtMs, Date.UTC(2027, 0, 31));
+  assert.equal(read('"2027-01-31 18:30"').expiresAtMs, Date.UTC(2027, 0, 31, 18, 30));
+  assert.equal(read('"2027-01-31T18:30+02:00"').expiresAtMs, Date.UTC(2027, 0, 31, 16, 30));
+  assert.equal(read('""').expiresAtMs, 0);
+  for (const wrong of ["2027-02-31", "2027-1-3", "tomorrow", "2027-01-31T25:00", "5"]) {
+    const text = `${PSK_LINE}users: [{name: a, key: "${OTHER}", expires: "${wrong}"}]`;
+    assert.match(problemsOf(text)[0] ?? "", /users\[0\].expires: must be a date: current/, wrong);
+  }
 });
 
 Deno.test("loadConfig() reads who is asked for names", () => {

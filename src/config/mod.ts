@@ -19,9 +19,12 @@ export { keyProblem, parseKey } from "./psk.ts";
 export { clientExampleFile, defaultConfigText, exampleFile, referencePage } from "./render.ts";
 export {
   type Config,
+  type OutboundConfig,
   PLACEHOLDER,
+  type RoutingConfig,
   type RuleConfig,
   type Transport,
   TRANSPORTS,
   type UserConfig,
+  USERS_MAX,
 } from "./settings.ts";

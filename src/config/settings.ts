@@ -17,8 +17,16 @@ import {
   rate,
   secretText,
   shortName,
+  size,
 } from "./leaves.ts";
-import { freeText, nameServers, texts } from "./list_leaves.ts";
+import {
+  freeText,
+  moment,
+  nameServers,
+  optionalHostPort,
+  optionalIp,
+  texts,
+} from "./list_leaves.ts";
 import { type Fault, type Infer, section, sections } from "./schema.ts";
 
 /** What the example file holds in place of a key. It is refused as one. */
@@ -133,6 +141,7 @@ const HYSTERIA2 = section("Sends at a stated rate where congestion control would
 });
 
 const RATE_MAX = 1e12;
+const TRAFFIC_MAX = 2 ** 50;
 export const USERS_MAX = 65_536;
 export const USER_NAME_BYTES_MAX = 64;
 const USER_NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._@+-]*$/u;
@@ -163,6 +172,20 @@ const USER = section("A user", {
   key_file: filePath({ default: "", doc: "File that holds the key instead." }),
   up: rate({ default: 0, min: 0, max: RATE_MAX, doc: "From the user at most; 0bps is no limit." }),
   down: rate({ default: 0, min: 0, max: RATE_MAX, doc: "To the user at most; 0bps is no limit." }),
+  connections_max: integer({
+    unit: "connections",
+    default: 0,
+    min: 0,
+    max: 1_000_000,
+    doc: "Connections and UDP associations at a time; 0 is no limit.",
+  }),
+  traffic_max: size({
+    default: 0,
+    min: 0,
+    max: TRAFFIC_MAX,
+    doc: "To and from the user in all, then the user is cut off; 0B is no limit.",
+  }),
+  expires: moment({ doc: "When the user is let in no more; empty is never." }),
   enabled: flag({ default: true, doc: "Off lets the user in no more." }),
 });
 
@@ -190,14 +213,59 @@ const RULE = section("A rule", {
     range: "addresses or CIDR",
     doc: "Addresses that match; only these let traffic to private addresses through.",
   }),
+  list: texts({
+    max: 100,
+    range: "paths",
+    doc: "Files of names (also full:, keyword:) and CIDR, one a line, that match.",
+  }),
   port: texts({ max: 1000, range: "443 or 8000-8999", doc: "Ports that match." }),
   network: oneOf(["any", "tcp", "udp"], { default: "any", doc: "The kind of traffic." }),
   user: texts({ max: CONDITIONS_MAX, range: "names of users", doc: "Whose traffic matches." }),
-  outbound: oneOf(["direct", "reject"], {
+  outbound: shortName({
     default: "direct",
-    doc: "What becomes of what matches.",
+    doc: "What becomes of what matches: direct, reject, or the name of an outbound.",
   }),
 });
+
+export const OUTBOUNDS_MAX = 100;
+const OUTBOUND_NAME = /^[a-z0-9-]{1,32}$/;
+const OUTBOUND_NAME_BYTES_MAX = 32;
+/** What SOCKS5 can carry. */
+export const CREDENTIAL_BYTES_MAX = 255;
+
+const OUTBOUND = section("An outbound", {
+  name: freeText({
+    bytesMax: OUTBOUND_NAME_BYTES_MAX,
+    required: "office",
+    check: outboundNameFault,
+    doc: "What rules call it.",
+  }),
+  type: oneOf(["socks5", "http", "direct"], {
+    default: "socks5",
+    doc: "A proxy of this kind, or another way out of this machine.",
+  }),
+  address: optionalHostPort({ doc: "The proxy; none for direct." }),
+  user: freeText({ bytesMax: CREDENTIAL_BYTES_MAX, doc: "The name that the proxy asks for." }),
+  password: secretText({
+    range: `at most ${CREDENTIAL_BYTES_MAX} bytes`,
+    placeholder: "",
+    doc: "The password that the proxy asks for.",
+  }),
+  interface: interfaceName({ default: "", doc: "The only interface to go by; empty for any." }),
+  source: optionalIp({ doc: "The address to come from; empty for any." }),
+  pass_names: flag({
+    default: false,
+    doc: "The proxy gets names as they are; then no rule sees what addresses they lead to.",
+  }),
+});
+
+function outboundNameFault(name: string): Fault | undefined {
+  if (OUTBOUND_NAME.test(name)) return undefined;
+  return {
+    rule: "must be 1 to 32 lower-case letters, digits or dashes",
+    remedy: 'Write a name such as "office".',
+  };
+}
 
 /** The schema of the configuration file. */
 export const SETTINGS = section("Phantom", {
@@ -243,7 +311,20 @@ export const SETTINGS = section("Phantom", {
   rules: sections({
     max: RULES_MAX,
     item: RULE,
-    doc: "Where traffic goes: the first rule that matches decides; without one it goes direct.",
+    doc: "Where traffic goes: the first rule that matches decides, else default_outbound.",
+  }),
+  outbounds: sections({
+    max: OUTBOUNDS_MAX,
+    item: OUTBOUND,
+    doc: "Ways to targets that rules can name, beside direct and reject.",
+  }),
+  default_outbound: shortName({
+    default: "direct",
+    doc: "Where traffic goes that no rule matches; datagrams can't go by a proxy.",
+  }),
+  ip_preference: oneOf(["auto", "ipv4", "ipv6", "ipv4-only", "ipv6-only"], {
+    default: "auto",
+    doc: "Which addresses of a name are tried first, or at all.",
   }),
   idle: duration({
     default: 300_000,
@@ -276,12 +357,26 @@ export interface UserConfig extends Omit<Settings["users"][number], "key"> {
   readonly key: Secret;
 }
 
-/** A rule as it is written. */
-export type RuleConfig = Settings["rules"][number];
+/** A list file: its lines, and how to call it. */
+export interface ListConfig {
+  readonly name: string;
+  readonly text: string;
+}
+
+/** A rule with its lists. */
+export interface RuleConfig extends Omit<Settings["rules"][number], "list"> {
+  readonly lists: readonly ListConfig[];
+}
+
+export type OutboundConfig = Settings["outbounds"][number];
+
+/** Where traffic goes. */
+export type RoutingConfig = Pick<Config, "rules" | "outbounds" | "defaultOutbound">;
 
 /** The configuration of a process: every field present, typed, readonly. */
-export interface Config extends Omit<Settings, "psk" | "users"> {
+export interface Config extends Omit<Settings, "psk" | "users" | "rules"> {
   readonly psk: Secret;
+  readonly rules: readonly RuleConfig[];
   readonly users: readonly UserConfig[];
 }
 

@@ -10,6 +10,7 @@ import type { Session } from "../session/session.ts";
 import type { InboundTunnel } from "./inbound_counters.ts";
 import { Inbounds } from "./inbounds.ts";
 import { Loop, NOT_ARMED, type Task, textOfError, type Timer, type Watcher } from "./loop.ts";
+import { TooLongNotice } from "./too_long_notice.ts";
 import type { TunnelEvents } from "./tunnel.ts";
 import type { ClientStart, InboundSpec, ToWorker, WorkerMessage } from "./worker_protocol.ts";
 import { SharedWord } from "./worker_protocol.ts";
@@ -88,6 +89,7 @@ export class ClientSide implements Watcher, Timer, Task, SessionListener {
   #pingId = 0;
   #pingAt = -Infinity;
   #owesReport = false;
+  readonly #tooLong = new TooLongNotice();
 
   constructor(
     libs: Pick<Libraries, "native">,
@@ -214,5 +216,7 @@ export class ClientSide implements Watcher, Timer, Task, SessionListener {
     const { streams, counters } = this.inbounds.context;
     Atomics.store(this.#words, SharedWord.streams, BigInt(streams.count));
     Atomics.store(this.#words, SharedWord.refusals, BigInt(counters.refusals));
+    const text = this.#tooLong.text(this.loop.now, counters.datagramsTooLong);
+    if (text !== undefined) this.#post({ kind: "log", level: "warn", text });
   }
 }

@@ -61,6 +61,11 @@ const SESSIONS_MAX = 8;
 /** Until ACCEPT tells the server's. */
 const IDLE_MS = 60_000;
 const BYTES_A_KBIT = 125;
+/**
+ * How long the HELLO of a session whose streams have no data yet waits for some: what a program
+ * says right behind its connection arrives a round trip earlier with it.
+ */
+const EARLY_WAIT_MS = 3;
 /** One packet that asks for an answer: it shows the server that its ACCEPT arrived. */
 const PROBES = 1;
 
@@ -215,6 +220,10 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     const session = new Session(now, options);
     const controller = new LateController(this.#controller(0));
     session.addPath(true, controller, new PathMtu());
+    const { upRate, downRate } = this.#start;
+    if (upRate > 0 || downRate > 0) {
+      session.sayRates(Math.floor(upRate / BYTES_A_KBIT), Math.floor(downRate / BYTES_A_KBIT));
+    }
     let clientSession = this.#random.nonZero();
     while (path.links.find(clientSession) !== undefined) clientSession = this.#random.nonZero();
     const handshake = new ClientHandshake(path.primitives, path.tskd, this.#user, clientSession);
@@ -251,7 +260,12 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     const connection = this.#connection;
     if (connection === undefined || connection.tries > 0 || this.#isClosed) return;
     if (now < this.#notBefore) this.#loop.arm(this, this.#notBefore);
-    else this.#sendHello(connection, now);
+    else if (!this.#awaitsData(connection)) this.#sendHello(connection, now);
+    else if (this.heapIndex === NOT_ARMED) this.#loop.arm(this, now + EARLY_WAIT_MS);
+  }
+
+  #awaitsData({ link: { session } }: Connection): boolean {
+    return session.streamCount > 0 && !session.hasStreamBytes;
   }
 
   /** A HELLO was not answered, or the pause before the next attempt is over. */
@@ -354,6 +368,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     options.idleMs = Math.max(1, accept.idleS) * 1000;
     link.routes[0] = route;
     link.packetBytesMax = accept.maxDatagram;
+    link.session.packetBytesMax = Math.min(link.session.packetBytesMax, accept.maxDatagram);
     connection.controller.replace(this.#controller(accept.downKbps * BYTES_A_KBIT));
     link.activate(now, accept.serverSession, keys.sendKeys, keys.receiveKeys);
     this.#settleEarly(connection, now, isClear);

@@ -141,6 +141,17 @@ Deno.test("brutal when both sides state a rate", () => {
   assert.equal(Math.round(controller.pacingRate()), 3e6);
 });
 
+Deno.test("brutal towards the client too, once it has stated what its line takes", () => {
+  using pair = new Pair({ server: { upRate: 4e6 }, client: { downRate: 2e6 } });
+  pair.greet();
+  pair.until(() => pair.client.state === "open");
+  const [link] = [...pair.server.path.links.all()];
+  const { controller } = link!.session.recovery.path(0)!;
+  // Said in the HELLO: a server without a replay record takes it with the first DATA.
+  pair.until(() => controller.name === "brutal");
+  assert.equal(Math.round(controller.pacingRate()), 2e6);
+});
+
 Deno.test("over IPv6, and over IPv4 to a server that listens on both", () => {
   const any = new Uint8Array(16);
   for (const ip of [any.with(15, 1), LOOPBACK]) {

@@ -26,8 +26,11 @@ const NOTHING = new Uint8Array(0);
 /** An upstream proxy, by which targets are reached. */
 export interface Upstream {
   readonly kind: "socks5" | "http";
-  readonly peer: Endpoint;
+  /** Its addresses. */
+  readonly peers: readonly Endpoint[];
   readonly credential?: Credential;
+  /** From where it is reached. */
+  readonly origin?: Pick<DialOptions, "sources" | "device">;
 }
 
 export interface DialOptions extends EyeballsOptions {

@@ -3,6 +3,7 @@
 import type { Route } from "../../ffi/endpoint.ts";
 import { routeWords } from "../../ffi/endpoint.ts";
 import { UdpInbox, UdpOutbox, type UdpSocket } from "../../ffi/udp.ts";
+import { DATAGRAM_BYTES_MAX } from "../session/limits.ts";
 import type { Session } from "../session/session.ts";
 import { copyBytes } from "./copy.ts";
 import type { InboundCounters, InboundTunnel } from "./inbound_counters.ts";
@@ -92,6 +93,7 @@ export class Associations {
     );
     if (!isSent) {
       this.#counters.datagramsDropped++;
+      if (length > DATAGRAM_BYTES_MAX) this.#counters.datagramsTooLong++;
       return;
     }
     this.#counters.datagramsUp++;

@@ -24,6 +24,8 @@ export class InboundCounters {
   datagramBytesDown = 0;
   /** Too long, malformed, from a stranger, or without room on their way. */
   datagramsDropped = 0;
+  /** Those of them that no packet can carry. */
+  datagramsTooLong = 0;
   /** SOCKS5's fragments. */
   fragments = 0;
   /** Exceptions that ended one connection or batch: none is expected. */

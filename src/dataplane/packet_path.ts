@@ -318,7 +318,8 @@ export class PacketPath implements Watcher, Task, LinkOwner {
       return;
     }
     // Only now: who can't seal must not use up a user's rate. It counts as lost.
-    const { receiveLimit } = link;
+    const { receiveLimit, account } = link;
+    if (account !== undefined) account.up += this.inbox.length(i);
     if (receiveLimit !== undefined && !receiveLimit.take(this.now, this.inbox.length(i))) {
       this.received.overRate++;
       return;
@@ -413,15 +414,21 @@ export class PacketPath implements Watcher, Task, LinkOwner {
       link.updateKeys(this.primitives, this.now);
     }
     link.noteSecond(this.now);
-    const { sendLimit } = link;
+    const { sendLimit, account } = link;
     const room = Math.min(PACKET_ROOM, link.packetBytesMax) - DATA_OVERHEAD;
     for (let i = 0; i < PACKETS_A_TURN; i++) {
       if (!this.sends.hasRoom) return false;
       if (sendLimit !== undefined && sendLimit.available(this.now) <= 0) return true;
+      const { largeBytes } = session;
+      if (largeBytes > room && !this.sends.hasRoomFor(largeBytes)) {
+        this.sends.isComplete = true;
+        return false;
+      }
       const { arena, textAt } = this.sends;
-      const length = session.build(this.now, arena, textAt, room);
+      const length = session.build(this.now, arena, textAt, Math.max(room, largeBytes));
       if (length === 0) return true;
       if (sendLimit !== undefined) sendLimit.charge(this.now, length + DATA_OVERHEAD);
+      if (account !== undefined) account.down += length + DATA_OVERHEAD;
       this.sends.add(link, length);
     }
     return false;

@@ -3,6 +3,7 @@
  * kept meanwhile, and found again by the very bytes of the address, without making a text.
  */
 
+import type { EyeballsOptions } from "../proxy/happy_eyeballs.ts";
 import { isIpv4Mapped } from "../proxy/ip_text.ts";
 import type { Pending } from "../proxy/rules.ts";
 import { Target } from "../proxy/target.ts";
@@ -22,16 +23,20 @@ export class NameCache {
   readonly loop: Pick<Loop, "now">;
   readonly resolver: Pick<Resolver, "resolve" | "forget">;
   readonly sendLate: SendLate;
+  /** Which of a name's addresses are wanted. */
+  readonly families: () => EyeballsOptions;
   readonly #names: NamedTarget[] = [];
 
   constructor(
     loop: Pick<Loop, "now">,
     resolver: Pick<Resolver, "resolve" | "forget">,
     sendLate: SendLate,
+    families: () => EyeballsOptions = () => ({}),
   ) {
     this.loop = loop;
     this.resolver = resolver;
     this.sendLate = sendLate;
+    this.families = families;
   }
 
   get size(): number {
@@ -138,7 +143,7 @@ export class NamedTarget implements NameWaiter {
     this.#waiting = [];
   }
 
-  /** Takes the first address that the rules allow; IPv4 first, which every server has. */
+  /** Takes the first address that the rules allow; where none is preferred, IPv4. */
   #take({ addresses, error }: Resolution): void {
     const { now } = this.#cache.loop;
     if (error !== undefined && error !== "not-found" && this.#address !== undefined) {
@@ -147,7 +152,9 @@ export class NamedTarget implements NameWaiter {
       return;
     }
     const { allowed } = this.#pending!.decideAfterResolution(addresses);
-    const best = allowed.find(({ isIpv4 }) => isIpv4) ?? allowed[0];
+    const { preferred = 4, only = false } = this.#cache.families();
+    const best = allowed.find(({ isIpv4 }) => isIpv4 === (preferred === 4)) ??
+      (only ? undefined : allowed[0]);
     if (best === undefined) {
       // Refused ones are kept, to be refused, and counted, datagram by datagram.
       this.#address = addresses.find((ip) => isIpv4Mapped(ip)) ?? addresses[0];

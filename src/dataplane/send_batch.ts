@@ -7,7 +7,14 @@
 import { AeadBatch, type AeadTable } from "../../ffi/aead.ts";
 import type { Route } from "../../ffi/endpoint.ts";
 import type { PacketMask } from "../../ffi/mask.ts";
-import { udpBatchMax, udpGsoMax, UdpOutbox, udpPayloadMax, type UdpSocket } from "../../ffi/udp.ts";
+import {
+  udpBatchMax,
+  udpFragment,
+  udpGsoMax,
+  UdpOutbox,
+  udpPayloadMax,
+  type UdpSocket,
+} from "../../ffi/udp.ts";
 import type { Budget } from "../session/byte_ring.ts";
 import { DATA_OVERHEAD, HEADER_BYTES } from "../wire/limits.ts";
 import { dataKind, writeHeader } from "../wire/packet.ts";
@@ -53,6 +60,8 @@ export class SendBatch {
   #runCount = 0;
   /** It ends with a packet shorter than the others. */
   #runEnds = false;
+  /** It is one packet, which IP may fragment. */
+  #runIsLarge = false;
 
   /** Takes its memory out of the budget, for good. */
   constructor(table: AeadTable, mask: PacketMask, budget: Budget) {
@@ -82,6 +91,11 @@ export class SendBatch {
       this.#at + PACKET_ROOM <= this.#end;
   }
 
+  /** Whether a packet with so much text fits as well. */
+  hasRoomFor(textBytes: number): boolean {
+    return this.#at + textBytes + DATA_OVERHEAD <= this.#end;
+  }
+
   /** Where the next packet's text is to be written; at most PACKET_ROOM − DATA_OVERHEAD bytes. */
   get textAt(): number {
     return this.#at + HEADER_BYTES;
@@ -100,7 +114,9 @@ export class SendBatch {
     this.counters.packets++;
     this.counters.bytes += length;
     const route = link.routes[session.builtPath]!;
-    const joins = route === this.#runRoute && !this.#runEnds && length <= this.#runSegment &&
+    const isLarge = session.builtIsLarge;
+    const joins = route === this.#runRoute && !this.#runEnds && !isLarge &&
+      length <= this.#runSegment &&
       this.#runCount < udpGsoMax && this.#at - this.#runAt <= udpPayloadMax;
     if (!joins) {
       this.#endRun(at);
@@ -108,7 +124,7 @@ export class SendBatch {
       this.#runAt = at;
       this.#runSegment = length;
       this.#runCount = 0;
-      this.#runEnds = false;
+      this.#runEnds = this.#runIsLarge = isLarge;
     }
     this.#runCount++;
     if (length < this.#runSegment) this.#runEnds = true;
@@ -149,7 +165,7 @@ export class SendBatch {
 
   #endRun(end: number): void {
     if (this.#runRoute === undefined) return;
-    const segment = this.#runCount > 1 ? this.#runSegment : 0;
+    const segment = this.#runIsLarge ? udpFragment : this.#runCount > 1 ? this.#runSegment : 0;
     this.#outbox.add(this.#runRoute, this.#runAt, end - this.#runAt, segment);
     this.#runRoute = undefined;
   }

@@ -10,6 +10,7 @@ import { HelloVerdict } from "../crypto/hello_gate.ts";
 import { ReplayFilter } from "../crypto/replay_filter.ts";
 import { buildReset, ResetReason } from "../crypto/reset.ts";
 import { Tskd } from "../crypto/tskd.ts";
+import type { UserAccount } from "../proxy/users.ts";
 import { chooseController } from "../reliability/congestion/choose.ts";
 import type { CongestionController } from "../reliability/congestion/controller.ts";
 import { FrameRecords } from "../reliability/frame_records.ts";
@@ -21,6 +22,7 @@ import { Session } from "../session/session.ts";
 import { CloseCode } from "../wire/frames.ts";
 import { RESETS_A_SECOND_MAX, UNPROVEN_PATH_FACTOR } from "../wire/limits.ts";
 import { PacketKind, SALT_AT } from "../wire/packet.ts";
+import { LateController } from "./late_controller.ts";
 import type { Loop } from "./loop.ts";
 import { PacketPath, type PathOwner } from "./packet_path.ts";
 import { RandomNumbers } from "./random_numbers.ts";
@@ -62,11 +64,14 @@ export class ServerCounters {
   heldRefused = 0;
   /** Another worker has had this very HELLO. */
   sharedRefused = 0;
+  /** Of users who have expired, or used up their traffic. */
+  usersRefused = 0;
   /** No place in the cache of handshakes, or a public key of small order. */
   keysRefused = 0;
   neverConfirmed = 0;
 }
 
+const BYTES_A_KBIT = 125;
 const SESSIONS_PER_SOURCE = 1024;
 const HANDSHAKES_PER_SECOND = 20_000;
 const HELD_BYTES_MAX = 16 << 20;
@@ -133,16 +138,19 @@ export class ServerTunnel implements PathOwner {
     const { sharedSalts } = tuning;
     this.#salts = sharedSalts === undefined ? undefined : new SharedSalts(sharedSalts);
     const tskd = new Tskd(primitives, start.psk, this.#filter.oldest);
-    this.#users = new TunnelUsers(primitives);
-    if (start.users.length === 0) this.#users.addSole(start.psk);
-    else this.#users.set(loop.now, start.users);
+    const { unixMs = Date.now } = tuning;
+    this.#users = new TunnelUsers({
+      ...{ loop, primitives, psk: start.psk, accounts: start.accounts, thread: start.index },
+      ...{ unixMs, denied: (user) => this.#deny(user) },
+    });
+    this.#users.set(start.users);
     const { sessionsMax, serverSecret, idleMs, upRate, downRate } = start;
     this.path = new PacketPath(loop, this, {
       primitives,
       budget: this.budget,
       tskd,
       sessionsMax,
-      unixMs: tuning.unixMs ?? Date.now,
+      unixMs,
     });
     this.#handshakes = new ServerHandshakes({
       ...{ primitives, tskd, users: this.#users, filter: this.#filter },
@@ -196,10 +204,18 @@ export class ServerTunnel implements PathOwner {
 
   /** The users from now on; the sessions of those that are gone, or have a new key, are closed. */
   setUsers(specs: readonly UserSpec[]): void {
-    const gone = new Set(this.#users.set(this.#loop.now, specs));
-    if (gone.size === 0) return;
+    this.#users.set(specs);
+    for (const [link, { user }] of this.#guests) limit(link, user);
+  }
+
+  /** What a user has used, and may use. */
+  accountOf(user: string): UserAccount | undefined {
+    return this.#users.named(user)?.account;
+  }
+
+  #deny(user: TunnelUser): void {
     for (const [link, guest] of [...this.#guests]) {
-      if (!gone.has(guest.user.user)) continue;
+      if (guest.user !== user || !link.session.isOpen) continue;
       link.session.close(this.#loop.now, CloseCode.denied);
       this.path.touch(link);
     }
@@ -246,6 +262,11 @@ export class ServerTunnel implements PathOwner {
   /** Whether there is room for another session: its place in the table of sources, or -1. */
   #admit(route: Route, isHeld: boolean): number {
     const { counters } = this;
+    const { account } = this.#users.of(this.#handshakes.hello.user!);
+    if (account.admitSession(this.path.unixMs) !== "ok") {
+      counters.usersRefused++;
+      return -1;
+    }
     if (this.path.links.isFull) {
       counters.sessionsRefused++;
       return -1;
@@ -276,6 +297,7 @@ export class ServerTunnel implements PathOwner {
     link.activate(path.now, hello.clientSession, keys.sendKeys, keys.receiveKeys);
     const guest: Guest = { user, source, handshake: keys.handshake, early: undefined };
     this.#guests.set(link, guest);
+    this.#users.entered(user);
     path.add(link);
     this.#openPath(link, route, path.now, path.inbox.length(i));
     this.#sendAccept(keys.handshake, route, path.inbox.length(i), link);
@@ -290,17 +312,19 @@ export class ServerTunnel implements PathOwner {
     const session = new Session(this.path.now, {
       ...{ isClient: false, events: this.#events, budget: this.budget, records: this.#records },
       ...{ random: this.#random.unit, maxRetries, idleMs, keepAliveMs: Infinity },
+      onRates: this.#onRates,
     });
     const link = new SessionLink(session, localId, this.path, this.#keyLimits);
-    link.sendLimit = user.down.unlimited ? undefined : user.down;
-    link.receiveLimit = user.up.unlimited ? undefined : user.up;
+    link.account = user.account;
+    limit(link, user);
     return link;
   }
 
   /** A path to where a packet came from; its index, or -1. */
   #openPath(link: SessionLink, route: Route, now: number, heardBytes: number): number {
     const { session } = link;
-    const index = session.addPath(false, this.#controller(link), new PathMtu());
+    const controller = new LateController(this.#controller(link));
+    const index = session.addPath(false, controller, new PathMtu());
     if (index < 0) return index;
     link.routes[index] = route;
     link.heardAt[index] = now;
@@ -308,12 +332,22 @@ export class ServerTunnel implements PathOwner {
     return index;
   }
 
+  /** The client said what its line takes: from now on data goes at the rate that both state. */
+  readonly #onRates = (session: Session, _upKbps: number, downKbps: number): void => {
+    const link = this.path.linkOf(session);
+    if (link === undefined) return;
+    link.takeRate = downKbps * BYTES_A_KBIT;
+    for (let index = 0; index < link.routes.length; index++) {
+      const controller = session.recovery.path(index)?.controller;
+      if (controller instanceof LateController) controller.replace(this.#controller(link));
+    }
+  };
+
   #controller(link: SessionLink): CongestionController {
     const user = this.#guests.get(link)?.user;
     return chooseController({
       sendRate: lower(this.#start.upRate, user?.downRate ?? 0),
-      // HELLO does not say what the client can take.
-      takeRate: 0,
+      takeRate: link.takeRate,
       floorPackets: this.#start.windowPackets,
       packetBytes: PMTU_BASE,
       random: this.#random.unit,
@@ -421,6 +455,7 @@ export class ServerTunnel implements PathOwner {
     if (guest === undefined) return;
     this.#guests.delete(link);
     this.#heldBytes -= guest.early?.length ?? 0;
+    this.#users.left(guest.user);
     this.#sources.leave(guest.source);
     this.#handshakes.cache.release(guest.handshake, now);
     if (this.#publisher.isDue(now)) this.#publish(now);
@@ -459,7 +494,14 @@ export class ServerTunnel implements PathOwner {
     this.#publisher.set(SharedWord.handshakes, counters.handshakes);
     this.#publisher.set(SharedWord.replays, filter.exact + filter.bloom + counters.sharedRefused);
     const refusals = counters.sessionsRefused + counters.sourcesRefused + counters.rateRefused +
-      counters.heldRefused + counters.keysRefused;
+      counters.heldRefused + counters.usersRefused + counters.keysRefused;
     this.#publisher.set(SharedWord.refusals, refusals);
   }
+}
+
+/** Has a session keep to the limits of its user. */
+function limit(link: SessionLink, { up, down, packets }: TunnelUser): void {
+  link.sendLimit = down.unlimited ? undefined : down;
+  link.receiveLimit = packets.unlimited ? undefined : packets;
+  link.session.limitReading(up.unlimited ? undefined : up);
 }

@@ -6,15 +6,25 @@
 import { EpollEvent, EventFd } from "../../ffi/loop.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { RingReader } from "../base/ring.ts";
-import { compileRules, type Rules } from "../proxy/rules.ts";
+import type { UserAccount } from "../proxy/users.ts";
 import type { Session } from "../session/session.ts";
+import { Inbox } from "./inbox.ts";
 import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "./loop.ts";
 import { Resolver } from "./resolver.ts";
+import { routesOf } from "./routes.ts";
 import { Targets } from "./targets.ts";
+import { TooLongNotice } from "./too_long_notice.ts";
 import type { TunnelEvents } from "./tunnel.ts";
 import { UdpRelay } from "./udp_relay.ts";
-import type { RuleText, ServerStart, ToWorker, WorkerMessage } from "./worker_protocol.ts";
-import { SharedWord } from "./worker_protocol.ts";
+import {
+  type Routing,
+  type ServerStart,
+  SharedWord,
+  type ToWorker,
+  type UserSpec,
+  type UserText,
+  type WorkerMessage,
+} from "./worker_protocol.ts";
 
 /** How often counters are told, in ms. */
 const COUNT_MS = 500;
@@ -27,6 +37,10 @@ export interface Tunnel {
   /** Closes the sessions with a word to the peers, and the sockets. */
   stop(): void;
   wake(session: Session): void;
+  setUsers?(users: readonly UserSpec[]): void;
+  accountOf?(user: string): UserAccount | undefined;
+  /** What the next start has to know of HELLOs. After `stop`. */
+  saveReplayRecord?(): Uint8Array;
 }
 
 export type MakeTunnel = (
@@ -50,19 +64,20 @@ export class ServerWorker implements Watcher, Timer {
   readonly #start: ServerStart;
   readonly #post: Post;
   readonly #words: BigInt64Array;
-  readonly #inbox: RingReader;
+  readonly #inbox: Inbox;
   readonly #wake: EventFd;
   // What has been told.
   #streams = 0;
   #refusals = 0;
   #faults = 0;
+  readonly #tooLong = new TooLongNotice();
 
   constructor(libs: Libraries, start: ServerStart, post: Post, makeTunnel: MakeTunnel) {
     this.#start = start;
     this.#post = post;
     this.#words = new BigInt64Array(start.shared);
-    this.#inbox = new RingReader(start.inbox);
-    const rules = compiled(start.rules);
+    this.#inbox = new Inbox(new RingReader(start.inbox));
+    const routes = routesOf(start);
     this.loop = new Loop(libs.native, (error) => {
       post({ kind: "log", level: "error", text: `in the data plane: ${textOfError(error)}` });
     });
@@ -70,7 +85,8 @@ export class ServerWorker implements Watcher, Timer {
       ask: (id, name) => post({ kind: "resolve", id, name }),
     });
     const waker = { wake: (session: Session) => this.tunnel.wake(session) };
-    const options = { rules, waker, resolver: this.resolver };
+    const accountOf = (user: string) => this.tunnel.accountOf?.(user);
+    const options = { ...routes, waker, resolver: this.resolver, accountOf };
     this.targets = new Targets(this.loop, options);
     this.relay = new UdpRelay(this.loop, options);
     const events = new Events(this.targets, this.relay);
@@ -98,11 +114,7 @@ export class ServerWorker implements Watcher, Timer {
   /** Main has rung. */
   ready(): void {
     this.#wake.drain();
-    for (;;) {
-      const message = this.#inbox.read();
-      if (message === undefined) break;
-      this.#heard(message);
-    }
+    while (this.#hear());
     if (Atomics.load(this.#words, SharedWord.stop) !== 0n) this.#stop();
   }
 
@@ -115,25 +127,43 @@ export class ServerWorker implements Watcher, Timer {
     if (this.loop.isStopping) return;
     this.loop.isStopping = true;
     this.tunnel.stop();
+    // Of several workers each knows a part only, and their next start another one.
+    const record = this.#start.workers === 1 ? this.tunnel.saveReplayRecord?.() : undefined;
+    if (record !== undefined) this.#post({ kind: "replay", record });
     this.targets.stop();
     this.relay.stop();
     this.#count();
   }
 
-  #heard(bytes: Uint8Array<ArrayBuffer>): void {
+  /** Takes one message; whether there was one. */
+  #hear(): boolean {
     try {
-      const message: ToWorker = JSON.parse(new TextDecoder().decode(bytes));
-      if (message.kind === "resolved") this.resolver.answered(message);
-      else if (message.kind === "rules") this.#setRules(compiled(message.rules));
+      const message = this.#inbox.read();
+      if (message === undefined) return false;
+      this.#heard(message);
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.#post({ kind: "log", level: "error", text: `a message from main was left: ${reason}` });
     }
+    return true;
   }
 
-  #setRules(rules: Rules): void {
-    this.targets.setRules(rules);
-    this.relay.setRules(rules);
+  #heard(message: ToWorker): void {
+    if (message.kind === "resolved") this.resolver.answered(message);
+    else if (message.kind === "rules") this.#setRoutes(message);
+    else if (message.kind === "users") this.#setUsers(message.users);
+  }
+
+  #setRoutes(routing: Routing): void {
+    const routes = routesOf(routing);
+    this.targets.setRoutes(routes);
+    this.relay.setRoutes(routes);
+  }
+
+  #setUsers(texts: readonly UserText[]): void {
+    const users = texts.map(({ key, ...user }) => ({ ...user, key: hexBytes(key) }));
+    this.tunnel.setUsers?.(users);
+    for (const { key } of users) key.fill(0);
   }
 
   #count(): void {
@@ -148,6 +178,8 @@ export class ServerWorker implements Watcher, Timer {
       this.#post({ kind: "log", level: "error", text });
     }
     this.#faults = faults;
+    const text = this.#tooLong.text(this.loop.now, relay.counters.tooLong);
+    if (text !== undefined) this.#post({ kind: "log", level: "warn", text });
   }
 
   #told(word: number, before: number, now: number): number {
@@ -229,10 +261,8 @@ class Events implements TunnelEvents {
   pathProven(): void {}
 }
 
-function compiled(rules: readonly RuleText[]): Rules {
-  const result = compileRules({ rules });
-  if ("rules" in result) return result.rules;
-  const [first] = result.problems;
-  const where = first === undefined ? "rules" : `rules[${first.rule}].${first.place}`;
-  throw new Error(`Cannot use the rules as ${where} ${first?.text ?? "is wrong"}`);
+function hexBytes(text: string): Uint8Array {
+  const bytes = new Uint8Array(text.length >> 1);
+  for (let i = 0; i < bytes.length; i++) bytes[i] = parseInt(text.slice(2 * i, 2 * i + 2), 16);
+  return bytes;
 }

@@ -42,6 +42,8 @@ export class SessionLink implements Timer {
   isQueued = false;
   sendKeys: SendKeys | undefined;
   receiveKeys: ReceiveKeys | undefined;
+  /** What the peer's line takes, bytes a second; 0: not stated. */
+  takeRate = 0;
   /** Its place in ReplayWindows. */
   window: number = NO_SLOT;
   /** By path index. */
@@ -52,6 +54,8 @@ export class SessionLink implements Timer {
   lastActive = 0;
   /** Largest packet that the peer takes. */
   packetBytesMax: number = PACKET_BYTES_MAX;
+  /** Where the bytes of its packets are counted. */
+  account: { up: number; down: number } | undefined;
   /** Limits of the user, shared by all their sessions: what we send, what comes. */
   sendLimit: TokenBucket | undefined;
   receiveLimit: TokenBucket | undefined;

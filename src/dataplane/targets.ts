@@ -12,12 +12,14 @@ import type { Endpoint } from "../../ffi/endpoint.ts";
 import type { TcpSocket } from "../../ffi/tcp.ts";
 import { OpenCode } from "../proxy/outcome.ts";
 import { type CheckedTarget, DIRECT, type Pending, type Rules } from "../proxy/rules.ts";
+import type { UserAccount } from "../proxy/users.ts";
 import { BAD_ADDRESS, Target } from "../proxy/target.ts";
 import { writeIpAddress } from "../wire/address.ts";
 import { RstCode } from "../wire/frames.ts";
-import { Dial, type DialEvents, type DialOptions, endpointOf, type Upstream } from "./dial.ts";
+import { Dial, type DialEvents, type DialOptions, endpointOf } from "./dial.ts";
 import type { Loop } from "./loop.ts";
 import type { NameWaiter, Resolution, Resolver } from "./resolver.ts";
+import type { Origin, Routes } from "./routes.ts";
 import { Splice, type SpliceOwner, Splicer, type StreamSession, type Waker } from "./splice.ts";
 
 /** Connections of one worker, and of one session; further ones are answered "too many". */
@@ -28,13 +30,12 @@ export const SESSION_CONNECTIONS_MAX = 16_384;
 const NO_ADDRESS = Uint8Array.of(1, 0, 0, 0, 0, 0, 0);
 const ADDRESS_BYTES_MAX = 19;
 
-export interface TargetsOptions {
-  readonly rules: Rules;
+export interface TargetsOptions extends Routes {
   readonly waker: Waker<StreamSession>;
   readonly resolver: Pick<Resolver, "resolve" | "forget">;
-  /** By the names of the rules' outbounds. */
-  readonly upstreams?: ReadonlyMap<string, Upstream>;
-  readonly dial?: DialOptions;
+  /** A user's account, whose limits hold. */
+  readonly accountOf?: (user: string) => UserAccount | undefined;
+  readonly unixMs?: () => number;
   readonly connectionsMax?: number;
   readonly sessionConnectionsMax?: number;
 }
@@ -46,21 +47,25 @@ export class TargetCounters {
   /** By OpenCode. */
   readonly failed: number[] = new Array(7).fill(0);
   tooMany = 0;
+  /** Of users who have as many as they may. */
+  overLimit = 0;
   /** Exceptions that ended one stream: none is expected. */
   faults = 0;
 
   get refused(): number {
-    return this.failed[OpenCode.DENIED]! + this.tooMany;
+    return this.failed[OpenCode.DENIED]! + this.tooMany + this.overLimit;
   }
 }
 
 /** What one session has open. */
 class SessionStreams {
   readonly user: string;
+  readonly account: UserAccount | undefined;
   readonly streams = new Map<number, TargetStream>();
 
-  constructor(user: string) {
+  constructor(user: string, account: UserAccount | undefined) {
     this.user = user;
+    this.account = account;
   }
 }
 
@@ -69,8 +74,7 @@ export class Targets {
   readonly splicer: Splicer;
   readonly loop: Loop;
   readonly options: TargetsOptions;
-  readonly upstreamDial: DialOptions;
-  #rules: Rules;
+  #routes: Routes;
   readonly #sessions = new Map<StreamSession, SessionStreams>();
   #count = 0;
   readonly #target = new Target();
@@ -82,11 +86,8 @@ export class Targets {
   constructor(loop: Loop, options: TargetsOptions) {
     this.loop = loop;
     this.options = options;
-    this.#rules = options.rules;
+    this.#routes = options;
     this.splicer = new Splicer(loop, options.waker);
-    // Where to come from is said for targets: an upstream may be on another network.
-    const { sources: _, device: __, ...dial } = options.dial ?? {};
-    this.upstreamDial = dial;
   }
 
   /** Streams that are not over. */
@@ -94,19 +95,23 @@ export class Targets {
     return this.#count;
   }
 
-  get rules(): Rules {
-    return this.#rules;
+  get routes(): Routes {
+    return this.#routes;
   }
 
   /** For streams opened from now on. */
+  setRoutes(routes: Routes): void {
+    this.#routes = routes;
+  }
+
   setRules(rules: Rules): void {
-    this.#rules = rules;
+    this.#routes = { ...this.#routes, rules };
   }
 
   // ---- what the tunnel tells ----
 
   sessionOpened(session: StreamSession, user: string): void {
-    this.#sessions.set(session, new SessionStreams(user));
+    this.#sessions.set(session, new SessionStreams(user, this.options.accountOf?.(user)));
   }
 
   opened(
@@ -135,10 +140,16 @@ export class Targets {
       const code = size === BAD_ADDRESS ? OpenCode.NAME_NOT_FOUND : OpenCode.UNREACHABLE;
       return this.refuse(session, id, code);
     }
+    const admission = streams.account?.open(this.#unixMs()) ?? "ok";
+    if (admission !== "ok") {
+      if (admission !== "too-many-connections") return this.refuse(session, id, OpenCode.DENIED);
+      this.counters.overLimit++;
+      return this.refuse(session, id, OpenCode.TOO_MANY);
+    }
     const stream = new TargetStream(this, session, id, target.name);
     streams.streams.set(id, stream);
     this.#count++;
-    stream.begin(this.#rules.decideBeforeResolution(streams.user, "tcp", target), target);
+    stream.begin(this.#routes.rules.decideBeforeResolution(streams.user, "tcp", target), target);
   }
 
   data(
@@ -192,9 +203,15 @@ export class Targets {
   }
 
   remove(session: StreamSession, id: number): void {
-    if (this.#sessions.get(session)?.streams.delete(id) !== true) return;
+    const streams = this.#sessions.get(session);
+    if (streams?.streams.delete(id) !== true) return;
+    streams.account?.close();
     this.#count--;
     this.#lastStream = undefined;
+  }
+
+  #unixMs(): number {
+    return (this.options.unixMs ?? Date.now)();
   }
 
   #streamsOf(session: StreamSession): SessionStreams | undefined {
@@ -220,6 +237,8 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner {
   readonly #targets: Targets;
   readonly #session: StreamSession;
   readonly #name: string;
+  /** Those of when it was opened: outbounds are numbered by them. */
+  readonly #routes: Routes;
   #pending: Pending | undefined;
   #dial: Dial | undefined;
   #isResolving = false;
@@ -232,6 +251,7 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner {
     this.#session = session;
     this.id = id;
     this.#name = name;
+    this.#routes = targets.routes;
   }
 
   begin(pending: Pending, target: Target): void {
@@ -275,22 +295,45 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner {
     const [first] = allowed;
     if (first === undefined) return this.failed(OpenCode.DENIED);
     const same = allowed.filter(({ outbound }) => outbound === first.outbound);
-    if (first.outbound === DIRECT) return this.#dialDirect(same.map(endpointOf));
-    this.#dialUpstream(first.outbound, targetOf(first));
+    if (first.outbound === DIRECT) return this.#dialDirect(same.map(endpointOf), {});
+    const origin = this.#routes.origins?.get(this.#nameOf(first.outbound));
+    if (origin !== undefined) return this.#dialDirect(same.map(endpointOf), origin);
+    const best = this.#preferred(same);
+    if (best === undefined) return this.failed(OpenCode.UNREACHABLE);
+    this.#dialUpstream(best.outbound, targetOf(best));
   }
 
-  #dialDirect(addresses: readonly Endpoint[]): void {
-    const { loop, options } = this.#targets;
-    this.#dial = new Dial(loop, addresses, this, options.dial);
+  /** The one address that an upstream is told. */
+  #preferred(allowed: readonly CheckedTarget[]): CheckedTarget | undefined {
+    const { preferred, only = false } = this.#routes.dial ?? {};
+    if (preferred === undefined) return allowed[0];
+    const best = allowed.find(({ isIpv4 }) => isIpv4 === (preferred === 4));
+    return best ?? (only ? undefined : allowed[0]);
+  }
+
+  #nameOf(outbound: number): string {
+    return this.#routes.rules.outbounds[outbound]?.name ?? "";
+  }
+
+  #dialDirect(addresses: readonly Endpoint[], origin: Origin): void {
+    this.#dial = new Dial(this.#targets.loop, addresses, this, { ...this.#routes.dial, ...origin });
     this.#dial.start();
   }
 
   #dialUpstream(outbound: number, target: Target): void {
-    const { loop, options, rules, upstreamDial } = this.#targets;
-    const upstream = options.upstreams?.get(rules.outbounds[outbound]?.name ?? "");
+    const upstream = this.#routes.upstreams?.get(this.#nameOf(outbound));
     if (upstream === undefined) return this.failed(OpenCode.DENIED);
-    this.#dial = new Dial(loop, [upstream.peer], this, upstreamDial).through(upstream, target);
+    if (upstream.peers.length === 0) return this.failed(OpenCode.UNREACHABLE);
+    // What is said of targets does not hold here: the upstream may be on another network.
+    const { sources: _, device: __, preferred: ___, only: ____, ...dial } = this.#dialOptions;
+    const options = { ...dial, ...upstream.origin };
+    this.#dial = new Dial(this.#targets.loop, upstream.peers, this, options)
+      .through(upstream, target);
     this.#dial.start();
+  }
+
+  get #dialOptions(): DialOptions {
+    return this.#routes.dial ?? {};
   }
 
   connected(socket: TcpSocket, early: Uint8Array<ArrayBuffer>): void {

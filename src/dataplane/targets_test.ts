@@ -486,7 +486,7 @@ function upstreamBench(kind: Upstream["kind"], peer: Endpoint): Bench {
   const credential = { user: "me", password: "word" };
   return new Bench({
     rules: rulesOf([{ cidr: ["127.0.0.0/8"], outbound: "up" }], ["up"]),
-    upstreams: new Map([["up", { kind, peer, credential }]]),
+    upstreams: new Map([["up", { kind, peers: [peer], credential }]]),
     dial: { timeoutMs: 500 },
   });
 }

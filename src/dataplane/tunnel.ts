@@ -32,8 +32,8 @@ export interface TunnelTuning {
 export const BUFFER_BYTES_MAX = 256 << 20;
 /** Our sign of life where streams are open: well below the 30 s after which NATs forget. */
 export const KEEP_ALIVE_MS = 15_000;
-/** Largest packet that we say we take: what a path of Ethernet carries. */
-export const DATAGRAM_BYTES_MAX = 1500;
+/** Largest packet that we say we take: what UDP carries, in fragments where it has to be. */
+export const DATAGRAM_BYTES_MAX = 65_507;
 /** Counters are written to the shared words this often, not with every packet. */
 const PUBLISH_MS = 100;
 

@@ -8,14 +8,18 @@ import { endpoint } from "../../ffi/endpoint.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
 import { UdpInbox, UdpSocket } from "../../ffi/udp.ts";
 import { endpointWords, routeWords } from "../../ffi/endpoint.ts";
+import { isIpv4Mapped } from "../proxy/ip_text.ts";
 import { CheckedTarget, DIRECT, type Pending, type Rules } from "../proxy/rules.ts";
 import { Target } from "../proxy/target.ts";
+import type { UserAccount } from "../proxy/users.ts";
 import { addressPort, AddressType, readIpAddress, writeIpAddress } from "../wire/address.ts";
+import { DATAGRAM_BYTES_MAX } from "../session/limits.ts";
 import type { Session } from "../session/session.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer, type Watcher } from "./loop.ts";
 import { NameCache, type NamedTarget } from "./relay_names.ts";
 import { RelayOutbox } from "./relay_outbox.ts";
 import type { Resolver } from "./resolver.ts";
+import type { Origin, Routes } from "./routes.ts";
 import type { Waker } from "./splice.ts";
 
 /** What is asked of the session of a datagram. */
@@ -33,11 +37,14 @@ const BATCHES_A_ROUND = 4;
 /** Sockets whose datagrams gather at a time, a power of two. */
 const OUTBOXES = 16;
 const ADDRESS_BYTES_MAX = 19;
+const ANY = endpoint(new Uint8Array(16), 0);
 
-export interface UdpRelayOptions {
-  readonly rules: Rules;
+export interface UdpRelayOptions extends Routes {
   readonly waker: Waker<DatagramSession>;
   readonly resolver: Pick<Resolver, "resolve" | "forget">;
+  /** A user's account, whose limits hold. */
+  readonly accountOf?: (user: string) => UserAccount | undefined;
+  readonly unixMs?: () => number;
   readonly idleMs?: number;
   readonly associationsMax?: number;
   readonly sessionAssociationsMax?: number;
@@ -49,10 +56,12 @@ export class RelayCounters {
   received = 0;
   /** By rule, or as the address is not public. */
   refused = 0;
-  /** Of associations above a maximum. */
+  /** Of associations above a maximum, or that a user's limits refuse. */
   tooMany = 0;
-  /** Answers that the session did not take: too long for a packet, or too many waited. */
+  /** Answers that the session did not take: too many waited. */
   notTaken = 0;
+  /** Answers that no packet can carry. */
+  tooLong = 0;
   /** Refused by the kernel: no route, too long, its buffer full. */
   notSent = 0;
   /** No socket could be had. */
@@ -66,10 +75,12 @@ export class RelayCounters {
 
 class SessionAssociations {
   readonly user: string;
+  readonly account: UserAccount | undefined;
   readonly associations = new Map<number, Association>();
 
-  constructor(user: string) {
+  constructor(user: string, account: UserAccount | undefined) {
     this.user = user;
+    this.account = account;
   }
 }
 
@@ -91,7 +102,7 @@ export class UdpRelay implements Task, Timer {
   readonly #ip = new Uint8Array(16);
   readonly #target = new Target();
   readonly #sessions = new Map<DatagramSession, SessionAssociations>();
-  #rules: Rules;
+  #routes: Routes;
   #rulesVersion = 0;
   #count = 0;
   // The last that was asked for: datagrams come in a row.
@@ -101,7 +112,7 @@ export class UdpRelay implements Task, Timer {
   constructor(loop: Loop, options: UdpRelayOptions) {
     this.loop = loop;
     this.options = options;
-    this.#rules = options.rules;
+    this.#routes = options;
     this.#outboxes = Array.from({ length: OUTBOXES }, () => new RelayOutbox(this.counters));
   }
 
@@ -111,15 +122,23 @@ export class UdpRelay implements Task, Timer {
   }
 
   /** For every datagram from now on. */
-  setRules(rules: Rules): void {
-    this.#rules = rules;
+  setRoutes(routes: Routes): void {
+    this.#routes = routes;
     this.#rulesVersion++;
+  }
+
+  setRules(rules: Rules): void {
+    this.setRoutes({ ...this.#routes, rules });
+  }
+
+  get routes(): Routes {
+    return this.#routes;
   }
 
   // ---- what the tunnel tells ----
 
   sessionOpened(session: DatagramSession, user: string): void {
-    this.#sessions.set(session, new SessionAssociations(user));
+    this.#sessions.set(session, new SessionAssociations(user, this.options.accountOf?.(user)));
   }
 
   datagram(
@@ -140,10 +159,9 @@ export class UdpRelay implements Task, Timer {
     readIpAddress(bytes, addressAt, this.#ip, 0);
     const port = addressPort(bytes, addressAt, addressLength);
     const { checkedTarget } = this;
-    const outbound = this.#rules.checkDatagram(association.user, this.#ip, 0, port, checkedTarget);
-    // Datagrams go directly or not at all: no other outbound carries them.
-    if (outbound !== DIRECT) this.counters.refused++;
-    else this.#queue(association, bytes, at, length);
+    const { rules } = this.#routes;
+    const outbound = rules.checkDatagram(association.user, this.#ip, 0, port, checkedTarget);
+    this.#sendBy(outbound, association, bytes, at, length);
   }
 
   assocEnded(session: DatagramSession, id: number): void {
@@ -166,8 +184,9 @@ export class UdpRelay implements Task, Timer {
 
   close(association: Association): void {
     const { session, id } = association;
-    if (this.#sessions.get(session)?.associations.delete(id) !== true) return;
-    if (association.outbox?.socket === association.socket) association.outbox.flush();
+    const found = this.#sessions.get(session);
+    if (found?.associations.delete(id) !== true) return;
+    found.account?.close();
     association.close();
     this.#count--;
     this.#lastSession = this.#lastAssociation = undefined;
@@ -219,6 +238,11 @@ export class UdpRelay implements Task, Timer {
       this.counters.tooMany++;
       return undefined;
     }
+    const unixMs = (this.options.unixMs ?? Date.now)();
+    if (found.account !== undefined && found.account.open(unixMs) !== "ok") {
+      this.counters.tooMany++;
+      return undefined;
+    }
     try {
       const association = new Association(this, session, id, found.user);
       found.associations.set(id, association);
@@ -229,17 +253,46 @@ export class UdpRelay implements Task, Timer {
       }
       return association;
     } catch {
+      found.account?.close();
       this.counters.noSocket++;
       return undefined;
     }
   }
 
-  #queue(association: Association, bytes: Uint8Array, at: number, length: number): void {
-    const { socket } = association;
-    let { outbox } = association;
+  /** Sends to `checkedTarget`, by what the rules said; a verdict is no outbound. */
+  #sendBy(
+    outbound: number,
+    association: Association,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): void {
+    if (outbound === DIRECT) return this.#queue(association.direct, bytes, at, length);
+    const name = this.#routes.rules.outbounds[outbound]?.name;
+    const origin = name === undefined ? undefined : this.#routes.origins?.get(name);
+    // Datagrams go from this machine or not at all: no upstream carries them.
+    if (name === undefined || origin === undefined) this.counters.refused++;
+    else {
+      const socket = this.#socketOf(association, name, origin);
+      if (socket !== undefined) this.#queue(socket, bytes, at, length);
+    }
+  }
+
+  #socketOf(association: Association, name: string, origin: Origin): RelaySocket | undefined {
+    try {
+      return association.by(name, origin, this.checkedTarget.isIpv4);
+    } catch {
+      this.counters.noSocket++;
+      return undefined;
+    }
+  }
+
+  #queue(from: RelaySocket, bytes: Uint8Array, at: number, length: number): void {
+    const { socket } = from;
+    let { outbox } = from;
     if (outbox === undefined || outbox.socket !== socket) {
       // Where all are in use, the one that was taken first is sent.
-      outbox = association.outbox = this.#outboxes[this.#nextOutbox]!;
+      outbox = from.outbox = this.#outboxes[this.#nextOutbox]!;
       this.#nextOutbox = (this.#nextOutbox + 1) & (OUTBOXES - 1);
     }
     outbox.add(socket, this.checkedTarget, bytes, at, length);
@@ -282,7 +335,7 @@ export class UdpRelay implements Task, Timer {
   }
 
   #decide(association: Association, target: Target): Pending {
-    return this.#rules.decideBeforeResolution(association.user, "udp", target);
+    return this.#routes.rules.decideBeforeResolution(association.user, "udp", target);
   }
 
   #sendChecked(
@@ -295,24 +348,25 @@ export class UdpRelay implements Task, Timer {
     const { address, pending } = named;
     if (pending.step === "reject") this.counters.refused++;
     else if (address === undefined) this.counters.noAddress++;
-    else if (pending.check(address, 0, this.checkedTarget) !== DIRECT) {
-      this.counters.refused++;
-    } else this.#queue(association, bytes, at, length);
+    else {
+      const outbound = pending.check(address, 0, this.checkedTarget);
+      this.#sendBy(outbound, association, bytes, at, length);
+    }
   }
 }
 
-/** One association: its socket, and the names that its datagrams went to. */
-export class Association implements Watcher {
+/** One association: its sockets, and the names that its datagrams went to. */
+export class Association {
   readonly session: DatagramSession;
   readonly id: number;
   readonly user: string;
-  readonly socket: UdpSocket;
   readonly names: NameCache;
   lastUsed = 0;
-  /** Where its datagrams gather, as long as that has its socket. */
-  outbox: RelayOutbox | undefined;
+  /** The socket that comes from any address of this machine. */
+  readonly direct: RelaySocket;
   readonly #relay: UdpRelay;
-  readonly #tag: number;
+  /** Those of other ways, by the names of their outbounds. */
+  readonly #others = new Map<string, RelaySocket>();
 
   constructor(relay: UdpRelay, session: DatagramSession, id: number, user: string) {
     this.#relay = relay;
@@ -320,11 +374,57 @@ export class Association implements Watcher {
     this.id = id;
     this.user = user;
     const { loop, options } = relay;
-    this.names = new NameCache(loop, options.resolver, (named, bytes) => {
-      relay.sendLate(this, named, bytes);
+    this.names = new NameCache(
+      loop,
+      options.resolver,
+      (named, bytes) => relay.sendLate(this, named, bytes),
+      () => relay.routes.dial ?? {},
+    );
+    this.direct = new RelaySocket(relay, this, {});
+  }
+
+  /** The socket that an outbound of this machine's own goes by. */
+  by(name: string, origin: Origin, isIpv4: boolean): RelaySocket {
+    // A source address is of one family; to the other one it goes from any.
+    const sources = origin.sources?.filter(({ ip }) => isIpv4Mapped(ip) === isIpv4) ?? [];
+    const key = sources.length > 0 ? `${name} ${isIpv4 ? 4 : 6}` : name;
+    let socket = this.#others.get(key);
+    if (socket === undefined || socket.origin !== origin) {
+      socket?.close();
+      socket = new RelaySocket(this.#relay, this, origin, sources[0]);
+      this.#others.set(key, socket);
+    }
+    return socket;
+  }
+
+  close(): void {
+    this.names.close();
+    this.direct.close();
+    for (const socket of this.#others.values()) socket.close();
+  }
+}
+
+/** A socket of an association, and the answers that come to it. */
+export class RelaySocket implements Watcher {
+  readonly socket: UdpSocket;
+  readonly origin: Origin;
+  /** Where its datagrams gather, as long as that has its socket. */
+  outbox: RelayOutbox | undefined;
+  readonly #relay: UdpRelay;
+  readonly #association: Association;
+  readonly #tag: number;
+
+  constructor(relay: UdpRelay, association: Association, origin: Origin, source = ANY) {
+    this.#relay = relay;
+    this.#association = association;
+    this.origin = origin;
+    const { device } = origin;
+    const { loop } = relay;
+    this.socket = new UdpSocket(loop.native, {
+      local: source,
+      packetInfo: false,
+      ...(device === undefined ? {} : { device }),
     });
-    const local = endpoint(new Uint8Array(16), 0);
-    this.socket = new UdpSocket(loop.native, { local, packetInfo: false });
     try {
       this.#tag = loop.watch(this.socket.fd, EpollEvent.in, this);
     } catch (error) {
@@ -338,16 +438,16 @@ export class Association implements Watcher {
     if (this.socket.closed) return;
     try {
       for (let i = 0; i < BATCHES_A_ROUND && this.#receive(); i++);
-      this.lastUsed = this.#relay.loop.now;
-      this.#relay.options.waker.wake(this.session);
+      this.#association.lastUsed = this.#relay.loop.now;
+      this.#relay.options.waker.wake(this.#association.session);
     } catch {
       this.#relay.counters.faults++;
-      this.#relay.close(this);
+      this.#relay.close(this.#association);
     }
   }
 
   close(): void {
-    this.names.close();
+    if (this.outbox?.socket === this.socket) this.outbox.flush();
     this.#relay.loop.unwatch(this.#tag, this.socket.fd);
     this.socket.close();
   }
@@ -367,10 +467,11 @@ export class Association implements Watcher {
       }
       const at = inbox.offset(i);
       const length = inbox.length(i);
-      const { session, id } = this;
+      const { session, id } = this.#association;
       if (session.sendDatagram(id, source, 0, sourceLength, inbox.arena, at, length)) {
         counters.received++;
-      } else counters.notTaken++;
+      } else if (length > DATAGRAM_BYTES_MAX) counters.tooLong++;
+      else counters.notTaken++;
     }
     return count > 0 && message === inbox.slots - 1;
   }

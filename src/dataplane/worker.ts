@@ -21,7 +21,13 @@ self.onmessage = ({ data }) => {
       openLoadedLibraries(),
       data,
       (message) => self.postMessage(message),
-      (loop, start, libs, events, words) => new ServerTunnel(loop, start, libs, events, words),
+      (loop, start, libs, events, words) => {
+        const { salts, replayRecord } = start;
+        return new ServerTunnel(loop, start, libs, events, words, {
+          ...(salts === undefined ? {} : { sharedSalts: salts }),
+          ...(replayRecord === undefined ? {} : { replayRecord }),
+        });
+      },
     );
     worker.run();
     self.postMessage({ kind: "stopped" });

@@ -7,6 +7,8 @@
  */
 
 import type { Endpoint } from "../../ffi/endpoint.ts";
+import type { ListText } from "../proxy/rule_spec.ts";
+import type { UserLimits } from "../proxy/users.ts";
 
 /** What every worker gets. */
 export interface WorkerCommon {
@@ -26,17 +28,22 @@ export interface WorkerCommon {
   readonly maxRetries: number;
 }
 
-export interface ServerStart extends WorkerCommon {
+export interface ServerStart extends WorkerCommon, Routing {
   readonly kind: "server";
   /** This worker, and how many there are. */
   readonly index: number;
   readonly workers: number;
   readonly listen: Endpoint;
+  /** HELLO salts that any worker has seen (shared_salts.ts); where there are several. */
+  readonly salts?: SharedArrayBuffer;
+  /** The last clean stop's (replay_record.ts); where there is one worker. */
+  readonly replayRecord?: Uint8Array;
   /** 32 bytes that outlive the process: the reset tokens' key. */
   readonly serverSecret: Uint8Array;
   /** Empty: `psk` alone. */
   readonly users: readonly UserSpec[];
-  readonly rules: readonly RuleText[];
+  /** What users have used, a slot each, for all workers; see proxy/users.ts. */
+  readonly accounts?: SharedArrayBuffer;
   readonly idleMs: number;
   readonly sessionsMax: number;
 }
@@ -53,12 +60,48 @@ export interface ClientStart extends WorkerCommon {
 
 export type WorkerStart = ServerStart | ClientStart;
 
-export interface UserSpec {
+export interface UserSpec extends UserLimits {
   readonly name: string;
+  /** Theirs in `accounts`. */
+  readonly slot?: number;
   readonly key: Uint8Array;
   /** Bytes a second; 0: no limit. */
   readonly upRate: number;
   readonly downRate: number;
+}
+
+/** A user as JSON carries them. */
+export interface UserText extends Omit<UserSpec, "key"> {
+  /** Hex digits. */
+  readonly key: string;
+}
+
+/** Where streams and datagrams go. */
+export interface Routing {
+  readonly rules: readonly RuleText[];
+  /** Beside `direct` and `reject`. */
+  readonly outbounds?: readonly OutboundText[];
+  /** What no rule matches; `direct` by default. */
+  readonly defaultOutbound?: string;
+  readonly ipPreference?: IpPreference;
+}
+
+/** Which addresses of a name are tried first, or at all. */
+export type IpPreference = "auto" | "ipv4" | "ipv6" | "ipv4-only" | "ipv6-only";
+
+/** A way to targets: an upstream proxy, or an interface or address of this machine. */
+export interface OutboundText {
+  readonly name: string;
+  readonly kind: "direct" | "socks5" | "http";
+  /** The addresses of the proxy. */
+  readonly peers?: readonly { readonly host: string; readonly port: number }[];
+  readonly credential?: { readonly user: string; readonly password: string };
+  /** Name of the interface to use. */
+  readonly device?: string;
+  /** The address to come from. */
+  readonly source?: string;
+  /** Names go to the proxy as they are. */
+  readonly passesNames?: boolean;
 }
 
 /** An outbound rule as configured; compiled by proxy/rules.ts. */
@@ -67,6 +110,7 @@ export interface RuleText {
   readonly domainSuffix?: readonly string[];
   readonly domainKeyword?: readonly string[];
   readonly cidr?: readonly string[];
+  readonly lists?: readonly ListText[];
   readonly port?: readonly string[];
   readonly network?: "tcp" | "udp";
   readonly user?: readonly string[];
@@ -92,7 +136,9 @@ export type ToWorker =
     readonly error?: "not-found" | "failed";
   }
   /** The server only: rules for streams and datagrams from now on. */
-  | { readonly kind: "rules"; readonly rules: readonly RuleText[] }
+  | ({ readonly kind: "rules" } & Routing)
+  /** The server only: all users from now on. */
+  | { readonly kind: "users"; readonly users: readonly UserText[] }
   /** The client only: tell the state of the session (WorkerMessage "session"). */
   | { readonly kind: "report" };
 
@@ -131,5 +177,7 @@ export type WorkerMessage =
     readonly bytesUp: number;
     readonly bytesDown: number;
   }
+  /** Of a clean stop, for the next start. */
+  | { readonly kind: "replay"; readonly record: Uint8Array }
   | { readonly kind: "stopped" }
   | { readonly kind: "failed"; readonly reason: string };

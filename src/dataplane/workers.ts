@@ -7,6 +7,7 @@ import type { Libraries } from "../../ffi/libraries.ts";
 import { EventFd } from "../../ffi/loop.ts";
 import type { Log } from "../base/log.ts";
 import { ringMemory, RingWriter } from "../base/ring.ts";
+import { piecesOf } from "./inbox.ts";
 import type { NameLookup } from "./name_lookup.ts";
 import {
   type ClientStart,
@@ -43,6 +44,7 @@ export interface WorkersOptions {
   readonly lookup: NameLookup;
   readonly log: Log;
   readonly onSession?: (report: SessionReport) => void;
+  readonly onReplayRecord?: (record: Uint8Array) => void;
 }
 
 type CounterName = Exclude<keyof typeof SharedWord, "stop" | "count">;
@@ -141,8 +143,11 @@ class DataWorker {
   }
 
   tell(message: ToWorker): void {
-    if (this.#wake.closed || this.#outbox.length >= OUTBOX_MAX) return;
-    this.#outbox.push(new TextEncoder().encode(JSON.stringify(message)));
+    if (this.#wake.closed) return;
+    const pieces = piecesOf(message);
+    // A part of a message alone would be taken for the begin of the next one.
+    if (this.#outbox.length + pieces.length > OUTBOX_MAX) return;
+    this.#outbox.push(...pieces);
     this.#flush();
   }
 
@@ -171,6 +176,8 @@ class DataWorker {
         const { kind: _, ...report } = message;
         return this.#options.onSession?.(report);
       }
+      case "replay":
+        return this.#options.onReplayRecord?.(message.record);
       case "failed":
         return this.#fail(message.reason);
       case "stopped":

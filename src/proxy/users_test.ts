@@ -1,122 +1,77 @@
 import assert from "node:assert/strict";
-import { Secret } from "../base/secret.ts";
-import { type UserChanges, USERS_MAX, type UserSpec, UserTable } from "./users.ts";
+import { accountMemory, resetUsage, usageOf, UserAccount } from "./users.ts";
 
-function spec(name: string, byte: number, more: Partial<UserSpec> = {}): UserSpec {
-  return { name, key: new Secret(new Uint8Array(32).fill(byte)), ...more };
-}
-
-function replace(table: UserTable, ...specs: UserSpec[]): UserChanges {
-  const changes = table.replace(specs);
-  assert.ok("added" in changes, JSON.stringify(changes));
-  return changes;
-}
-
-function userOf(table: UserTable, name: string) {
-  const user = table.get(name);
-  assert.ok(user);
-  return user;
-}
-
-Deno.test("replacing keeps who stays, with counters and connections", () => {
-  const table = new UserTable();
-  const first = replace(table, spec("a", 1), spec("b", 2), spec("c", 3), spec("d", 4));
-  assert.equal(first.added.length, 4);
-  const [a, b, c, d] = ["a", "b", "c", "d"].map((name) => userOf(table, name));
-  for (const user of [a, b, c]) {
-    assert.equal(user?.open(0), "ok");
-    user?.count(10, 20);
-  }
-  const changes = replace(
-    table,
-    spec("a", 1),
-    spec("b", 9),
-    spec("c", 3, { upBps: 5 }),
-    spec("e", 5),
-  );
-  assert.deepEqual(changes.added.map(({ name }) => name), ["e"]);
-  assert.deepEqual(changes.removed, [d]);
-  assert.deepEqual(
-    changes.changed.map((change) => [change.user, change.isKeyChanged, change.isRateChanged]),
-    [[b, true, false], [c, false, true]],
-  );
-  assert.equal(table.get("a"), a);
-  assert.deepEqual([a?.connections, a?.trafficBytes, c?.upBps], [1, 30, 5]);
-  assert.equal(d?.isRemoved, true);
-  assert.equal(d?.open(0), "removed");
-  assert.equal(table.size, 4);
-  assert.deepEqual([...table].map(({ name }) => name), ["a", "b", "c", "e"]);
+Deno.test("connections are limited over all threads, and never above the maximum", () => {
+  const memory = accountMemory(2);
+  const [a, b] = [0, 1].map((thread) => new UserAccount(memory, 1, thread));
+  for (const account of [a!, b!]) account.limits = { connectionsMax: 2 };
+  assert.equal(a!.open(0), "ok");
+  assert.equal(b!.open(0), "ok");
+  assert.equal(a!.open(0), "too-many-connections");
+  assert.equal(b!.open(0), "too-many-connections");
+  assert.deepEqual([a!.connections, a!.refused, b!.refused], [2, 1, 1]);
+  b!.close();
+  assert.equal(a!.open(0), "ok");
+  assert.equal(usageOf(memory, 1).connections, 2);
+  assert.equal(usageOf(memory, 0).connections, 0, "the neighbour's");
 });
 
-Deno.test("a table with faults changes nothing", () => {
-  const table = new UserTable();
-  replace(table, spec("a", 1));
-  const bad: UserSpec[][] = [
-    [spec("b", 1), spec("b", 2)],
-    [spec("b", 1), spec("c", 1)],
-    ...["", " a", "a\n", "a/b", "x".repeat(65), "é".repeat(33)].map((name) => [spec(name, 1)]),
-    ...[-1, 0.5, NaN, Infinity].map((upBps) => [spec("b", 1, { upBps })]),
-  ];
-  for (const specs of bad) {
-    const problems = table.replace(specs);
-    assert.ok(Array.isArray(problems) && problems.length === 1, specs[0]?.name);
-    assert.equal(table.size, 1);
-  }
-  const many = table.replace(Array(USERS_MAX + 1).fill(spec("a", 1)));
-  assert.ok(Array.isArray(many) && many.length === 1);
+Deno.test("traffic is what all threads have carried, those not told yet counted at home", () => {
+  const memory = accountMemory(1);
+  const [a, b] = [0, 40].map((thread) => new UserAccount(memory, 0, thread));
+  for (const account of [a!, b!]) account.limits = { trafficMax: 100 };
+  a!.up += 60;
+  b!.down += 39;
+  assert.equal(a!.admitSession(0), "ok");
+  b!.publish(0);
+  assert.equal(a!.admitSession(0), "ok");
+  a!.down += 1;
+  assert.equal(a!.admitSession(0), "traffic-used-up");
+  assert.equal(a!.open(0), "traffic-used-up");
+  assert.equal(b!.admitSession(0), "ok");
+  a!.publish(0);
+  assert.equal(b!.admitSession(0), "traffic-used-up");
+  assert.deepEqual(usageOf(memory, 0), { upBytes: 60, downBytes: 40, connections: 0 });
+  b!.limits = {};
+  assert.equal(b!.admitSession(0), "ok");
 });
 
-Deno.test("every limit is kept, at its edge", () => {
-  const table = new UserTable();
-  replace(
-    table,
-    spec("off", 1, { enabled: false }),
-    spec("late", 2, { expiresAtMs: 1000 }),
-    spec("many", 3, { connectionsMax: 2 }),
-    spec("heavy", 4, { trafficBytesMax: 100 }),
-    spec("free", 5),
-  );
-  assert.equal(userOf(table, "off").open(0), "disabled");
-  assert.equal(userOf(table, "late").open(999), "ok");
-  assert.equal(userOf(table, "late").open(1000), "expired");
-  const many = userOf(table, "many");
-  assert.deepEqual([many.open(0), many.open(0), many.open(0)], [
-    "ok",
-    "ok",
-    "too-many-connections",
+Deno.test("an account expires at its time", () => {
+  const account = new UserAccount();
+  account.limits = { expiresAtMs: 1000 };
+  assert.equal(account.admitSession(999), "ok");
+  assert.equal(account.admitSession(1000), "expired");
+});
+
+Deno.test("a rate is shared by the threads that carry traffic", () => {
+  const memory = accountMemory(1);
+  const threads = [0, 31, 32, 63].map((thread) => new UserAccount(memory, 0, thread));
+  const shares = () => threads.map(({ sharers }) => sharers);
+  assert.deepEqual(shares(), [1, 1, 1, 1]);
+  for (const account of threads) {
+    account.up = 11;
+    account.publish(10);
+  }
+  assert.deepEqual(shares(), [4, 4, 4, 4]);
+  for (const account of threads.slice(1)) {
+    account.up = 10;
+    account.publish(10);
+  }
+  assert.deepEqual(shares(), [1, 2, 2, 2]);
+});
+
+Deno.test("a slot can be given to another user", () => {
+  const memory = accountMemory(1);
+  const account = new UserAccount(memory);
+  account.open(0);
+  account.up = 5;
+  account.publish(0);
+  resetUsage(memory, 0, { upBytes: 7, downBytes: 8, connections: 0 });
+  const other = new UserAccount(memory);
+  assert.deepEqual([other.upBytes, other.downBytes, other.connections, other.sharers], [
+    7,
+    8,
+    0,
+    1,
   ]);
-  assert.equal(many.refused, 1);
-  assert.equal(many.admitSession(0), "ok");
-  many.close();
-  assert.equal(many.open(0), "ok");
-  const heavy = userOf(table, "heavy");
-  assert.equal(heavy.count(49, 50), true);
-  assert.equal(heavy.open(0), "ok");
-  assert.equal(heavy.count(0, 1), false);
-  assert.equal(heavy.open(0), "traffic-used-up");
-  const free = userOf(table, "free");
-  assert.equal(free.count(2 ** 50, 2 ** 50), true);
-  assert.deepEqual([free.upBps, free.downBps, free.open(1e15)], [0, 0, "ok"]);
-  assert.throws(() => userOf(table, "off").close(), RangeError);
-});
-
-Deno.test("what happens in other threads counts", () => {
-  const table = new UserTable();
-  replace(table, spec("a", 1, { connectionsMax: 3, trafficBytesMax: 100 }));
-  const a = userOf(table, "a");
-  a.setElsewhere({ connections: 2, upBytes: 40, downBytes: 50 });
-  assert.deepEqual([a.open(0), a.open(0)], ["ok", "too-many-connections"]);
-  assert.deepEqual([a.count(5, 4), a.count(1, 0)], [true, false]);
-  assert.equal(a.trafficBytes, 100);
-});
-
-Deno.test("switching a user off is a change, and spelling out a default is none", () => {
-  const table = new UserTable();
-  replace(table, spec("a", 1), spec("b", 2));
-  const { changed } = replace(
-    table,
-    spec("a", 1, { enabled: false }),
-    spec("b", 2, { enabled: true, upBps: 0, expiresAtMs: 0 }),
-  );
-  assert.deepEqual(changed.map(({ user }) => user.name), ["a"]);
 });

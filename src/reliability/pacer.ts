@@ -39,7 +39,8 @@ export class Pacer {
   onSent(now: number, rate: number, bytes: number, packetBytes: number): void {
     if (rate === Infinity) return;
     this.#refill(now, rate, packetBytes);
-    this.#budget = Math.max(this.#budget - bytes, -burstBytes(rate, packetBytes));
+    const debtMax = Math.max(bytes, burstBytes(rate, packetBytes));
+    this.#budget = Math.max(this.#budget - bytes, -debtMax);
   }
 
   #refill(now: number, rate: number, packetBytes: number): void {

@@ -185,7 +185,8 @@ export class Path {
     const bytes = sent.bytes(number);
     const sequence = sent.sequence(number);
     const isProbe = (sent.flags(number) & Flag.mtuProbe) !== 0;
-    this.pmtu.onLost(now, bytes, isProbe, sequence);
+    const isCut = (sent.flags(number) & Flag.fragmented) !== 0;
+    if (!isCut) this.pmtu.onLost(now, bytes, isProbe, sequence);
     if (sequence !== this.#lossRunLast + 1) this.#lossRunStart = sent.time(number);
     this.#lossRunLast = sequence;
     if (isProbe) return;

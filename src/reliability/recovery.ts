@@ -42,6 +42,8 @@ export const PacketKind = {
   eliciting: 1,
   /** A path MTU probe. */
   mtuProbe: 2,
+  /** Larger than the path's packets, and cut by IP: says nothing about the path MTU. */
+  fragmented: 3,
 } as const;
 
 export class Recovery {
@@ -154,7 +156,7 @@ export class Recovery {
     if (path === undefined) throw new RangeError(`Cannot send on path ${index}: there is none`);
     if (this.#sent.full) this.#makeRoom();
     const quiet = kind === PacketKind.quiet;
-    const flags = kind === PacketKind.mtuProbe ? Flag.mtuProbe : 0;
+    const flags = flagsOf(kind);
     const state = quiet ? State.quiet : State.inFlight;
     const number = this.#sent.push(index, flags, state, this.#firstStaged);
     this.#firstStaged = NO_RECORD;
@@ -295,7 +297,8 @@ export class Recovery {
       if (state === State.lost) path.onSpuriousLoss(now, sent, number);
       path.onDelivered(now, sent, number);
       const isProbe = (sent.flags(number) & Flag.mtuProbe) !== 0;
-      path.pmtu.onAcked(now, sent.bytes(number), isProbe, sequence);
+      const isCut = (sent.flags(number) & Flag.fragmented) !== 0;
+      if (!isCut) path.pmtu.onAcked(now, sent.bytes(number), isProbe, sequence);
     }
     const records = this.#records;
     let record = sent.records(number);
@@ -437,4 +440,9 @@ export class Recovery {
   #chooseSkip(from: number): number {
     return from + 1 + Math.floor((0.5 + this.#random()) * this.#skipInterval);
   }
+}
+
+function flagsOf(kind: number): number {
+  if (kind === PacketKind.mtuProbe) return Flag.mtuProbe;
+  return kind === PacketKind.fragmented ? Flag.fragmented : 0;
 }

@@ -25,6 +25,8 @@ export const Flag = {
   mtuProbe: 2,
   /** Its frames were given back for sending again while it was still in flight. */
   requeued: 4,
+  /** Cut by IP: nothing about the path MTU is learnt of it. */
+  fragmented: 8,
 } as const;
 
 /** No packet, in links. */

@@ -4,10 +4,15 @@
 export const STREAMS_MAX = 65_536;
 /** Streams above that whose refusal is still to be heard; beyond, packets count as lost. */
 export const STREAMS_REFUSED_MAX = 1024;
-/** Unacknowledged bytes that a stream's sender holds. */
-export const STREAM_SEND_MAX = 4 << 20;
+/**
+ * Unacknowledged bytes that a stream's sender holds: where every tenth packet is lost, some are
+ * lost four times, and all that was sent since waits behind them.
+ */
+export const STREAM_SEND_MAX = 16 << 20;
+/** ... of which so much was not sent yet. */
+export const STREAM_UNSENT_MAX = 4 << 20;
 /** Largest receive window of a stream and of a session. */
-export const STREAM_WINDOW_MAX = 8 << 20;
+export const STREAM_WINDOW_MAX = 16 << 20;
 export const SESSION_WINDOW_MAX = 64 << 20;
 /** A reset stream whose peer does not say its final size is forgotten after this. */
 export const FORGET_RESET_MS = 10_000;
@@ -17,6 +22,10 @@ export const RETRY_MS = 20;
 export const READ_STEP_BYTES = 16 << 10;
 /** Encoded DATAGRAM frames that wait to be sent; what does not fit is dropped and counted. */
 export const DATAGRAM_QUEUE_BYTES = 512 << 10;
+/** The payload of the largest UDP datagram over IPv4. */
+export const PACKET_BYTES_MAX = 65_507;
+/** What a datagram may hold, whatever address goes with it. */
+export const DATAGRAM_BYTES_MAX = 65_200;
 /** Ids of closed streams are kept as ranges; a peer that scatters more than these is cut off. */
 export const CLOSED_RANGES_MAX = 16_384;
 /** A CLOSE is said again to a peer that goes on sending, this often. */

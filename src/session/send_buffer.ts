@@ -9,6 +9,7 @@
 import type { Budget } from "./budget.ts";
 import { ByteRing } from "./byte_ring.ts";
 import { Intervals } from "./intervals.ts";
+import { STREAM_UNSENT_MAX } from "./limits.ts";
 
 /** Ranges that one stream may have lost, or acknowledged out of order, at a time. */
 const RANGES_MAX = 4096;
@@ -64,7 +65,8 @@ export class SendBuffer {
 
   /** Room that `write` has now, budget aside. */
   get room(): number {
-    return this.#finished ? 0 : this.#max - this.unacked;
+    if (this.#finished) return 0;
+    return Math.min(this.#max - this.unacked, STREAM_UNSENT_MAX - (this.#end - this.#next));
   }
 
   /** Takes as much as there is room for; how much that was. */

@@ -75,6 +75,8 @@ export interface SessionOptions {
   readonly idleMs: number;
   /** Our own sign of life, where streams are open; Infinity: none. */
   readonly keepAliveMs: number;
+  /** The peer stated its line in kbit/s, 0: not stated. For whoever chooses controllers. */
+  readonly onRates?: (session: Session, upKbps: number, downKbps: number) => void;
 }
 
 const State = { open: 0, closing: 1, done: 2 } as const;
@@ -95,6 +97,10 @@ export class Session implements RecoverySink {
   /** Of the packet that build() wrote last. */
   builtNumber = 0;
   builtPath = NO_PATH;
+  /** It is larger than the path's packets: IP has to be let fragment it. */
+  builtIsLarge = false;
+  /** Largest packet that the peer takes, and that is sent. */
+  packetBytesMax: number = limits.PACKET_BYTES_MAX;
   /** The active path when a packet was built last. */
   #builtActive = NO_PATH;
   readonly #options: SessionOptions;
@@ -106,7 +112,12 @@ export class Session implements RecoverySink {
   readonly #paths: SessionPaths;
   readonly #datagrams = new DatagramQueue(limits.DATAGRAM_QUEUE_BYTES);
   readonly #received = new ReceivedNumbers();
+  /** The first datagram waits for more to come by a path that is not proven. */
+  #datagramWaits = false;
   readonly #endedAssocs: number[] = [];
+  #owesRates = false;
+  #upKbps = 0;
+  #downKbps = 0;
   #state: number = State.open;
   #closeCode: number = CloseCode.done;
   #owesClose = false;
@@ -147,6 +158,11 @@ export class Session implements RecoverySink {
     return this.#streams.table.count;
   }
 
+  /** Whether a stream has bytes that wait to be sent. Looks at each: not for every packet. */
+  get hasStreamBytes(): boolean {
+    return this.#streams.table.hasBytes;
+  }
+
   get closeCode(): number {
     return this.#closeCode;
   }
@@ -177,7 +193,7 @@ export class Session implements RecoverySink {
     if (index === NO_PATH || this.#state === State.done) return NO_PATH;
     this.recovery.addPath(index, controller, pmtu);
     this.#paths.add(index, isProven);
-    this.#streams.table.isStalled = false;
+    this.#unstall();
     return index;
   }
 
@@ -202,7 +218,7 @@ export class Session implements RecoverySink {
   /** The client's choice: data goes this way from now on. */
   activate(index: number): void {
     this.#paths.activate(index);
-    this.#streams.table.isStalled = false;
+    this.#unstall();
   }
 
   /** Measures a path: the PONG comes as an event. The id 0 is the session's own. */
@@ -268,7 +284,8 @@ export class Session implements RecoverySink {
   // ---- datagrams ----
 
   /**
-   * Queues a datagram. False: there is no room, or it is longer than a packet can carry (counted).
+   * Queues a datagram. False: there is no room, or it is longer than any packet can carry
+   * (counted). One that is longer than the path's packets goes alone in a larger one.
    */
   sendDatagram(
     assoc: number,
@@ -280,7 +297,7 @@ export class Session implements RecoverySink {
     length: number,
   ): boolean {
     const size = frames.datagramFrameBytes(assoc, addressLength, length);
-    if (!this.isOpen || size > this.#datagramRoom()) {
+    if (!this.isOpen || size > this.packetBytesMax - DATA_OVERHEAD) {
       this.counters.datagramsTooLong++;
       return false;
     }
@@ -299,9 +316,25 @@ export class Session implements RecoverySink {
     if (this.isOpen) this.#endedAssocs.push(assoc);
   }
 
-  #datagramRoom(): number {
+  /** Tells the peer this side's line in kbit/s, 0: not stated. */
+  sayRates(upKbps: number, downKbps: number): void {
+    this.#upKbps = upKbps;
+    this.#downKbps = downKbps;
+    this.#owesRates = this.isOpen;
+  }
+
+  /** Room that `build` has to be given for a datagram larger than the path's packets; or 0. */
+  get largeBytes(): number {
+    if (this.#datagrams.count === 0 || this.#state !== State.open) return 0;
+    const length = this.#datagrams.firstLength;
     const path = this.recovery.path(this.activePath);
-    return path === undefined ? 0 : path.packetBytes - DATA_OVERHEAD;
+    return path === undefined || length <= path.packetBytes - DATA_OVERHEAD ? 0 : length;
+  }
+
+  /** More may be sent than before: whatever waited is looked at again. */
+  #unstall(): void {
+    this.#streams.table.isStalled = false;
+    this.#datagramWaits = false;
   }
 
   // ---- the end ----
@@ -357,7 +390,7 @@ export class Session implements RecoverySink {
     if (this.#state !== State.open) return this.#receiveClosing();
     this.#lastHeard = now;
     // A larger packet may be sent now to one that is not proven.
-    if (!path.isProven) this.#streams.table.isStalled = false;
+    if (!path.isProven) this.#unstall();
     if (this.recovery.path(pathIndex)!.dead) this.recovery.revive(pathIndex);
     const isHighest = number > this.#received.largest;
     const eliciting = this.#receiveFrames(path, bytes, at, length);
@@ -433,19 +466,21 @@ export class Session implements RecoverySink {
         return this.#onPathResponse();
       case FrameType.pathStatus:
         this.#paths.onStatus(path, reader.sequence, reader.isActive);
-        this.#streams.table.isStalled = false;
+        this.#unstall();
         return;
       case FrameType.assocEnd:
         return this.#events.assocEnded(this, reader.assoc);
       case FrameType.close:
         return this.#finishNow(reader.code, false);
+      case FrameType.rates:
+        this.#options.onRates?.(this, reader.upKbps, reader.downKbps);
     }
   }
 
   #onPathResponse(): void {
     const proven = this.#paths.onResponse(reader.echoHigh, reader.echoLow);
     if (proven === NO_PATH) return;
-    this.#streams.table.isStalled = false;
+    this.#unstall();
     this.#events.pathProven(this, proven);
   }
 
@@ -483,6 +518,7 @@ export class Session implements RecoverySink {
     if (isOfStream(kind)) this.#streams.lost(kind, id, offset, length);
     else if (kind === FrameType.maxData) this.#streams.owesMaxData = true;
     else if (kind === FrameType.assocEnd) this.#endedAssocs.push(id);
+    else if (kind === FrameType.rates) this.#owesRates = true;
     else if (kind === FrameType.pathStatus) this.#paths.statusLost(offset);
     else if (kind === FrameType.ping) this.#pingLost(id, offset, length);
   }
@@ -553,6 +589,10 @@ export class Session implements RecoverySink {
     const isActive = path.index === this.activePath;
     const maySend = way.canSend(now) && this.recovery.hasRoom();
     const ackDue = isActive && this.#received.ackDue(now);
+    if (isActive && maySend && !ackDue && this.#datagrams.count > 0 && !path.owesNow(now)) {
+      const large = this.#buildLarge(now, path, way, bytes, at, room);
+      if (large > 0) return large;
+    }
     const probe = maySend && !ackDue ? this.#mtuProbe(now, path, way, room) : 0;
     const size = path.atMost(probe > 0 ? probe : way.packetBytes);
     const most = Math.min(room, size - DATA_OVERHEAD);
@@ -566,7 +606,7 @@ export class Session implements RecoverySink {
     if (ack) this.#writeAck(now);
     const afterAck = writer.at;
     if (owes) this.#writePathFrames(now, path);
-    if (hasData) this.#writeData(now, way, at);
+    if (hasData) this.#writeData(now, path, way, at);
     if (probe > 0) this.#writeProbe();
     // ACKs alone are never acknowledged: now and then one asks for it, so that ranges can go.
     const asks = wantsPing || (afterAck > at && this.#received.wantsPing());
@@ -582,7 +622,36 @@ export class Session implements RecoverySink {
     return 0;
   }
 
+  /** A packet of one datagram that is larger than the path's packets; its length, or 0. */
+  #buildLarge(
+    now: number,
+    path: SessionPath,
+    way: Path,
+    bytes: Uint8Array,
+    at: number,
+    room: number,
+  ): number {
+    const length = this.#datagrams.firstLength;
+    if (length <= way.packetBytes - DATA_OVERHEAD) return 0;
+    if (length > this.packetBytesMax - DATA_OVERHEAD) {
+      // The peer has said what it takes since it was queued.
+      this.counters.datagramsTooLong++;
+      this.#datagrams.shift();
+      return 0;
+    }
+    const wireBytes = length + DATA_OVERHEAD;
+    if (path.atMost(wireBytes) < wireBytes) this.#datagramWaits = true;
+    if (this.#datagramWaits || length > room) return 0;
+    writer.reset(bytes, at, at + length);
+    writer.copy(this.#datagrams.memory, this.#datagrams.firstAt, length);
+    this.#datagrams.shift();
+    this.#sent(now, path, length, SentKind.fragmented);
+    this.builtIsLarge = true;
+    return length;
+  }
+
   #sent(now: number, path: SessionPath, length: number, kind: number): number {
+    this.builtIsLarge = false;
     const wireBytes = length + DATA_OVERHEAD;
     this.builtNumber = this.recovery.onSent(now, path.index, wireBytes, kind);
     this.builtPath = path.index;
@@ -606,7 +675,8 @@ export class Session implements RecoverySink {
 
   #hasData(): boolean {
     if (this.#output.isShort) return false;
-    return this.#datagrams.count > 0 || this.#endedAssocs.length > 0 || this.#streams.hasWork;
+    return this.#owesRates || (this.#datagrams.count > 0 && !this.#datagramWaits) ||
+      this.#endedAssocs.length > 0 || this.#streams.hasWork;
   }
 
   /** When our own sign of life is due. */
@@ -647,10 +717,18 @@ export class Session implements RecoverySink {
     frames.writePathStatus(writer, sequence, true);
   }
 
+  #writeRates(): void {
+    if (writer.room < frames.pairFrameBytes(this.#upKbps, this.#downKbps)) return;
+    if (!this.#output.record(FrameType.rates, 0, 0, 0)) return;
+    frames.writeRates(writer, this.#upKbps, this.#downKbps);
+    this.#owesRates = false;
+  }
+
   /** Session frames, then datagrams, then streams in turn. `start`: where the packet begins. */
-  #writeData(now: number, way: Path, start: number): void {
+  #writeData(now: number, path: SessionPath, way: Path, start: number): void {
     const before = writer.at;
     if (this.#streams.owesMaxData) this.#output.writeMaxData(now, way.rtt);
+    if (this.#owesRates) this.#writeRates();
     while (this.#endedAssocs.length > 0) {
       const assoc = this.#endedAssocs[this.#endedAssocs.length - 1]!;
       if (writer.room < frames.singleFrameBytes(assoc)) break;
@@ -658,7 +736,7 @@ export class Session implements RecoverySink {
       frames.writeAssocEnd(writer, assoc);
       this.#endedAssocs.pop();
     }
-    this.#writeDatagrams(start);
+    this.#writeDatagrams(path, start);
     if (!this.#streams.table.isStalled) this.#output.writeStreams(now, way.rtt);
     if (this.#output.isShort) this.#retryAt = now + limits.RETRY_MS;
     else if (writer.at === start) this.#streams.table.isStalled = true;
@@ -667,17 +745,15 @@ export class Session implements RecoverySink {
     if (writer.at > before && room > 0 && room <= SCRAP_BYTES) frames.writePadding(writer, room);
   }
 
-  #writeDatagrams(start: number): void {
+  #writeDatagrams(path: SessionPath, start: number): void {
     while (this.#datagrams.count > 0) {
       const length = this.#datagrams.firstLength;
-      if (length <= writer.room) {
-        writer.copy(this.#datagrams.memory, this.#datagrams.firstAt, length);
-      } else if (writer.at > start) {
+      if (length > writer.room) {
+        const wireBytes = length + DATA_OVERHEAD;
+        if (writer.at === start && path.atMost(wireBytes) < wireBytes) this.#datagramWaits = true;
         return;
-      } else {
-        // The path's packets have become smaller since it was queued.
-        this.counters.datagramsTooLong++;
       }
+      writer.copy(this.#datagrams.memory, this.#datagrams.firstAt, length);
       this.#datagrams.shift();
     }
   }

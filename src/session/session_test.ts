@@ -382,13 +382,67 @@ Deno.test("without frame records nothing that is sent again goes out, until some
 
 // ---- datagrams
 
-Deno.test("datagrams: as long as a packet, not longer; lost ones are not repeated", () => {
+Deno.test("datagrams: longer than the path's packets go alone, in a large one", () => {
+  const lone = serving();
+  const { session } = lone;
+  const usual = f.datagramDataThatFits(1452 - 32, 1, ADDRESS.length);
+  const most = f.datagramDataThatFits(65_507 - 32, 1, ADDRESS.length);
+  const send = (length: number) =>
+    session.sendDatagram(1, ADDRESS, 0, 7, new Uint8Array(length).fill(7), 0, length);
+  assert.equal(send(most + 1), false);
+  assert.equal(session.counters.datagramsTooLong, 1);
+  assert(send(usual + 1) && send(10) && send(most));
+  const bytes = new Uint8Array(70_000);
+  const build = (): [number, boolean] => {
+    const room = Math.max(session.largeBytes, 1452 - 32);
+    const length = session.build(lone.now, bytes, 0, room);
+    return [length, session.builtIsLarge];
+  };
+  // The acknowledgement that is due comes first, and alone.
+  lone.receive((w) => f.writePing(w, 0, 0) && f.writePing(w, 0, 1));
+  lone.receive((w) => f.writePing(w, 0, 0) && f.writePing(w, 0, 1));
+  const [first, isLarge] = build();
+  assert(first < 100 && !isLarge);
+  const path = session.recovery.path(0)!;
+  const before = path.inFlight;
+  assert.deepEqual(build(), [1452 - 32 + 1, true]);
+  assert.equal(path.inFlight - before, 1452 + 1, "its real size");
+  const [small] = build();
+  assert(small < 50 && !session.builtIsLarge);
+  assert.deepEqual(build(), [65_507 - 32, true]);
+  assert.equal(session.largeBytes, 0);
+  assert.deepEqual(build(), [0, true]);
+  // Nothing is learnt of them about the path MTU.
+  lone.ackAll();
+  assert.equal(path.pmtu.size, 1452);
+  assert.equal(path.inFlight, 0);
+  // The peer has said that it takes less.
+  assert(send(5000));
+  lone.now += 3000;
+  session.packetBytesMax = 1452;
+  assert.equal(build()[0], 0);
+  assert.equal(session.counters.datagramsTooLong, 2);
+});
+
+Deno.test("datagrams: a large one waits until the path is proven", () => {
+  const lone = new LoneSession({}, false);
+  const { session } = lone;
+  const bytes = new Uint8Array(70_000);
+  lone.receive((w) => f.writePing(w, 0, 0));
+  assert(session.sendDatagram(1, ADDRESS, 0, 7, new Uint8Array(5000), 0, 5000));
+  while (session.build(lone.now, bytes, 0, session.largeBytes || 1420) > 0);
+  assert(session.largeBytes > 0 && session.nextTimeout() > lone.now);
+  session.pathState(0)!.receivedBytes = 5000;
+  lone.receive((w) => f.writePing(w, 0, 0));
+  while (session.build(lone.now, bytes, 0, session.largeBytes || 1420) > 0);
+  assert(session.largeBytes === 0);
+});
+
+Deno.test("datagrams: lost ones are not repeated", () => {
   const lone = serving();
   const room = f.datagramDataThatFits(1452 - 32, 1, ADDRESS.length);
   const send = (length: number) =>
     lone.session.sendDatagram(1, ADDRESS, 0, 7, new Uint8Array(length), 0, length);
-  assert.equal(send(room + 1), false);
-  assert.equal(lone.session.counters.datagramsTooLong, 1);
   assert(send(room) && send(0));
   // An acknowledgement is waiting as well: the long one gets a packet for itself.
   lone.receive((w) => f.writePing(w, 0, 0) && f.writePing(w, 0, 1));

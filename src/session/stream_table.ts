@@ -67,6 +67,14 @@ export class StreamTable {
     return this.#queued;
   }
 
+  /** Whether one of them has bytes to send, and not only its opening. */
+  get hasBytes(): boolean {
+    for (let i = 0; i < this.#queued; i++) {
+      if (this.#queue[(this.#head + i) & (this.#queue.length - 1)]!.send.unacked > 0) return true;
+    }
+    return false;
+  }
+
   /** Something changed for a stream: it may have something to send. */
   wake(stream: Stream): void {
     this.isStalled = false;

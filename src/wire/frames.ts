@@ -11,7 +11,7 @@
  *     05 OPENED stream v, code u8, address    10 CLOSE       code v, length v, reason
  *     06 STREAM stream v, offset v, length v, data
  *     07 FIN    stream v, final v
- *     08 RST    stream v, code v
+ *     08 RST    stream v, code v              2a RATES       up v, down v (kbit/s)
  *
  * v is a varint (RFC 9000 §16). A writer writes its whole frame, or nothing and says false; how
  * many bytes it needs is asked first with the `…Bytes` function beside it. Nothing here allocates.
@@ -39,6 +39,8 @@ export const FrameType = {
   pathResponse: 0x0e,
   pathStatus: 0x0f,
   close: 0x10,
+  /** An addition to version 4: apart from the others, and never asked for. */
+  rates: 0x2a,
 } as const;
 export type FrameType = typeof FrameType[keyof typeof FrameType];
 
@@ -83,11 +85,13 @@ export type CloseCode = typeof CloseCode[keyof typeof CloseCode];
 /** The code of RST: append only. */
 export const RstCode = { cancelled: 0, targetReset: 1, timedOut: 2, internal: 3 } as const;
 
-const NAMES = Object.keys(FrameType);
+const NAMES = new Map<number, string>(
+  Object.entries(FrameType).map(([name, type]) => [type, name]),
+);
 
 /** The name of a frame type, for logs. */
 export function frameName(type: number): string {
-  return NAMES[type] ?? `unknown (${type})`;
+  return NAMES.get(type) ?? `unknown (${type})`;
 }
 
 /** Whether the peer has to acknowledge a packet that holds this frame. */
@@ -350,6 +354,11 @@ export function writePathStatus(w: Writer, sequence: number, isActive: boolean):
   return true;
 }
 
+/** The client's line in kbit/s, 0: not stated. Sized like FIN. */
+export function writeRates(w: Writer, up: number, down: number): boolean {
+  return writePair(w, FrameType.rates, up, down);
+}
+
 /** Bytes of a CLOSE frame with a reason of `length` bytes. */
 export function closeFrameBytes(code: number, length: number): number {
   return 1 + varintBytes(code) + varintBytes(length) + length;
@@ -449,6 +458,8 @@ export class FrameReader {
   assoc = 0;
   sequence = 0;
   isActive = false;
+  upKbps = 0;
+  downKbps = 0;
   /** The eight bytes of PING, PONG, PATH_CHALLENGE, PATH_RESPONSE. */
   echoHigh = 0;
   echoLow = 0;
@@ -539,6 +550,10 @@ export class FrameReader {
         return this.#readPathStatus();
       case FrameType.close:
         return this.#readClose();
+      case FrameType.rates:
+        this.upKbps = input.varint();
+        this.downKbps = input.varint();
+        return;
       default:
         this.error = CloseCode.unknownFrame;
     }

@@ -38,6 +38,7 @@ import {
   writePathStatus,
   writePing,
   writePong,
+  writeRates,
   writeRst,
   writeStream,
 } from "./frames.ts";
@@ -166,6 +167,13 @@ const CASES: readonly Case[] = [
     hex: "1009" + "05" + "68656c6c6f",
     bytes: closeFrameBytes(9, 5),
     fields: { code: 9, length: 5, dataAt: 3 },
+  },
+  {
+    name: "rates",
+    write: (w) => writeRates(w, 100_000, 0),
+    hex: "2a800186a000",
+    bytes: pairFrameBytes(100_000, 0),
+    fields: { upKbps: 100_000, downKbps: 0 },
   },
 ];
 

@@ -58,6 +58,7 @@ function writeAny(rng: Rng, w: Writer): boolean {
     () => f.writePathResponse(w, rng.u32(), rng.u32()),
     () => f.writePathStatus(w, a, rng.chance(0.5)),
     () => f.writeClose(w, a, data),
+    () => f.writeRates(w, a, rng.u32()),
   ])();
 }
 
@@ -99,6 +100,8 @@ function copyFrame(r: f.FrameReader, w: Writer): boolean {
       return f.writePathResponse(w, r.echoHigh, r.echoLow);
     case T.pathStatus:
       return f.writePathStatus(w, r.sequence, r.isActive);
+    case T.rates:
+      return f.writeRates(w, r.upKbps, r.downKbps);
     default:
       return f.writeClose(w, r.code, bytes.subarray(r.dataAt, r.dataAt + r.length));
   }
@@ -152,7 +155,7 @@ Deno.test("fuzz: frames are read, written and read again, the same", () => {
 Deno.test("fuzz: FrameReader never looks at, or tells of, bytes outside its packet", () => {
   fuzz({ seed: 2, cases: 30_000 }, (rng) => {
     const inner = rng.bytes(rng.int(0, 40));
-    inner[0] = rng.int(0, 0x11);
+    inner[0] = rng.chance(0.95) ? rng.int(0, 0x11) : T.rates;
     const [left, right] = [rng.int(0, 4), rng.int(0, 12)];
     const seen = [0, 1].map((fill) => {
       const bytes = new Uint8Array(left + inner.length + right).fill(fill * 0x7f);

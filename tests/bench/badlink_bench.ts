@@ -1,8 +1,8 @@
 /**
  * Goodput over a bad link: 100 ms round trip, 100 Mbit/s with a queue of one bandwidth-delay
  * product, and frames lost at random both ways: `deno run -A tests/bench/badlink_bench.ts [--json]
- * [--seconds N] [--loss PERCENT] [--only WORD]`, as root, after `make build`. About four minutes. kcptun stands
- * beside it where it is installed.
+ * [--seconds N] [--loss PERCENT] [--only WORD]`, as root, after `make build`. About six
+ * minutes. kcptun stands beside it where it is installed.
  *
  * The rate is that of whole Ethernet frames, and frames are lost before the queue, as netem does:
  * what is lost takes no room on the link. A tunnel's full packets leave at most 94 of 100 Mbit/s to

@@ -15,7 +15,9 @@ export const TUNNEL_PORT = 54_321;
 const HERTZ = 100;
 const LISTEN_MS = 10_000;
 
-export const sleep = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
+export function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
 
 /** What follows `--NAME`, or else nothing. */
 export function word(name: string): string {
@@ -91,7 +93,8 @@ export class BenchNet implements AsyncDisposable {
   }
 
   /** Puts a link between the two, in place of an earlier one. */
-  async setLink({ delayMs, mbps = 0, queueBytes = 0, loss = 0, seed = 1 }: LinkQuality) {
+  async setLink(quality: LinkQuality): Promise<void> {
+    const { delayMs, mbps = 0, queueBytes = 0, loss = 0, seed = 1 } = quality;
     await this.endLink();
     const args = [delayMs * 1000, mbps * 1e6, queueBytes, Math.round(loss * 1e6), seed].map(String);
     const command = this.router.command(compiled("link"), ["c", "s", ...args], piped);

@@ -3,9 +3,6 @@
  * servers that are configured. Only so many at a time; the same name is asked for once.
  */
 
-import { lookup as systemLookup } from "node:dns/promises";
-import process from "node:process";
-
 /** Lookups at a time; each of the system's holds a thread. */
 export const LOOKUPS_MAX = 64;
 /** Names that wait for their turn; more are refused. */
@@ -13,9 +10,6 @@ export const WAITING_MAX = 4096;
 /** Addresses of one name that are passed on. */
 export const ADDRESSES_MAX = 32;
 const SERVER_TIMEOUT_MS = 3000;
-
-// node:dns uses a deprecated module of the runtime's own; nobody here can do anything about it.
-Object.assign(process, { noDeprecation: true });
 
 export type LookupError = "not-found" | "failed";
 
@@ -83,7 +77,7 @@ export class NameLookup {
 
 async function findBySystem(name: string): Promise<Answer> {
   try {
-    const found = await systemLookup(name, { all: true, verbatim: true });
+    const found = await (await systemResolver()).lookup(name, { all: true, verbatim: true });
     return answerOf(found.map(({ address }) => address));
   } catch (error) {
     const code = error instanceof Error && "code" in error ? error.code : "";
@@ -124,4 +118,12 @@ function answerOf(found: readonly string[]): Answer {
   // A scope belongs to link-local addresses, which no name of a server's client should lead to.
   const addresses = [...new Set(found)].filter((one) => !one.includes("%")).slice(0, ADDRESSES_MAX);
   return addresses.length > 0 ? { addresses } : { addresses, error: "not-found" };
+}
+
+/** Loaded with the first name: the start of the server does not wait for it. */
+async function systemResolver(): Promise<typeof import("node:dns/promises")> {
+  // It uses a deprecated module of the runtime's own; nobody here can do anything about that.
+  const { default: process } = await import("node:process");
+  Object.assign(process, { noDeprecation: true });
+  return await import("node:dns/promises");
 }

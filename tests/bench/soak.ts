@@ -17,8 +17,10 @@ const THREADS = 40;
 const GUEST_THREADS = 4;
 const GUEST_SECONDS = 4;
 const SAMPLE_MS = option("sample", 30) * 1000;
-/** Share of the time in which memory may still grow: caches fill, code is compiled. */
-const WARM_SHARE = 0.3;
+/** In this time memory may still grow: buffers are used for the first time, code is compiled. */
+const WARM_MS = 240_000;
+/** ... but not in more than this share of all. */
+const WARM_SHARE_MAX = 0.5;
 /** The last third's median may be so far above the first one's after the warm-up. */
 const GROWTH_MAX = 0.1;
 const GROWTH_BYTES = 16 << 20;
@@ -77,7 +79,8 @@ async function guests(net: BenchNet, echo: string, until: number): Promise<numbe
 
 /** What grew after the warm-up; empty: nothing. */
 function growth(name: string, samples: readonly Sample[]): string[] {
-  const calm = samples.slice(Math.ceil(samples.length * WARM_SHARE));
+  const warm = Math.min(WARM_MS / SAMPLE_MS, samples.length * WARM_SHARE_MAX);
+  const calm = samples.slice(Math.ceil(warm));
   const third = Math.max(1, Math.floor(calm.length / 3));
   const [first, last] = [calm.slice(0, third), calm.slice(-third)];
   const grew: string[] = [];

@@ -28,13 +28,28 @@ export function openLibraries(
     // Never closed: it keeps the SONAME known to the libraries behind it, and to the workers.
     Deno.dlopen(memfdPath(name, read(name)), {});
   }
-  return openLoadedLibraries();
+  const native = openNative("libphantom.so");
+  return { native, libbpf: bindLibbpf(native) };
 }
 
-/** For a worker: the libraries that the main thread has loaded, found again by SONAME. */
+/**
+ * For a worker: the libraries that the main thread has loaded, found again by SONAME. libbpf's
+ * symbols are bound when they are first wanted: that takes 10 ms and more, and the data plane
+ * does without.
+ */
 export function openLoadedLibraries(): Libraries {
-  const libbpf = Deno.dlopen("libbpf.so.1", libbpfSymbols).symbols;
   const native = openNative("libphantom.so");
-  libbpf.libbpf_set_print(native.symbols.ph_log_printer());
-  return { libbpf, native };
+  let bound: Libbpf | undefined;
+  return {
+    native,
+    get libbpf() {
+      return bound ??= bindLibbpf(native);
+    },
+  };
+}
+
+function bindLibbpf(native: Native): Libbpf {
+  const { symbols } = Deno.dlopen("libbpf.so.1", libbpfSymbols);
+  symbols.libbpf_set_print(native.symbols.ph_log_printer());
+  return symbols;
 }

@@ -146,9 +146,10 @@ function workerTasks(
   // Without the rate of the line, nothing is sent at one.
   const rateOf = (mbps: number): number => hysteria2.enabled ? mbps * BYTES_A_MEGABIT : 0;
   // A copy of a HELLO from another address goes to another worker.
-  const salts = sharedSaltsMemory(() => crypto.getRandomValues(new Uint32Array(1))[0]!);
+  const several = count > 1
+    ? { salts: sharedSaltsMemory(() => crypto.getRandomValues(new Uint32Array(1))[0]!) }
+    : {};
   const replayRecord = takeReplayRecord(config.stateDir);
-  const several = count > 1 ? { salts } : {};
   const known = count === 1 && replayRecord !== undefined ? { replayRecord } : {};
   const tasks = Array.from({ length: count }, (_, index): WorkerTask => ({
     kind: "server",

@@ -21,7 +21,7 @@ import type { TunnelUsers } from "./tunnel_users.ts";
 /** Handshakes that are remembered beyond those of the sessions that there are. */
 const HANDSHAKES_KEPT = 262_144;
 const NO_FRAMES = new Uint8Array(0);
-const BYTES_A_KBIT = 125;
+export const BYTES_A_KBIT = 125;
 const U32_MAX = 0xffff_ffff;
 const IDLE_S_MAX = 0xffff;
 

@@ -27,7 +27,7 @@ import type { Loop } from "./loop.ts";
 import { PacketPath, type PathOwner } from "./packet_path.ts";
 import { RandomNumbers } from "./random_numbers.ts";
 import { PACKET_ROOM } from "./send_batch.ts";
-import { lower, ServerHandshakes } from "./server_handshakes.ts";
+import { BYTES_A_KBIT, lower, ServerHandshakes } from "./server_handshakes.ts";
 import { type KeyLimits, SessionLink } from "./session_link.ts";
 import { SharedSalts } from "./shared_salts.ts";
 import { ResetLimit, SourceTable } from "./sources.ts";
@@ -71,7 +71,6 @@ export class ServerCounters {
   neverConfirmed = 0;
 }
 
-const BYTES_A_KBIT = 125;
 const SESSIONS_PER_SOURCE = 1024;
 const HANDSHAKES_PER_SECOND = 20_000;
 const HELD_BYTES_MAX = 16 << 20;

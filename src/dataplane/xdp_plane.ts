@@ -224,7 +224,7 @@ function openInterfaces(
   { interfaces, mode, constants, log }: PlaneOptions,
 ): PlaneInterfaces {
   const stats = object.map("stats");
-  const isCounting = constants["stats_enabled"] !== 0;
+  const isCounting = Number(constants["stats_enabled"] ?? 1) !== 0;
   const counted = () => countersOf(stats).reduce((sum, { packets }) => sum + packets, 0);
   return new PlaneInterfaces({
     libs,

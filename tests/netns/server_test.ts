@@ -403,6 +403,30 @@ test("status and unload tell people and programs what is there", async (bench) =
   });
 });
 
+test("status asks the server that runs, and does without one that does not", async (bench) => {
+  const config = bench.config({ interface: ["va", "later0"] }, { workers: 2 });
+  const asked = async () =>
+    JSON.parse((await bench.phantom("status", "--json", "-c", config)).stdout);
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    await using server = await bench.start(config);
+    using sender = new Sender(bench.client);
+    sender.send(SERVER_IP, PORT, Array(5).fill(new Uint8Array(20)));
+    const { server: said, maps } = await asked();
+    assert.equal(said.pid > 0, true);
+    assert.deepEqual([said.level, said.workers], ["native XDP on va", 2]);
+    assert.equal(said.pins, bench.pins());
+    assert.equal(said.health.attached, 1);
+    assert.equal(typeof said.counters.datagrams, "number");
+    assert.ok(maps.some(({ name }: { name: string }) => name === "listen_ports"));
+    const { stdout } = await bench.phantom("status", "-c", config);
+    assert.match(stdout, /^server\n {2}process +\d+, since 2/m);
+    assert.match(stdout, /^ {2}workers +2$/m);
+    await server.kill(signal);
+    assert.equal((await asked()).server, null);
+  }
+  assert.throws(() => Deno.lstatSync(`${bench.folder}/state/status-default.sock`));
+});
+
 test("enable_stats false loads a program that counts nothing", async (bench) => {
   await using server = await bench.start(bench.config({ enable_stats: false }));
   await server.until("XDP attached");

@@ -166,6 +166,7 @@ export function openProgram(libs: Libraries, code: BpfCode, stats: boolean): Bpf
   const object = new BpfObject(libs, code.name, code.bytes);
   try {
     object.setConstant("stats_enabled", stats ? 1 : 0);
+    object.omit("perf_events");
     return object;
   } catch (error) {
     object.close();

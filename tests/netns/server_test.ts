@@ -222,10 +222,9 @@ test("run and check refuse a foreign object in program_path", async (bench) => {
 });
 
 test("run and check refuse an object of another layout", async (bench) => {
-  compileEdited(bench.folder, {
-    "phantom.h": (text) =>
-      text.replace(/__u64 packets;\s+__u64 bytes;/, "__u64 bytes;\n\t__u64 packets;"),
-  });
+  const swapped = "__u64 bytes;\n\t__u64 packets;";
+  const change = (text: string) => text.replace(/__u64 packets;\s+__u64 bytes;/, swapped);
+  compileEdited(bench.folder, change);
   const config = bench.config({ program_path: bench.folder });
   const { code, stdout } = await bench.phantom("check", "-c", config);
   assert.equal(code, 4, stdout);

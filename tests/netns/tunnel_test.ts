@@ -34,6 +34,14 @@ test("curl over SOCKS5, by name and by address, IPv4 and IPv6", {}, async ({ top
   }
 });
 
+test("SOCKS5 tells the server's address towards the target, of either family", {}, async ({
+  topology,
+}) => {
+  const ask = (target: string) => topology.probe("socks-bound", "127.0.0.1", "1080", target, "80");
+  assert.match(await ask(TARGET.v4), /^45\.3\.0\.1:\d{4,5}$/);
+  assert.match(await ask(TARGET.v6), /^\[2a00:3::1\]:\d{4,5}$/);
+});
+
 test("curl over HTTP: plain and CONNECT, IPv4 and IPv6", {}, async ({ topology }) => {
   const proxy = `http://${MIXED}`;
   for (const [host, seen] of Object.entries(SERVER_SEEN)) {

@@ -282,7 +282,7 @@ Deno.test("a plain HTTP request and a forward are asked again, too", async () =>
   }
 });
 
-Deno.test("nothing is opened again that was heard of, twice, or of a server never met", async () => {
+Deno.test("no stream is opened again twice, after an answer, or with no server", async () => {
   const says = concat([GREETING, CONNECT, utf8("hello")]);
   const failed = [5, 0, 5, 3];
   const answer = () => undefined;

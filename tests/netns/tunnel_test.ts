@@ -161,6 +161,26 @@ test("a user comes in with their key, and with no other", {
   }
 });
 
+test("bench needs nothing but a link; a server may refuse to be measured", {
+  // Of all else it lets nobody out.
+  server: { rules: [{ domain_suffix: ["test"], outbound: "reject" }], default_outbound: "reject" },
+}, async ({ topology, server }) => {
+  const listen = `${SERVER.v4}:${SERVER.port}`;
+  const path = topology.file({ listen, psk: topology.key });
+  const { stdout: link } = await topology.phantom(topology.server, "link", "-c", path);
+  const args = ["bench", "--json", "--seconds", "1", "--link", link.trim()];
+  const { code, stdout, stderr } = await topology.phantom(topology.client, ...args);
+  assert.equal(code, 0, stderr);
+  const { downMbps, upMbps, rttMs, lostShare } = JSON.parse(stdout);
+  assert.ok(downMbps > 20 && upMbps > 20 && rttMs < 100 && lostShare < 0.5, stdout);
+  topology.writeServer({ bench: false });
+  server.signal("SIGHUP");
+  await server.until("configuration read again");
+  const refused = await topology.phantom(topology.client, ...args);
+  assert.equal(refused.code, 1, refused.stdout);
+  assert.match(refused.stderr, /the source can't be reached.*"bench: false"/);
+});
+
 test("bench measures both ways, against targets of one's own", {}, async ({ topology }) => {
   const path = topology.file({ server: `${SERVER.v4}:${SERVER.port}`, psk: topology.key });
   const targets = ["--sink", `${TARGET.name}:9`, "--source", `${TARGET.name}:19`];

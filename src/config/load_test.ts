@@ -70,6 +70,7 @@ Deno.test("loadConfig() reads the first published file as it is, apart from the 
     users: [],
     rules: [],
     outbounds: [],
+    bench: true,
     defaultOutbound: "direct",
     ipPreference: "auto",
     idleMs: 300_000,

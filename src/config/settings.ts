@@ -329,6 +329,10 @@ export const SETTINGS = section("Phantom", {
     default: "auto",
     doc: "Which addresses of a name are tried first, or at all.",
   }),
+  bench: flag({
+    default: true,
+    doc: "Whoever is let in may measure the line to this server with `phantom bench`.",
+  }),
   idle: duration({
     default: 300_000,
     min: 10_000,

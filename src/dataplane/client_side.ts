@@ -57,12 +57,13 @@ class WatchedInbounds extends Inbounds {
     this.#listener = listener;
   }
 
-  override sessionOpened(): void {
+  override sessionOpened(session: Session, user: string): void {
+    super.sessionOpened(session, user);
     this.#listener.stateChanged();
   }
 
-  override closed(session: Session): void {
-    super.closed(session);
+  override closed(session: Session, code: number, isLocal: boolean): void {
+    super.closed(session, code, isLocal);
     this.#listener.stateChanged();
   }
 

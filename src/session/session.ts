@@ -281,6 +281,14 @@ export class Session implements RecoverySink {
     this.#streams.resume(id);
   }
 
+  /**
+   * Of a session that is over: whether the peer acknowledged nothing of a stream of ours, so that
+   * it may be opened again elsewhere.
+   */
+  wasUnheard(id: number): boolean {
+    return this.#streams.unheard.has(id);
+  }
+
   // ---- datagrams ----
 
   /**

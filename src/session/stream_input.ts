@@ -137,7 +137,8 @@ export class StreamInput<Owner> {
     if (!streams.isClosed) streams.deliverHeld(stream);
   }
 
-  #onOpened({ stream: id, code }: FrameReader): void {
+  #onOpened(reader: FrameReader): void {
+    const { stream: id, code } = reader;
     const streams = this.#streams;
     if (!this.#isClient) {
       streams.failure = CloseCode.streamState;
@@ -149,7 +150,8 @@ export class StreamInput<Owner> {
     // Whoever gave the stream up does not want to hear.
     if (stream.isReset) return;
     if (code !== OpenedCode.ok) streams.end(stream);
-    streams.events.answered(streams.owner, id, code);
+    const { bytes, addressAt, addressLength } = reader;
+    streams.events.answered(streams.owner, id, code, bytes, addressAt, addressLength);
     streams.removeIfGone(stream);
   }
 

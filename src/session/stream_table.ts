@@ -38,6 +38,10 @@ export class StreamTable {
     return this.#byId.get(id);
   }
 
+  all(): Iterable<Stream> {
+    return this.#byId.values();
+  }
+
   /** Whether a stream of this id has been here and is over. */
   isClosed(id: number): boolean {
     return this.#closed.covers(id, id + 1);

@@ -18,8 +18,15 @@ import { StreamTable } from "./stream_table.ts";
 export interface StreamEvents<Owner> {
   /** The peer opened a stream; `answer` it. Data may follow at once. */
   opened(session: Owner, stream: number, bytes: Uint8Array, at: number, length: number): void;
-  /** The peer's answer to our stream: an OpenedCode. */
-  answered(session: Owner, stream: number, code: number): void;
+  /** The peer's answer to our stream: an OpenedCode, and the address it is bound to. */
+  answered(
+    session: Owner,
+    stream: number,
+    code: number,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): void;
   /** Data in order; how much was taken. After less than `length` comes no more before `resume`. */
   data(
     session: Owner,
@@ -56,6 +63,8 @@ export class Streams<Owner> {
   failure = 0;
   /** The session is over: nothing is said to the driver any more. */
   isClosed = false;
+  /** When it was closed: our streams of which the peer has acknowledged nothing, not even OPEN. */
+  readonly unheard = new Set<number>();
   /** Streams that were reset, in the order in which they are forgotten. */
   readonly #resets = new Set<Stream>();
   /** Those of them that still have to be given a time. */
@@ -257,6 +266,7 @@ export class Streams<Owner> {
 
   /** The session is over: all memory goes back. */
   close(): void {
+    if (!this.isClosed) this.#noteUnheard();
     this.isClosed = true;
     this.table.clear();
     this.#resets.clear();
@@ -265,6 +275,14 @@ export class Streams<Owner> {
     this.#throttled.clear();
     this.owesMaxData = false;
     this.#forgetAt = this.#retryAt = this.#throttleAt = Infinity;
+  }
+
+  #noteUnheard(): void {
+    for (const stream of this.table.all()) {
+      const { send, unsettled, isAnswered } = stream;
+      const isHeard = (unsettled & Pending.open) === 0 || send.unacked < send.end;
+      if (!isHeard && !isAnswered) this.unheard.add(stream.id);
+    }
   }
 
   // ---- what recovery says

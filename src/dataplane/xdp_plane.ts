@@ -11,7 +11,7 @@ import {
   Event,
   layoutHash,
   layoutHashes,
-  Limit,
+  ListenWord,
   Reason,
   reasonName,
   Verdict,
@@ -26,6 +26,7 @@ import { BpfObject } from "../../ffi/object.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
 import type { Log } from "../base/log.ts";
+import { relayBits, type RelayPlan, sizeRelayMaps } from "../relay/kernel_relay.ts";
 import { PinFolder } from "./pins.ts";
 import type { BpfCode } from "./resources.ts";
 
@@ -41,6 +42,8 @@ export interface PlaneOptions {
   readonly stats: boolean;
   /** UDP ports that are ours. */
   readonly ports: readonly number[];
+  /** What the relay does, where it is configured. */
+  readonly relay?: RelayPlan;
   readonly log: Log;
 }
 
@@ -107,8 +110,9 @@ export class XdpPlane {
     let attached: Attached | undefined;
     try {
       object = openProgram(libs, options.code, options.stats);
+      sizeRelayMaps(object, options.relay);
       const adopted = loadWithPins(libs, object, pins, options.log);
-      setPorts(object.map("listen_ports"), options.ports);
+      setPorts(object.map("listen_ports"), options.ports, options.relay);
       const program = object.program(PROGRAM);
       attached = attach(libs, pins, program, ifindex, options);
       removeLeftovers(libs, pins, options);
@@ -383,12 +387,17 @@ function modeOf(libs: Libraries, ifindex: number, programId: number): XdpMode | 
 }
 
 /** Makes exactly these ports ours, a word (64 ports) at a time. */
-function setPorts(map: BpfMap, ports: readonly number[]): void {
-  const words = new BigUint64Array(Limit.listenWords);
-  for (const port of ports) words[port >> 6]! |= 1n << BigInt(port & 63);
+function setPorts(
+  map: BpfMap,
+  ports: readonly number[],
+  relay: RelayPlan | undefined,
+): void {
+  const words = relayBits(relay);
+  for (const port of ports) words[port >> 6]!.ports |= 1n << BigInt(port & 63);
   const rows = map.rows(words.length);
   rows.keys.set(new Uint8Array(Uint32Array.from(words.keys()).buffer));
-  rows.values.set(new Uint8Array(words.buffer));
+  const view = new DataView(rows.values.buffer);
+  words.forEach((word, index) => ListenWord.write(view, index * ListenWord.size, word));
   rows.count = words.length;
   map.setMany(rows);
 }

@@ -8,6 +8,11 @@
 #include <bpf/bpf_helpers.h>
 #include "maps.h"
 #include "parse.h"
+#include "relay.h"
+
+#define BIT_LISTEN 1
+#define BIT_RELAY 2
+#define BIT_RETURN 4
 
 /* Set before loading (ebpf.enable_stats): where it is 0 the verifier removes the counting. */
 const volatile __u32 stats_enabled = 1;
@@ -19,6 +24,10 @@ struct {
 	enum ph_verdict verdict;
 	enum ph_reason reason;
 	enum ph_limit limit;
+	enum ph_relay_limit relay_limit;
+	enum ph_relay_outcome relay_outcome;
+	enum ph_relay_backend_state relay_backend_state;
+	enum ph_relay_flag relay_flag;
 } btf_anchor SEC(".bss.anchor") = {};
 
 static __always_inline void count(__u32 verdict, __u32 reason, __u32 bytes)
@@ -82,21 +91,25 @@ static __always_inline void report(const struct xdp_md *ctx, const struct packet
 	bpf_ringbuf_submit(event, 0);
 }
 
-static __always_inline bool is_ours(__be16 be_port)
+/* The bits of a port: BIT_LISTEN, BIT_RELAY, BIT_RETURN. */
+static __always_inline __u32 port_bits(__be16 be_port)
 {
 	__u32 port = bpf_ntohs(be_port);
 	__u32 index = port / 64;
 	const struct ph_listen_word *word = bpf_map_lookup_elem(&listen_ports, &index);
 
-	return word && (word->ports >> (port % 64) & 1);
+	if (!word)
+		return 0;
+	return (word->ports >> (port % 64) & 1) | (word->relays >> (port % 64) & 1) << 1 |
+		(word->returns >> (port % 64) & 1) << 2;
 }
 
 /* For UDP: whose it is, and whether its length can be true. */
-static __always_inline __u32 classify(const struct packet *pkt)
+static __always_inline __u32 classify(const struct packet *pkt, __u32 bits)
 {
 	__u32 length = bpf_ntohs(pkt->udp->len);
 
-	if (!is_ours(pkt->udp->dest))
+	if (!(bits & BIT_LISTEN))
 		return PH_REASON_NOT_LISTENING;
 	if (length < sizeof(*pkt->udp) || length > pkt->udp_room)
 		return PH_REASON_BAD_UDP;
@@ -108,7 +121,7 @@ int xdp_phantom(struct xdp_md *ctx)
 {
 	__u32 bytes = ctx->data_end - ctx->data;
 	struct packet pkt = {};
-	__u32 reason;
+	__u32 reason, bits;
 	int stop;
 
 	stop = parse_udp(ctx, &pkt);
@@ -116,7 +129,14 @@ int xdp_phantom(struct xdp_md *ctx)
 		count(PH_VERDICT_PASS, PARSE_REASON(stop), bytes);
 		return XDP_PASS;
 	}
-	reason = classify(&pkt);
+	bits = port_bits(pkt.udp->dest);
+	if (relay_enabled && bits & (BIT_RELAY | BIT_RETURN)) {
+		int action = relay(ctx, &pkt, bits & BIT_RETURN);
+
+		if (action != RELAY_NOT_OURS)
+			return action;
+	}
+	reason = classify(&pkt, bits);
 	if (reason == PH_REASON_BAD_UDP) {
 		report(ctx, &pkt, reason);
 		count(PH_VERDICT_DROP, reason, bytes);

@@ -57,10 +57,10 @@ export class TargetCounters {
   }
 }
 
-/** What one session has open. */
 /** Of a session that has had no stream yet; never added to. */
 const NO_STREAMS = new Map<number, TargetStream>();
 
+/** What one session has open. */
 class SessionStreams {
   readonly user: string;
   readonly account: UserAccount | undefined;

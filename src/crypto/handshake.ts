@@ -39,7 +39,7 @@ const packetSalt: Bytes = new Uint8Array(SALT_BYTES);
 /** Header number, salt, padding's length, padding. */
 const fresh: Bytes = new Uint8Array(NUMBER_BYTES + SALT_BYTES + 1 + PADDING_BYTES_MAX);
 
-/** The key of one handshake packet, unique by its salt. The next call's too: the caller wipes it. */
+/** The key of one handshake packet, unique by its salt. One array: the caller wipes it at once. */
 export function handshakeKey(
   primitives: Primitives,
   windowKey: Uint8Array,

@@ -79,9 +79,10 @@ export class Path {
 
   /** Whether a packet that asks for an ACK may be sent now. */
   canSend(now: number): boolean {
-    if (this.dead) return false;
     // The first packet waits for nothing: no controller has to be asked, nor made.
-    if (this.probes > 0 || this.#nextSequence === 0) return true;
+    if (this.#nextSequence === 0) return !this.dead;
+    if (this.dead) return false;
+    if (this.probes > 0) return true;
     return this.inFlight < this.controller.window() &&
       this.#pacer.ready(now, this.controller.pacingRate(), this.pmtu.size);
   }
@@ -89,7 +90,8 @@ export class Path {
   /** When canSend() turns true by itself; Infinity: only an ACK or a timeout can make it so. */
   nextSend(now: number): number {
     if (this.dead || !this.windowOpen) return Infinity;
-    if (this.probes > 0 || this.#nextSequence === 0) return now;
+    if (this.#nextSequence === 0) return now;
+    if (this.probes > 0) return now;
     return this.#pacer.next(now, this.controller.pacingRate(), this.pmtu.size);
   }
 

@@ -60,11 +60,14 @@ export class TargetCounters {
   }
 }
 
+/** Of a session that has had no stream yet; never added to. */
+const NO_STREAMS = new Map<number, TargetStream>();
+
 /** What one session has open. */
 class SessionStreams {
   readonly user: string;
   readonly account: UserAccount | undefined;
-  readonly streams = new Map<number, TargetStream>();
+  streams = NO_STREAMS;
 
   constructor(user: string, account: UserAccount | undefined) {
     this.user = user;
@@ -152,6 +155,7 @@ export class Targets {
       return this.refuse(session, id, OpenCode.TOO_MANY);
     }
     const stream = new TargetStream(this, session, id, target.name);
+    if (streams.streams === NO_STREAMS) streams.streams = new Map();
     streams.streams.set(id, stream);
     this.#count++;
     stream.begin(this.#routes.rules.decideBeforeResolution(streams.user, "tcp", target), target);

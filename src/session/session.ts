@@ -82,6 +82,8 @@ export interface SessionOptions {
 const State = { open: 0, closing: 1, done: 2 } as const;
 const TWO_32 = 0x1_0000_0000;
 const NO_BYTES = new Uint8Array(0);
+/** Of a session whose associations never ended; never added to. */
+const NO_ASSOCS: number[] = [];
 
 // One thread, no re-entry (see SessionEvents): these live as long as the module.
 const reader = new FrameReader();
@@ -114,7 +116,7 @@ export class Session implements RecoverySink {
   readonly #received = new ReceivedNumbers();
   /** The first datagram waits for more to come by a path that is not proven. */
   #datagramWaits = false;
-  readonly #endedAssocs: number[] = [];
+  #endedAssocs: number[] = NO_ASSOCS;
   #owesRates = false;
   #upKbps = 0;
   #downKbps = 0;
@@ -321,7 +323,12 @@ export class Session implements RecoverySink {
   }
 
   endAssoc(assoc: number): void {
-    if (this.isOpen) this.#endedAssocs.push(assoc);
+    if (this.isOpen) this.#oweAssocEnd(assoc);
+  }
+
+  #oweAssocEnd(assoc: number): void {
+    if (this.#endedAssocs === NO_ASSOCS) this.#endedAssocs = [];
+    this.#endedAssocs.push(assoc);
   }
 
   /** Tells the peer this side's line in kbit/s, 0: not stated. */
@@ -525,7 +532,7 @@ export class Session implements RecoverySink {
     if (this.#state !== State.open) return;
     if (isOfStream(kind)) this.#streams.lost(kind, id, offset, length);
     else if (kind === FrameType.maxData) this.#streams.owesMaxData = true;
-    else if (kind === FrameType.assocEnd) this.#endedAssocs.push(id);
+    else if (kind === FrameType.assocEnd) this.#oweAssocEnd(id);
     else if (kind === FrameType.rates) this.#owesRates = true;
     else if (kind === FrameType.pathStatus) this.#paths.statusLost(offset);
     else if (kind === FrameType.ping) this.#pingLost(id, offset, length);

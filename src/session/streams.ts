@@ -45,6 +45,9 @@ export interface StreamEvents<Owner> {
   gone(session: Owner, stream: number): void;
 }
 
+/** Of a session that had no such stream yet; never added to. */
+const NO_STREAMS = new Set<Stream>();
+
 export class Streams<Owner> {
   readonly owner: Owner;
   readonly events: StreamEvents<Owner>;
@@ -66,15 +69,15 @@ export class Streams<Owner> {
   /** When it was closed: our streams of which the peer has acknowledged nothing, not even OPEN. */
   readonly unheard = new Set<number>();
   /** Streams that were reset, in the order in which they are forgotten. */
-  readonly #resets = new Set<Stream>();
+  #resets = NO_STREAMS;
   /** Those of them that still have to be given a time. */
   readonly #unstamped: Stream[] = [];
   #forgetAt = Infinity;
   /** Writers that wait though nothing of theirs is in flight: the budget was spent. */
-  readonly #starved = new Set<Stream>();
+  #starved = NO_STREAMS;
   #retryAt = Infinity;
   /** Streams whose data waits for the rate, who waits longest first; and when to look again. */
-  readonly #throttled = new Set<Stream>();
+  #throttled = NO_STREAMS;
   #throttleAt = Infinity;
 
   constructor(
@@ -132,7 +135,7 @@ export class Streams<Owner> {
     stream.writerWaits = true;
     if (stream.send.unacked === 0) {
       // No acknowledgement will ever tell of room.
-      this.#starved.add(stream);
+      this.#starved = withStream(this.#starved, stream);
       this.#retryAt = Math.min(this.#retryAt, this.now + RETRY_MS);
     }
     return taken;
@@ -192,7 +195,7 @@ export class Streams<Owner> {
     const taken = most > 0 ? this.events.data(this.owner, stream.id, bytes, at, most) : 0;
     readLimit.charge(this.now, taken);
     if (taken === most && most < length && !stream.isReset && !this.isClosed) {
-      this.#throttled.add(stream);
+      this.#throttled = withStream(this.#throttled, stream);
       this.#throttleAt = readLimit.next(this.now, READ_STEP_BYTES);
     }
     return taken;
@@ -240,7 +243,7 @@ export class Streams<Owner> {
     stream.isReset = true;
     stream.endTold = true;
     stream.pending &= ~Pending.maxStream;
-    this.#resets.add(stream);
+    this.#resets = withStream(this.#resets, stream);
     this.#unstamped.push(stream);
     stream.receive.release();
     this.consume(stream, stream.window.held);
@@ -365,4 +368,8 @@ export class Streams<Owner> {
       }
     }
   }
+}
+
+function withStream(set: Set<Stream>, stream: Stream): Set<Stream> {
+  return (set === NO_STREAMS ? new Set<Stream>() : set).add(stream);
 }

@@ -83,8 +83,11 @@ export class Path {
     if (this.#nextSequence === 0) return !this.dead;
     if (this.dead) return false;
     if (this.probes > 0) return true;
-    return this.inFlight < this.controller.window() &&
-      this.#pacer.ready(now, this.controller.pacingRate(), this.pmtu.size);
+    if (this.inFlight >= this.controller.window()) {
+      this.rest();
+      return false;
+    }
+    return this.#pacer.ready(now, this.controller.pacingRate(), this.pmtu.size);
   }
 
   /** When canSend() turns true by itself; Infinity: only an ACK or a timeout can make it so. */
@@ -95,8 +98,14 @@ export class Path {
     return this.#pacer.next(now, this.controller.pacingRate(), this.pmtu.size);
   }
 
+  /** Nothing waits to be sent: the time until something does is not made up for. */
+  rest(): void {
+    this.#pacer.rest();
+  }
+
   /** There was nothing to send while the window was open: rates from here on show too little. */
   onAppLimited(): void {
+    this.rest();
     if (this.windowOpen) this.#appLimitedUntil = Math.max(1, this.#delivered + this.inFlight);
   }
 

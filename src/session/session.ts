@@ -29,7 +29,7 @@ import {
 } from "../wire/frames.ts";
 import { ACK_RANGES_MAX, DATA_OVERHEAD } from "../wire/limits.ts";
 import type { Budget } from "./budget.ts";
-import { SessionCounters } from "./counters.ts";
+import { Limit, SessionCounters } from "./counters.ts";
 import { DatagramQueue } from "./datagram_queue.ts";
 import * as limits from "./limits.ts";
 import { NO_PATH, type SessionPath, SessionPaths } from "./paths.ts";
@@ -632,9 +632,19 @@ export class Session implements RecoverySink {
     if (length > 0) {
       return this.#sent(now, path, length, probe > 0 ? SentKind.mtuProbe : +eliciting);
     }
-    if (maySend && isActive) way.onAppLimited();
+    if (isActive) {
+      if (maySend) way.onAppLimited();
+      this.counters.limits.note(now, this.#limit(way, maySend));
+    }
     this.recovery.discard();
     return 0;
+  }
+
+  /** Why nothing more goes out on the active path now: a Limit. */
+  #limit(way: Path, maySend: boolean): number {
+    if (!this.#hasData()) return this.#output.limit;
+    if (maySend) return Limit.flow;
+    return way.windowOpen && this.recovery.hasRoom() ? Limit.pacing : Limit.window;
   }
 
   /** A packet of one datagram that is larger than the path's packets; its length, or 0. */
@@ -810,8 +820,11 @@ export class Session implements RecoverySink {
   #nextOnActive(way: Path): number {
     const next = Math.min(this.#received.nextTimeout(), this.#pingAt());
     if (way.probes > 0) return Math.min(next, this.#now);
-    const hasWork = this.#hasData() && this.recovery.hasRoom();
-    return hasWork ? Math.min(next, way.nextSend(this.#now)) : next;
+    if (this.#hasData() && this.recovery.hasRoom()) {
+      return Math.min(next, way.nextSend(this.#now));
+    }
+    way.rest();
+    return next;
   }
 
   onTimeout(now: number): void {

@@ -66,8 +66,10 @@ export class StreamInput<Owner> {
     const at = dataAt + known;
     const left = length - known;
     if (!stream.isOpen || stream.isPaused || !receive.isNext(start)) {
-      if (!receive.keep(start, bytes, at, left)) this.#refuse();
-      else if (stream.isOpen) streams.deliverHeld(stream);
+      if (!receive.keep(start, bytes, at, left)) return this.#refuse();
+      if (!stream.isOpen) return;
+      streams.deliverHeld(stream);
+      if (!streams.isClosed) streams.spanHoles(stream);
       return;
     }
     const taken = streams.offer(stream, bytes, at, left);

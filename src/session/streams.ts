@@ -230,8 +230,17 @@ export class Streams<Owner> {
     stream.window.consume(bytes);
     this.window.consume(bytes);
     if (this.window.updateDue) this.owesMaxData = true;
+    if (stream.window.updateDue) this.#renewLimit(stream);
+  }
+
+  /** Bytes were kept that wait for lost ones before them: the peer must not wait for these too. */
+  spanHoles(stream: Stream): void {
+    if (!stream.isPaused && stream.window.isSpent) this.#renewLimit(stream);
+  }
+
+  #renewLimit(stream: Stream): void {
     if (stream.isReset || stream.receive.final !== Infinity) return;
-    if (!stream.window.updateDue || (stream.pending & Pending.maxStream) !== 0) return;
+    if ((stream.pending & Pending.maxStream) !== 0) return;
     stream.pending |= Pending.maxStream;
     this.table.wake(stream);
   }

@@ -91,11 +91,11 @@ struct {
 	__uint(max_entries, PH_RELAY_OUTCOME_COUNT);
 } relay_counts SEC(".maps");
 
-/* Interfaces that take frames from XDP, beside the one that a frame came by. */
+/* Interfaces that take frames from XDP, by their index: where ways may leave by. */
 struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
 	__type(key, __u32);
-	__type(value, __u32);
+	__type(value, struct bpf_devmap_val);
 	__uint(max_entries, PH_RELAY_LIMIT_DEVICES);
 } relay_devices SEC(".maps");
 

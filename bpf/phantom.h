@@ -96,30 +96,29 @@ enum ph_relay_limit {
 	PH_RELAY_LIMIT_SUM_BYTES = 9216,	/* of a datagram whose checksum is completed */
 };
 
-/* What the relay did with a frame: an index of relay_counts. */
+/* What else the relay did with a frame: an index of relay_counts. */
 enum ph_relay_outcome {
-	PH_RELAY_OUTCOME_FORWARDED = 0,		/* to a backend */
-	PH_RELAY_OUTCOME_RETURNED = 1,		/* to a client */
-	PH_RELAY_OUTCOME_NEW_FLOW = 2,		/* besides: a client's first packet */
-	PH_RELAY_OUTCOME_MOVED = 3,		/* besides: a flow got another backend */
-	PH_RELAY_OUTCOME_COMPLETED = 4,		/* besides: a checksum was only begun */
+	/* Beside what relay_traffic counts. */
+	PH_RELAY_OUTCOME_NEW_FLOW = 0,		/* a client's first packet */
+	PH_RELAY_OUTCOME_MOVED = 1,		/* a flow got another backend */
+	PH_RELAY_OUTCOME_COMPLETED = 2,		/* a checksum was only begun */
 	/* Left to the kernel, and so to the relay in user space. */
-	PH_RELAY_OUTCOME_UNUSUAL = 5,		/* tags, options, extension headers */
-	PH_RELAY_OUTCOME_UNRESOLVED = 6,	/* no neighbour yet */
-	PH_RELAY_OUTCOME_NO_ROUTE = 7,		/* none, or to this machine itself */
-	PH_RELAY_OUTCOME_NO_DEVICE = 8,		/* the way out takes no frames from XDP */
-	PH_RELAY_OUTCOME_NOT_LOCAL = 9,		/* to an address that is not this machine's */
-	PH_RELAY_OUTCOME_TOO_LONG = 10,		/* and may be sent in parts */
-	PH_RELAY_OUTCOME_UNFINISHED = 11,	/* a checksum that only the kernel can complete */
+	PH_RELAY_OUTCOME_UNUSUAL = 3,		/* tags, options, extension headers */
+	PH_RELAY_OUTCOME_UNRESOLVED = 4,	/* no neighbour yet */
+	PH_RELAY_OUTCOME_NO_ROUTE = 5,		/* none, or to this machine itself */
+	PH_RELAY_OUTCOME_NO_DEVICE = 6,		/* the way out takes no frames from XDP */
+	PH_RELAY_OUTCOME_NOT_LOCAL = 7,		/* to an address that is not this machine's */
+	PH_RELAY_OUTCOME_TOO_LONG = 8,		/* and may be sent in parts */
+	PH_RELAY_OUTCOME_UNFINISHED = 9,	/* a checksum that only the kernel can complete */
 	/* Dropped. */
-	PH_RELAY_OUTCOME_BAD_UDP = 12,		/* lengths contradict; over IPv6 no checksum */
-	PH_RELAY_OUTCOME_JUNK = 13,		/* only: phantom, and it does not unmask */
-	PH_RELAY_OUTCOME_NO_BACKEND = 14,	/* none is up */
-	PH_RELAY_OUTCOME_NO_PORT = 15,		/* all ports tried are in use towards the backend */
-	PH_RELAY_OUTCOME_NO_HOPS = 16,		/* TTL or hop limit used up */
-	PH_RELAY_OUTCOME_NO_ROOM = 17,		/* the flow table took no entry */
-	PH_RELAY_OUTCOME_TOLD_TOO_LONG = 18,	/* answered by an ICMP message */
-	PH_RELAY_OUTCOME_COUNT = 19,
+	PH_RELAY_OUTCOME_BAD_UDP = 10,		/* lengths contradict; over IPv6 no checksum */
+	PH_RELAY_OUTCOME_JUNK = 11,		/* only: phantom, and it does not unmask */
+	PH_RELAY_OUTCOME_NO_BACKEND = 12,	/* none is up */
+	PH_RELAY_OUTCOME_NO_PORT = 13,		/* all ports tried are in use towards the backend */
+	PH_RELAY_OUTCOME_NO_HOPS = 14,		/* TTL or hop limit used up */
+	PH_RELAY_OUTCOME_NO_ROOM = 15,		/* the flow table took no entry */
+	PH_RELAY_OUTCOME_TOLD_TOO_LONG = 16,	/* answered by an ICMP message */
+	PH_RELAY_OUTCOME_COUNT = 17,
 };
 
 enum ph_relay_backend_state {

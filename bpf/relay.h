@@ -714,7 +714,6 @@ static __always_inline void relay_count_way(struct ph_relay_way *way, __u32 byte
 		traffic->packets_out++;
 		traffic->bytes_out += bytes;
 	}
-	relay_count(is_return ? PH_RELAY_OUTCOME_RETURNED : PH_RELAY_OUTCOME_FORWARDED, bytes);
 }
 
 /* Answers an XDP action, or RELAY_NOT_OURS. */
@@ -768,7 +767,7 @@ static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, b
 	relay_count_way(way, facts.bytes, is_return);
 	if (way->ifindex == ctx->ingress_ifindex)
 		return XDP_TX;
-	return bpf_redirect(way->ifindex, 0);
+	return bpf_redirect_map(&relay_devices, way->ifindex, 0);
 }
 
 #endif

@@ -140,8 +140,11 @@ export class KernelRelay {
   /** The interfaces that frames may leave by, beside the one they came by. */
   setDevices(indices: readonly number[]): void {
     const devices = this.#map("relay_devices");
-    const value = new Uint8Array(4);
-    for (const index of indices) devices.set(bytesOf(index), value);
+    for (const index of indices) {
+      const value = new Uint8Array(8);
+      value.set(bytesOf(index));
+      devices.set(bytesOf(index), value);
+    }
   }
 
   /** What became of packets. */

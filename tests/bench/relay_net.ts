@@ -11,7 +11,7 @@ import { BpfObject } from "../../ffi/object.ts";
 import { ipBytes } from "../../src/base/ip.ts";
 import { type Bytes, ethernet, frame, ipv4, ipv6, payload, udp } from "../bpf/packets.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
-import { Namespace } from "../fixtures/netns.ts";
+import { Namespace, run } from "../fixtures/netns.ts";
 
 export const LISTEN = 40_443;
 export const BACKEND = 7000;
@@ -53,6 +53,8 @@ export class RelayNet implements Disposable {
   readonly receiver = new Namespace();
   readonly #links: BpfLink[] = [];
   readonly #objects: BpfObject[] = [];
+  /** Kernel threads that take frames, by number. */
+  readonly #threads: string[] = allThreads();
 
   constructor() {
     const { sender, relay, receiver } = this;
@@ -83,6 +85,18 @@ export class RelayNet implements Disposable {
     return where.enter(() => libraries().native.symbols.ph_ifindex(cString(device)));
   }
 
+  /** Lets a thread on one core take what comes to an interface, instead of whoever sent it. */
+  takeOnCore(where: Namespace, device: string, core: number): void {
+    run("ip", "netns", "exec", where.name, "sh", "-c", `echo 1 >/sys/class/net/${device}/threaded`);
+    const before = new Set(this.#threads);
+    for (const { name } of Deno.readDirSync("/proc")) {
+      if (!/^\d+$/.test(name) || before.has(name)) continue;
+      if (!nameOf(name).startsWith(`napi/${device}-`)) continue;
+      if (!this.#threads.includes(name)) this.#threads.push(name);
+      run("taskset", "-p", "-c", String(core), name);
+    }
+  }
+
   /** An object, loaded, that is closed with this. */
   load(name: string, prepare: (object: BpfObject) => void = () => {}): BpfObject {
     const object = new BpfObject(libraries(), name, bpfObject(name));
@@ -102,8 +116,19 @@ export class RelayNet implements Disposable {
 
   /** Counts at the receiver what comes to the backend's port. */
   receive(family: 4 | 6, stamped: boolean): Counting {
+    const object = this.#receiving(family, stamped);
+    return new Counting(object, this.attach(object, "receive", this.receiver, "in"));
+  }
+
+  /** A driver that transmits by counting and dropping: the program for the relay's way out. */
+  standIn(family: 4 | 6): { readonly fd: number; readonly counting: Counting } {
+    const object = this.#receiving(family, false);
+    return { fd: object.program("transmit").fd, counting: new Counting(object) };
+  }
+
+  #receiving(family: 4 | 6, stamped: boolean): BpfObject {
     const udpAt = family === 4 ? 34 : 54;
-    const object = this.load("relay_bench", (one) => {
+    return this.load("relay_bench", (one) => {
       // The destination port and the length behind it.
       const bytes = new DataView(new ArrayBuffer(4));
       bytes.setUint16(0, BACKEND);
@@ -112,8 +137,6 @@ export class RelayNet implements Disposable {
       one.setConstant("want", bytes.getUint32(0, true));
       one.setConstant("stamp_offset", stamped ? udpAt + 8 : 0);
     });
-    const link = this.attach(object, "receive", this.receiver, "in");
-    return new Counting(object, link);
   }
 
   /** Sends frames to the relay, from `flows` ports; `into`: straight into that program. */
@@ -195,9 +218,9 @@ export class Generator {
 /** What arrives. */
 export class Counting {
   readonly #object: BpfObject;
-  readonly #link: BpfLink;
+  readonly #link: BpfLink | undefined;
 
-  constructor(object: BpfObject, link: BpfLink) {
+  constructor(object: BpfObject, link?: BpfLink) {
     this.#object = object;
     this.#link = link;
   }
@@ -223,12 +246,27 @@ export class Counting {
   }
 
   close(): void {
-    this.#link.close();
+    this.#link?.close();
   }
 }
 
+function nameOf(pid: string): string {
+  try {
+    return Deno.readTextFileSync(`/proc/${pid}/comm`);
+  } catch {
+    return "";
+  }
+}
+
+/** Those there are already, of others. */
+function allThreads(): string[] {
+  const all = [...Deno.readDirSync("/proc")].map(({ name }) => name);
+  return all.filter((name) => /^\d+$/.test(name) && nameOf(name).startsWith("napi/"));
+}
+
 export function macOf(where: Namespace, device: string): string {
-  return where.run("cat", `/sys/class/net/${device}/address`).trim();
+  const [link] = JSON.parse(where.ip("-j", "link", "show", "dev", device));
+  return link.address;
 }
 
 function macBytes(where: Namespace, device: string): number[] {

@@ -10,8 +10,13 @@
 #include "event.h"
 #include "maps.h"
 #include "parse.h"
+#include "relay.h"
 #include "session.h"
 #include "unmask.h"
+
+#define BIT_LISTEN 1
+#define BIT_RELAY 2
+#define BIT_RETURN 4
 
 /* Types that only a ring buffer or an enum comparison reaches would be missing from BTF. */
 struct {
@@ -27,15 +32,23 @@ struct {
 	enum ph_session_flag session_flag;
 	enum ph_session_op session_op;
 	enum ph_session_result session_result;
+	enum ph_relay_limit relay_limit;
+	enum ph_relay_outcome relay_outcome;
+	enum ph_relay_backend_state relay_backend_state;
+	enum ph_relay_flag relay_flag;
 } btf_anchor SEC(".bss.anchor") = {};
 
-static __always_inline bool is_ours(__be16 be_port)
+/* The bits of a port: BIT_LISTEN, BIT_RELAY, BIT_RETURN. */
+static __always_inline __u32 port_bits(__be16 be_port)
 {
 	__u32 port = bpf_ntohs(be_port);
 	__u32 index = port / 64;
 	const struct ph_listen_word *word = bpf_map_lookup_elem(&listen_ports, &index);
 
-	return word && (word->ports >> (port % 64) & 1);
+	if (!word)
+		return 0;
+	return (word->ports >> (port % 64) & 1) | (word->relays >> (port % 64) & 1) << 1 |
+		(word->returns >> (port % 64) & 1) << 2;
 }
 
 static __always_inline int pass(__u32 reason, __u32 bytes)
@@ -110,13 +123,20 @@ int xdp_phantom(struct xdp_md *ctx)
 {
 	__u32 bytes = ctx->data_end - ctx->data;
 	struct packet pkt = {};
-	__u32 length;
+	__u32 length, bits;
 	int stop;
 
 	stop = parse_udp(ctx, &pkt);
 	if (stop)
 		return pass(PARSE_REASON(stop), bytes);
-	if (!is_ours(pkt.udp->dest))
+	bits = port_bits(pkt.udp->dest);
+	if (relay_enabled && bits & (BIT_RELAY | BIT_RETURN)) {
+		int action = relay(ctx, &pkt, bits & BIT_RETURN);
+
+		if (action != RELAY_NOT_OURS)
+			return action;
+	}
+	if (!(bits & BIT_LISTEN))
 		return pass(PH_REASON_NOT_LISTENING, bytes);
 	if (!forget_way(ctx, &pkt))
 		return pass(PH_REASON_BAD_IP, bytes);

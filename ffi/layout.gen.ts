@@ -1,7 +1,7 @@
 // Generated from bpf/phantom.h. Do not edit; make it again with:
 //   deno run -A tools/layout.ts build/bpf/xdp_phantom.o -o ffi/layout.gen.ts
 
-import { getBytes, setBytes, setZero } from "./layout_io.ts";
+import { checkLength, getBytes, setBytes, setZero } from "./layout_io.ts";
 
 /** `enum ph_limit` */
 export const Limit = {
@@ -142,19 +142,25 @@ export function packetKindName(value: number): string {
 /** `struct ph_listen_word` */
 export interface ListenWord {
   ports: bigint;
+  relays: bigint;
+  returns: bigint;
 }
 
-/** `struct ph_listen_word`: 8 bytes. */
+/** `struct ph_listen_word`: 24 bytes. */
 export const ListenWord = {
-  size: 8,
-  offset: { ports: 0 },
+  size: 24,
+  offset: { ports: 0, relays: 8, returns: 16 },
   read(view: DataView, at = 0): ListenWord {
     return {
       ports: view.getBigUint64(at, true),
+      relays: view.getBigUint64(at + 8, true),
+      returns: view.getBigUint64(at + 16, true),
     };
   },
   write(view: DataView, at: number, value: ListenWord): void {
     view.setBigUint64(at, value.ports, true);
+    view.setBigUint64(at + 8, value.relays, true);
+    view.setBigUint64(at + 16, value.returns, true);
   },
 } as const;
 
@@ -700,6 +706,420 @@ export const Event = {
   },
 } as const;
 
+/** `enum ph_relay_limit` */
+export const RelayLimit = {
+  services: 64,
+  backends: 1024,
+  table: 16381,
+  portProbes: 8,
+  devices: 64,
+  unansweredS: 10,
+  sumBytes: 9216,
+} as const;
+
+export type RelayLimit = (typeof RelayLimit)[keyof typeof RelayLimit];
+
+const RELAY_LIMIT_NAMES: Readonly<Record<number, string>> = {
+  64: "services",
+  1024: "backends",
+  16381: "table",
+  8: "port_probes",
+  10: "unanswered_s",
+  9216: "sum_bytes",
+};
+
+/** The name of a value of `enum ph_relay_limit`, or the number as text. */
+export function relayLimitName(value: number): string {
+  return RELAY_LIMIT_NAMES[value] ?? String(value);
+}
+
+/** `enum ph_relay_outcome` */
+export const RelayOutcome = {
+  newFlow: 0,
+  moved: 1,
+  completed: 2,
+  unusual: 3,
+  unresolved: 4,
+  noRoute: 5,
+  noDevice: 6,
+  notLocal: 7,
+  tooLong: 8,
+  unfinished: 9,
+  badUdp: 10,
+  junk: 11,
+  noBackend: 12,
+  noPort: 13,
+  noHops: 14,
+  noRoom: 15,
+  toldTooLong: 16,
+  count: 17,
+} as const;
+
+export type RelayOutcome = (typeof RelayOutcome)[keyof typeof RelayOutcome];
+
+const RELAY_OUTCOME_NAMES: Readonly<Record<number, string>> = {
+  0: "new_flow",
+  1: "moved",
+  2: "completed",
+  3: "unusual",
+  4: "unresolved",
+  5: "no_route",
+  6: "no_device",
+  7: "not_local",
+  8: "too_long",
+  9: "unfinished",
+  10: "bad_udp",
+  11: "junk",
+  12: "no_backend",
+  13: "no_port",
+  14: "no_hops",
+  15: "no_room",
+  16: "told_too_long",
+  17: "count",
+};
+
+/** The name of a value of `enum ph_relay_outcome`, or the number as text. */
+export function relayOutcomeName(value: number): string {
+  return RELAY_OUTCOME_NAMES[value] ?? String(value);
+}
+
+/** `enum ph_relay_backend_state` */
+export const RelayBackendState = {
+  none: 0,
+  up: 1,
+  draining: 2,
+  down: 3,
+} as const;
+
+export type RelayBackendState = (typeof RelayBackendState)[keyof typeof RelayBackendState];
+
+const RELAY_BACKEND_STATE_NAMES: Readonly<Record<number, string>> = {
+  0: "none",
+  1: "up",
+  2: "draining",
+  3: "down",
+};
+
+/** The name of a value of `enum ph_relay_backend_state`, or the number as text. */
+export function relayBackendStateName(value: number): string {
+  return RELAY_BACKEND_STATE_NAMES[value] ?? String(value);
+}
+
+/** `enum ph_relay_flag` */
+export const RelayFlag = {
+  phantom: 1,
+  byPort: 2,
+  return: 4,
+} as const;
+
+export type RelayFlag = (typeof RelayFlag)[keyof typeof RelayFlag];
+
+const RELAY_FLAG_NAMES: Readonly<Record<number, string>> = {
+  1: "phantom",
+  2: "by_port",
+  4: "return",
+};
+
+/** The name of a value of `enum ph_relay_flag`, or the number as text. */
+export function relayFlagName(value: number): string {
+  return RELAY_FLAG_NAMES[value] ?? String(value);
+}
+
+/** `struct ph_relay_config` */
+export interface RelayConfig {
+  idleNs: bigint;
+  generation: number;
+  freshJiffies: number;
+  firstPort: number;
+  portCount: number;
+  keepsMetadata: number;
+}
+
+/** `struct ph_relay_config`: 24 bytes. */
+export const RelayConfig = {
+  size: 24,
+  offset: {
+    idleNs: 0,
+    generation: 8,
+    freshJiffies: 12,
+    firstPort: 16,
+    portCount: 18,
+    keepsMetadata: 20,
+  },
+  read(view: DataView, at = 0): RelayConfig {
+    return {
+      idleNs: view.getBigUint64(at, true),
+      generation: view.getUint32(at + 8, true),
+      freshJiffies: view.getUint32(at + 12, true),
+      firstPort: view.getUint16(at + 16, true),
+      portCount: view.getUint16(at + 18, true),
+      keepsMetadata: view.getUint32(at + 20, true),
+    };
+  },
+  write(view: DataView, at: number, value: RelayConfig): void {
+    view.setBigUint64(at, value.idleNs, true);
+    view.setUint32(at + 8, value.generation, true);
+    view.setUint32(at + 12, value.freshJiffies, true);
+    view.setUint16(at + 16, value.firstPort, true);
+    view.setUint16(at + 18, value.portCount, true);
+    view.setUint32(at + 20, value.keepsMetadata, true);
+  },
+} as const;
+
+/** `struct ph_relay_listen` */
+export interface RelayListen {
+  ip: Uint8Array;
+  port: number;
+  family: number;
+}
+
+/** `struct ph_relay_listen`: 20 bytes. */
+export const RelayListen = {
+  size: 20,
+  offset: { ip: 0, port: 16, family: 18 },
+  read(view: DataView, at = 0): RelayListen {
+    return {
+      ip: getBytes(view, at, 16),
+      port: view.getUint16(at + 16),
+      family: view.getUint16(at + 18, true),
+    };
+  },
+  write(view: DataView, at: number, value: RelayListen): void {
+    setBytes(view, at, value.ip, 16, "RelayListen.ip");
+    view.setUint16(at + 16, value.port);
+    view.setUint16(at + 18, value.family, true);
+  },
+} as const;
+
+/** `struct ph_relay_service` */
+export interface RelayService {
+  table: number;
+  tableSize: number;
+  flags: number;
+}
+
+/** `struct ph_relay_service`: 16 bytes. */
+export const RelayService = {
+  size: 16,
+  offset: { table: 0, tableSize: 4, flags: 8 },
+  read(view: DataView, at = 0): RelayService {
+    return {
+      table: view.getUint32(at, true),
+      tableSize: view.getUint32(at + 4, true),
+      flags: view.getUint32(at + 8, true),
+    };
+  },
+  write(view: DataView, at: number, value: RelayService): void {
+    view.setUint32(at, value.table, true);
+    view.setUint32(at + 4, value.tableSize, true);
+    view.setUint32(at + 8, value.flags, true);
+    setZero(view, at + 12, 4);
+  },
+} as const;
+
+/** `struct ph_relay_places` */
+export interface RelayPlaces {
+  backend: number[];
+}
+
+/** `struct ph_relay_places`: 8 bytes. */
+export const RelayPlaces = {
+  size: 8,
+  offset: { backend: 0 },
+  read(view: DataView, at = 0): RelayPlaces {
+    return {
+      backend: Array.from({ length: 4 }, (_, index) => view.getUint16(at + index * 2, true)),
+    };
+  },
+  write(view: DataView, at: number, value: RelayPlaces): void {
+    checkLength(value.backend.length, 4, "RelayPlaces.backend");
+    value.backend.forEach((item, index) => view.setUint16(at + index * 2, item, true));
+  },
+} as const;
+
+/** `struct ph_relay_backend` */
+export interface RelayBackend {
+  ip: Uint8Array;
+  sourceIp: Uint8Array;
+  port: number;
+  state: number;
+  service: number;
+}
+
+/** `struct ph_relay_backend`: 40 bytes. */
+export const RelayBackend = {
+  size: 40,
+  offset: { ip: 0, sourceIp: 16, port: 32, state: 34, service: 36 },
+  read(view: DataView, at = 0): RelayBackend {
+    return {
+      ip: getBytes(view, at, 16),
+      sourceIp: getBytes(view, at + 16, 16),
+      port: view.getUint16(at + 32),
+      state: view.getUint16(at + 34, true),
+      service: view.getUint32(at + 36, true),
+    };
+  },
+  write(view: DataView, at: number, value: RelayBackend): void {
+    setBytes(view, at, value.ip, 16, "RelayBackend.ip");
+    setBytes(view, at + 16, value.sourceIp, 16, "RelayBackend.sourceIp");
+    view.setUint16(at + 32, value.port);
+    view.setUint16(at + 34, value.state, true);
+    view.setUint32(at + 36, value.service, true);
+  },
+} as const;
+
+/** `struct ph_relay_key` */
+export interface RelayKey {
+  srcIp: Uint8Array;
+  dstIp: Uint8Array;
+  srcPort: number;
+  dstPort: number;
+}
+
+/** `struct ph_relay_key`: 36 bytes. */
+export const RelayKey = {
+  size: 36,
+  offset: { srcIp: 0, dstIp: 16, srcPort: 32, dstPort: 34 },
+  read(view: DataView, at = 0): RelayKey {
+    return {
+      srcIp: getBytes(view, at, 16),
+      dstIp: getBytes(view, at + 16, 16),
+      srcPort: view.getUint16(at + 32),
+      dstPort: view.getUint16(at + 34),
+    };
+  },
+  write(view: DataView, at: number, value: RelayKey): void {
+    setBytes(view, at, value.srcIp, 16, "RelayKey.srcIp");
+    setBytes(view, at + 16, value.dstIp, 16, "RelayKey.dstIp");
+    view.setUint16(at + 32, value.srcPort);
+    view.setUint16(at + 34, value.dstPort);
+  },
+} as const;
+
+/** `struct ph_relay_way` */
+export interface RelayWay {
+  srcIp: Uint8Array;
+  dstIp: Uint8Array;
+  srcPort: number;
+  dstPort: number;
+  ipDelta: number;
+  udpDelta: number;
+  pseudo: number;
+  mtu: number;
+  backend: number;
+  flags: number;
+  dstMac: Uint8Array;
+  srcMac: Uint8Array;
+  ifindex: number;
+  freshUntil: bigint;
+  lastSeenNs: bigint;
+  packets: bigint;
+  bytes: bigint;
+  generation: number;
+  service: number;
+}
+
+/** `struct ph_relay_way`: 104 bytes. */
+export const RelayWay = {
+  size: 104,
+  offset: {
+    srcIp: 0,
+    dstIp: 16,
+    srcPort: 32,
+    dstPort: 34,
+    ipDelta: 36,
+    udpDelta: 38,
+    pseudo: 40,
+    mtu: 42,
+    backend: 44,
+    flags: 46,
+    dstMac: 48,
+    srcMac: 54,
+    ifindex: 60,
+    freshUntil: 64,
+    lastSeenNs: 72,
+    packets: 80,
+    bytes: 88,
+    generation: 96,
+    service: 100,
+  },
+  read(view: DataView, at = 0): RelayWay {
+    return {
+      srcIp: getBytes(view, at, 16),
+      dstIp: getBytes(view, at + 16, 16),
+      srcPort: view.getUint16(at + 32),
+      dstPort: view.getUint16(at + 34),
+      ipDelta: view.getUint16(at + 36, true),
+      udpDelta: view.getUint16(at + 38, true),
+      pseudo: view.getUint16(at + 40, true),
+      mtu: view.getUint16(at + 42, true),
+      backend: view.getUint16(at + 44, true),
+      flags: view.getUint16(at + 46, true),
+      dstMac: getBytes(view, at + 48, 6),
+      srcMac: getBytes(view, at + 54, 6),
+      ifindex: view.getUint32(at + 60, true),
+      freshUntil: view.getBigUint64(at + 64, true),
+      lastSeenNs: view.getBigUint64(at + 72, true),
+      packets: view.getBigUint64(at + 80, true),
+      bytes: view.getBigUint64(at + 88, true),
+      generation: view.getUint32(at + 96, true),
+      service: view.getUint32(at + 100, true),
+    };
+  },
+  write(view: DataView, at: number, value: RelayWay): void {
+    setBytes(view, at, value.srcIp, 16, "RelayWay.srcIp");
+    setBytes(view, at + 16, value.dstIp, 16, "RelayWay.dstIp");
+    view.setUint16(at + 32, value.srcPort);
+    view.setUint16(at + 34, value.dstPort);
+    view.setUint16(at + 36, value.ipDelta, true);
+    view.setUint16(at + 38, value.udpDelta, true);
+    view.setUint16(at + 40, value.pseudo, true);
+    view.setUint16(at + 42, value.mtu, true);
+    view.setUint16(at + 44, value.backend, true);
+    view.setUint16(at + 46, value.flags, true);
+    setBytes(view, at + 48, value.dstMac, 6, "RelayWay.dstMac");
+    setBytes(view, at + 54, value.srcMac, 6, "RelayWay.srcMac");
+    view.setUint32(at + 60, value.ifindex, true);
+    view.setBigUint64(at + 64, value.freshUntil, true);
+    view.setBigUint64(at + 72, value.lastSeenNs, true);
+    view.setBigUint64(at + 80, value.packets, true);
+    view.setBigUint64(at + 88, value.bytes, true);
+    view.setUint32(at + 96, value.generation, true);
+    view.setUint32(at + 100, value.service, true);
+  },
+} as const;
+
+/** `struct ph_relay_traffic` */
+export interface RelayTraffic {
+  packetsOut: bigint;
+  bytesOut: bigint;
+  packetsIn: bigint;
+  bytesIn: bigint;
+  flows: bigint;
+}
+
+/** `struct ph_relay_traffic`: 40 bytes. */
+export const RelayTraffic = {
+  size: 40,
+  offset: { packetsOut: 0, bytesOut: 8, packetsIn: 16, bytesIn: 24, flows: 32 },
+  read(view: DataView, at = 0): RelayTraffic {
+    return {
+      packetsOut: view.getBigUint64(at, true),
+      bytesOut: view.getBigUint64(at + 8, true),
+      packetsIn: view.getBigUint64(at + 16, true),
+      bytesIn: view.getBigUint64(at + 24, true),
+      flows: view.getBigUint64(at + 32, true),
+    };
+  },
+  write(view: DataView, at: number, value: RelayTraffic): void {
+    view.setBigUint64(at, value.packetsOut, true);
+    view.setBigUint64(at + 8, value.bytesOut, true);
+    view.setBigUint64(at + 16, value.packetsIn, true);
+    view.setBigUint64(at + 24, value.bytesIn, true);
+    view.setBigUint64(at + 32, value.flows, true);
+  },
+} as const;
+
 /** The maps of our BPF objects. A key or value is a layout above, a scalar or bytes. */
 export const maps = {
   config: {
@@ -741,7 +1161,7 @@ export const maps = {
   listen_ports: {
     type: "array",
     keySize: 4,
-    valueSize: 8,
+    valueSize: 24,
     maxEntries: 1024,
     flags: 0,
     key: "u32",
@@ -764,6 +1184,96 @@ export const maps = {
     flags: 0,
     key: null,
     value: null,
+  },
+  relay_backends: {
+    type: "array",
+    keySize: 4,
+    valueSize: 40,
+    maxEntries: 1,
+    flags: 0,
+    key: "u32",
+    value: "RelayBackend",
+  },
+  relay_config: {
+    type: "array",
+    keySize: 4,
+    valueSize: 24,
+    maxEntries: 1,
+    flags: 0,
+    key: "u32",
+    value: "RelayConfig",
+  },
+  relay_counts: {
+    type: "percpu_array",
+    keySize: 4,
+    valueSize: 16,
+    maxEntries: 17,
+    flags: 0,
+    key: "u32",
+    value: "Stat",
+  },
+  relay_devices: {
+    type: "devmap_hash",
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 64,
+    flags: 0,
+    key: "u32",
+    value: "bytes",
+  },
+  relay_flows: {
+    type: "lru_hash",
+    keySize: 36,
+    valueSize: 104,
+    maxEntries: 2,
+    flags: 0,
+    key: "RelayKey",
+    value: "RelayWay",
+  },
+  relay_listens: {
+    type: "hash",
+    keySize: 20,
+    valueSize: 4,
+    maxEntries: 1,
+    flags: 0,
+    key: "RelayListen",
+    value: "u32",
+  },
+  relay_maglev: {
+    type: "array",
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 1,
+    flags: 0,
+    key: "u32",
+    value: "RelayPlaces",
+  },
+  relay_scratch: {
+    type: "percpu_array",
+    keySize: 4,
+    valueSize: 104,
+    maxEntries: 2,
+    flags: 0,
+    key: "u32",
+    value: "RelayWay",
+  },
+  relay_services: {
+    type: "array",
+    keySize: 4,
+    valueSize: 16,
+    maxEntries: 1,
+    flags: 0,
+    key: "u32",
+    value: "RelayService",
+  },
+  relay_traffic: {
+    type: "percpu_array",
+    keySize: 4,
+    valueSize: 40,
+    maxEntries: 1,
+    flags: 0,
+    key: "u32",
+    value: "RelayTraffic",
   },
   sessions: {
     type: "lru_hash",
@@ -811,7 +1321,7 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_verdict: "7c2b0fa6711c45ba",
   ph_reason: "78925ef12d7f6bbb",
   ph_packet_kind: "ac2dc2addc7f2a2e",
-  ph_listen_word: "d0a19125c039b9c8",
+  ph_listen_word: "b1ae6e501f7622fe",
   ph_stat: "c86866d4dad48088",
   ph_mask_key: "eac286e830b4f27d",
   ph_config_flag: "f6310b460c0a7703",
@@ -830,10 +1340,22 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_event_gate: "878f895b58b79fb5",
   ph_event_kind: "ee6df7ed5ac6a6da",
   ph_event: "12b268bc17c8fef7",
+  ph_relay_limit: "da20d8923a6f9f3d",
+  ph_relay_outcome: "782e35e28774ec52",
+  ph_relay_backend_state: "d5323adff39252ae",
+  ph_relay_flag: "e3a2c2e4aa574a4f",
+  ph_relay_config: "56301fdd15a33fa9",
+  ph_relay_listen: "6ce2d26b5bd3e404",
+  ph_relay_service: "87d91acb091df064",
+  ph_relay_places: "94825e10849cf0f9",
+  ph_relay_backend: "e24e90d6fed84c4c",
+  ph_relay_key: "3082b15797572b7c",
+  ph_relay_way: "02398526ab0e12d7",
+  ph_relay_traffic: "de445e224b6ba7c6",
 };
 
 /** The C names of the layouts above. */
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "610425e203af63e3";
+export const layoutHash: string = "9848eef5627c0470";

@@ -136,6 +136,13 @@ int32_t ph_udp_device(int32_t fd, const char *device)
 	return 0;
 }
 
+int32_t ph_attach_program(int32_t fd, int32_t option, int32_t program)
+{
+	if (setsockopt(fd, SOL_SOCKET, option, &program, sizeof(program)) < 0)
+		return -errno;
+	return 0;
+}
+
 /* ---- receiving ---- */
 
 /* Learns where a message was sent to, and the size of the datagrams that GRO joined (or 0). */

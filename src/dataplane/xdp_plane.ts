@@ -11,7 +11,7 @@ import {
   Event,
   layoutHash,
   layoutHashes,
-  Limit,
+  ListenWord,
   Reason,
   reasonName,
   Verdict,
@@ -26,6 +26,7 @@ import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
 import { cString } from "../../ffi/memory.ts";
 import type { Log } from "../base/log.ts";
+import { relayBits, type RelayPlan, sizeRelayMaps } from "../relay/kernel_relay.ts";
 import { takeOffEgress } from "./egress_attachment.ts";
 import { InstanceBusyError, PinFolder } from "./pins.ts";
 import { type HealthCounters, type InterfaceState, PlaneInterfaces } from "./plane_interfaces.ts";
@@ -40,6 +41,8 @@ const EGRESS_PROGRAM = "tc_egress";
 /** The map in place of the ring buffer, where the kernel has none. */
 const PERF_EVENTS = "perf_events";
 const EVENT_BATCH_BYTES = 64 << 10;
+/** Of each CPU, where there are no ring buffers. */
+const PERF_PAGES = 8;
 
 /** What is set in a program before it is loaded. */
 export interface ProgramSettings {
@@ -64,6 +67,8 @@ export interface PlaneOptions extends ProgramSettings {
   readonly prepare?: (map: (name: string) => BpfMap) => void;
   /** UDP ports that are ours. */
   readonly ports: readonly number[];
+  /** What the relay does, where it is configured. */
+  readonly relay?: RelayPlan;
   readonly log: Log;
 }
 
@@ -101,6 +106,7 @@ export class XdpPlane {
     parts: {
       pins: PinFolder | undefined;
       isNew: boolean;
+      byPerf: boolean;
       object: BpfObject;
       egress: BpfObject | undefined;
       adopted: readonly string[];
@@ -114,7 +120,9 @@ export class XdpPlane {
     this.#egress = parts.egress;
     this.adopted = parts.adopted;
     this.#interfaces = parts.interfaces;
-    this.#ring = EventRing.ofRingBuffer(libs, this.#object.map("events"));
+    this.#ring = parts.byPerf
+      ? EventRing.ofPerfBuffer(libs, this.#object.map("perf_events"), PERF_PAGES)
+      : EventRing.ofRingBuffer(libs, this.#object.map("events"));
   }
 
   /**
@@ -130,17 +138,19 @@ export class XdpPlane {
     let interfaces: PlaneInterfaces | undefined;
     try {
       object = openProgram(libs, options.code, options);
+      sizeRelayMaps(object, options.relay);
       const { layout = layoutHash, log } = options;
       const maps = pins && PlaneMaps.load({ libs, object, pins, layout, log });
       if (maps === undefined) object.load();
-      setPorts(object.map("listen_ports"), options.ports);
+      setPorts(object.map("listen_ports"), options.ports, options.relay);
       options.prepare?.(object.map.bind(object));
       egress = openEgress(libs, object, options);
       interfaces = openInterfaces(libs, pins, { object, egress }, options);
       interfaces.start(performance.now());
       maps?.finish();
+      const byPerf = Boolean(options.constants["events_by_perf"]);
       const adopted = maps?.adopted ?? [];
-      return new XdpPlane(libs, { pins, isNew, object, egress, adopted, interfaces });
+      return new XdpPlane(libs, { pins, isNew, byPerf, object, egress, adopted, interfaces });
     } catch (error) {
       interfaces?.close();
       egress?.close();
@@ -314,9 +324,9 @@ export function openProgram(
   }
   const object = new BpfObject(libs, code.name, code.bytes);
   try {
-    object.omit(PERF_EVENTS);
     for (const [name, value] of Object.entries(constants)) object.setConstant(name, value);
     for (const [name, size] of Object.entries(sizes)) object.resize(name, size);
+    object.omit(constants["events_by_perf"] ? "events" : PERF_EVENTS);
     return object;
   } catch (error) {
     object.close();
@@ -400,12 +410,17 @@ export function unloadPlane(libs: Libraries, pins: PinFolder): string[] {
 }
 
 /** Makes exactly these ports ours, a word (64 ports) at a time. */
-function setPorts(map: BpfMap, ports: readonly number[]): void {
-  const words = new BigUint64Array(Limit.listenWords);
-  for (const port of ports) words[port >> 6]! |= 1n << BigInt(port & 63);
+function setPorts(
+  map: BpfMap,
+  ports: readonly number[],
+  relay: RelayPlan | undefined,
+): void {
+  const words = relayBits(relay);
+  for (const port of ports) words[port >> 6]!.ports |= 1n << BigInt(port & 63);
   const rows = map.rows(words.length);
   rows.keys.set(new Uint8Array(Uint32Array.from(words.keys()).buffer));
-  rows.values.set(new Uint8Array(words.buffer));
+  const view = new DataView(rows.values.buffer);
+  words.forEach((word, index) => ListenWord.write(view, index * ListenWord.size, word));
   rows.count = words.length;
   map.setMany(rows);
 }

@@ -213,7 +213,7 @@ export class XdpHarness {
     }
     const value = new Uint8Array(ListenWord.size);
     for (const [index, word] of words) {
-      ListenWord.write(new DataView(value.buffer), 0, { ports: word });
+      ListenWord.write(new DataView(value.buffer), 0, { ports: word, relays: 0n, returns: 0n });
       this.#object.map("listen_ports").set(new Uint8Array(Uint32Array.of(index).buffer), value);
     }
   }

@@ -98,6 +98,7 @@ export class PlaneInterfaces {
   #checkAt = 0;
   #listAt = 0;
   #missing = "";
+  #fault = "";
 
   constructor(options: InterfacesOptions) {
     this.#options = options;
@@ -159,9 +160,11 @@ export class PlaneInterfaces {
       }
       this.#watchCounters();
     } catch (error) {
-      if (!(error instanceof SysError)) throw error;
+      // Whatever it is, packets go on as before, and the next look may succeed.
+      const cause = error instanceof Error ? error.message : String(error);
       this.health.faults++;
-      this.#options.log.warn("cannot look after XDP", { cause: error.message });
+      if (cause !== this.#fault) this.#options.log.warn("cannot look after XDP", { cause });
+      this.#fault = cause;
     }
   }
 
@@ -206,7 +209,15 @@ export class PlaneInterfaces {
     if (!attachment.keepEgress()) this.#tellEgress(attachment);
     if (attachment.keepPin()) return;
     this.health.unpinned++;
+    if (attachment.pinFault !== "") return this.#tellPin(attachment);
     log.warn("somebody removed the pin of an attachment, pinned again", fields);
+  }
+
+  #tellPin({ name, pinFault }: Attachment): void {
+    this.#options.log.warn("an attachment can't be pinned: it ends with this process", {
+      interface: name,
+      cause: pinFault,
+    });
   }
 
   #tellEgress({ name, egressFault }: Attachment): void {
@@ -298,6 +309,7 @@ export class PlaneInterfaces {
           remedy,
         });
       }
+      if (result.pinFault !== "") this.#tellPin(result);
       if (result.egressFault !== "") this.#tellEgress(result);
       if (isLater) log.info("XDP attached", { ...fields, mode: result.mode });
       return;

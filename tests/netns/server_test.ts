@@ -63,6 +63,22 @@ test("run leaves another XDP program alone and says whose it is", async (bench) 
   assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
 });
 
+test("doctor tells what is attached, and whether it is ours", async (bench) => {
+  await (await bench.start(bench.config())).kill("SIGTERM");
+  const ours = await bench.phantom("doctor");
+  assert.match(ours.stdout, /have {2}va +a program is attached: native, id \d+, xdp_phantom/);
+  await bench.phantom("unload", "--pin-path", bench.pinPath);
+  using object = new BpfObject(libs, "foreign", bpfObject("testing")).load();
+  using _link = bench.server.enter(() => {
+    const ifindex = libs.native.symbols.ph_ifindex(cString("va"));
+    return attachXdp(libs, object.program("xdp_pass"), ifindex, "generic");
+  });
+  const { code, stdout } = await bench.phantom("doctor");
+  assert.equal(code, 0);
+  assert.match(stdout, /lack {2}va +a program is attached: generic, id \d+, xdp_pass\n/);
+  assert.match(stdout, /without it: XDP on va: another's program is never replaced/);
+});
+
 test("run attaches anew when its interface was made anew", async (bench) => {
   const config = bench.config();
   const first = await bench.start(config);

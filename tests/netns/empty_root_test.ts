@@ -316,7 +316,8 @@ Deno.test({
       assert.equal(first.code, 0, first.stderr);
       assert.match(first.stdout, /unloaded \/sys\/fs\/bpf\/phantom\/default from va/);
       assert.deepEqual(await remaining(ids!), []);
-      assert.equal(existing(other).length, 7);
+      const count = Object.keys(other.maps).length + other.links.length + other.programs.length;
+      assert.ok(count > 6 && existing(other).length === count);
       assert.equal((await root.phantom("unload", "--instance", "edge-2")).code, 0);
       assert.deepEqual(await remaining(other), []);
       // The mount is there still, with what the kernel itself puts into each.

@@ -11,6 +11,7 @@ import { Log } from "../../src/base/log.ts";
 import { XdpPlane } from "../../src/dataplane/xdp_plane.ts";
 import { icmpReceived, pinnedIds, remaining, Sender } from "../fixtures/kernel.ts";
 import { bpfObject, libraries, repository } from "../fixtures/libraries.ts";
+import { run } from "../fixtures/netns.ts";
 import { compileEdited } from "../fixtures/plane.ts";
 import { piped, Running } from "../fixtures/process.ts";
 import { OURS, packetsOf, packetsUntil, PORT, SERVER_IP, ServerBench } from "../fixtures/server.ts";
@@ -502,6 +503,24 @@ test("status asks the server that runs, and does without one that does not", asy
     assert.equal((await asked()).server, null);
   }
   assert.throws(() => Deno.lstatSync(`${bench.folder}/state/status-default.sock`));
+});
+
+test("a server whose program is taken off has it back within two seconds", async (bench) => {
+  const config = bench.config();
+  await using server = await bench.start(config);
+  run("bpftool", "link", "detach", "pinned", `${bench.pins()}/links/va`);
+  const began = performance.now();
+  assert.equal(xdpOf(bench).native, 0);
+  while (xdpOf(bench).native === 0 && performance.now() - began < 5000) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const ms = performance.now() - began;
+  assert.ok(ms < 2000, `${ms} ms`);
+  assert.match(await server.until("attaching anew"), /WARN .*interface=va/);
+  const { stdout } = await bench.phantom("status", "-c", config);
+  assert.match(stdout, /^ {2}lost +1$/m);
+  assert.match(stdout, /^ {2}reattached +1$/m);
+  assert.ok(await counts(bench));
 });
 
 test("enable_stats false loads a program that counts nothing", async (bench) => {

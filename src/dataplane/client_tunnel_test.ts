@@ -80,6 +80,29 @@ Deno.test("servers are tried in turn, and the one that answered is the first nex
   client.stop();
 });
 
+Deno.test("a server that is elsewhere now is found while its HELLOs go unanswered", () => {
+  using pair = new Pair();
+  const here = endpoint(LOOPBACK, pair.server.port);
+  const start = clientStart([endpoint(LOOPBACK, 9)]);
+  const words = new BigInt64Array(start.shared);
+  const tuning = { helloRetryMs: [40, 40] };
+  const client = new ClientTunnel(pair.loop, start, pair.loop, new Notes(), words, tuning);
+  client.start();
+  client.wake(client.session());
+  pair.until(() => client.counters.hellos === 1);
+  client.setServers([endpoint(LOOPBACK, 10), here]);
+  pair.until(() => client.state === "open");
+  assert.equal(client.counters.failures, 0);
+  // The one in use stays the first to be tried, wherever it stands.
+  client.setServers([endpoint(LOOPBACK, 11), endpoint(LOOPBACK, 10), here]);
+  client.session().close(pair.loop.now, CloseCode.done);
+  const before = client.counters.hellos;
+  client.wake(client.session());
+  pair.until(() => client.state === "open");
+  assert.equal(client.counters.hellos, before + 1);
+  client.stop();
+});
+
 Deno.test("no server answers: the session is closed, and the next attempt waits", () => {
   const start = clientStart([endpoint(LOOPBACK, 9)]);
   using pair = new Pair();

@@ -141,6 +141,8 @@ export type ToWorker =
   | ({ readonly kind: "rules" } & Routing)
   /** The server only: all users from now on. */
   | { readonly kind: "users"; readonly users: readonly UserText[] }
+  /** The client only: where the server is from now on, best first. */
+  | { readonly kind: "servers"; readonly servers: readonly { host: string; port: number }[] }
   /** The client only: tell the state of the session (WorkerMessage "session"). */
   | { readonly kind: "report" };
 

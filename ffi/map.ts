@@ -230,6 +230,13 @@ export class BpfMap extends Handle {
     if (rows.count > 0) yield rows;
   }
 
+  /** Entries there are, of a map that is no array; the whole map is read for it. */
+  count(): number {
+    let count = 0;
+    for (const rows of this.batches()) count += rows.count;
+    return count;
+  }
+
   /** Writes `rows.count` rows, in one call where the kernel can. */
   setMany(rows: MapRows): void {
     this.assertOpen();

@@ -21,6 +21,7 @@ import { type RoutingSettings, routingText } from "./dataplane/rule_text.ts";
 import { SAVE_MS, ServerUsers } from "./dataplane/server_users.ts";
 import { sharedSaltsMemory } from "./dataplane/shared_salts.ts";
 import type { Usage } from "./proxy/users.ts";
+import { type ServerStatus, statusPath, StatusSocket } from "./dataplane/status_socket.ts";
 import { type WorkerCounters, Workers, type WorkerTask } from "./dataplane/workers.ts";
 import type { Routing } from "./dataplane/worker_protocol.ts";
 import { XdpPlane } from "./dataplane/xdp_plane.ts";
@@ -38,6 +39,7 @@ export interface ServerOptions {
 
 /** What a server goes on using once it runs. */
 interface Parts {
+  readonly config: Config;
   readonly users: ServerUsers;
   readonly lookup: NameLookup;
   readonly log: Log;
@@ -48,6 +50,8 @@ export class Server {
   readonly #plane: XdpPlane | undefined;
   readonly #parts: Parts;
   readonly #timers: readonly number[];
+  readonly #startedAt = Date.now();
+  readonly #status: Promise<StatusSocket | undefined>;
 
   private constructor(workers: Workers, plane: XdpPlane | undefined, parts: Parts) {
     this.#workers = workers;
@@ -60,6 +64,9 @@ export class Server {
       }, PLANE_EVERY_MS),
       setInterval(() => parts.users.save(), SAVE_MS),
     ];
+    const { stateDir, instance } = parts.config;
+    const path = statusPath(stateDir, instance);
+    this.#status = StatusSocket.open(path, () => this.status(), parts.log);
   }
 
   /** Resolves when packets are taken. */
@@ -82,7 +89,7 @@ export class Server {
     let plane: XdpPlane | undefined;
     try {
       plane = startPlane(libs, config, resources, log);
-      return new Server(await starting, plane, { users, lookup, log });
+      return new Server(await starting, plane, { config, users, lookup, log });
     } catch (error) {
       plane?.abandon();
       await starting.then((workers) => workers.stop(), () => {});
@@ -109,6 +116,23 @@ export class Server {
     return this.#workers.counters();
   }
 
+  /** What `phantom status` shows of this process. */
+  status(): ServerStatus {
+    const { instance, ebpf } = this.#parts.config;
+    const plane = this.#plane;
+    return {
+      instance,
+      pid: Deno.pid,
+      startedAt: this.#startedAt,
+      level: this.level,
+      workers: this.workers,
+      counters: this.counters(),
+      pins: plane?.isPinned ? `${ebpf.pinPath}/${instance}` : null,
+      interfaces: plane?.interfaces() ?? [],
+      health: plane?.health ?? null,
+    };
+  }
+
   /** Rules, and the ways that they name, for whatever begins from now on. */
   async setRouting(settings: RoutingSettings): Promise<void> {
     const { lookup, log } = this.#parts;
@@ -128,6 +152,7 @@ export class Server {
   /** Ends this process's part. The BPF program stays on: `phantom unload` takes it off. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    (await this.#status)?.close();
     await this.#workers.stop();
     this.#parts.users.save();
     this.#plane?.close();

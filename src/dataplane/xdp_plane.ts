@@ -20,7 +20,7 @@ import {
 import { layoutDifferences } from "../../ffi/layout_hash.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { openPinnedLink, type XdpMode } from "../../ffi/link.ts";
-import { type BpfMap, openPinnedMap } from "../../ffi/map.ts";
+import { type BpfMap, isHash, openPinnedMap } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
@@ -28,7 +28,7 @@ import type { Log } from "../base/log.ts";
 import { relayBits, type RelayPlan, sizeRelayMaps } from "../relay/kernel_relay.ts";
 import { InstanceBusyError, PinFolder } from "./pins.ts";
 import { type HealthCounters, type InterfaceState, PlaneInterfaces } from "./plane_interfaces.ts";
-import { PlaneMaps } from "./plane_maps.ts";
+import { PlaneMaps, TYPES_MAP } from "./plane_maps.ts";
 import type { BpfCode } from "./resources.ts";
 import { modeOf, takeOff } from "./xdp_attachment.ts";
 
@@ -228,7 +228,7 @@ function openInterfaces(
   { interfaces, mode, constants, log }: PlaneOptions,
 ): PlaneInterfaces {
   const stats = object.map("stats");
-  const isCounting = constants["stats_enabled"] !== 0;
+  const isCounting = Number(constants["stats_enabled"] ?? 1) !== 0;
   const counted = () => countersOf(stats).reduce((sum, { packets }) => sum + packets, 0);
   return new PlaneInterfaces({
     libs,
@@ -303,6 +303,26 @@ export function pinnedCounters(libs: Libraries, pins: PinFolder): Counter[] | un
   } finally {
     map.close();
   }
+}
+
+export interface MapUse {
+  readonly name: string;
+  /** Of hash maps only: others are always full. */
+  readonly entries: number | undefined;
+  readonly maxEntries: number;
+}
+
+/** The maps of this version under this instance's pins. */
+export function mapUses(libs: Libraries, pins: PinFolder): MapUse[] {
+  const folder = pins.maps(layoutHash);
+  return pins.mapNames(layoutHash).filter((name) => name !== TYPES_MAP).map((name) => {
+    using map = openPinnedMap(libs, `${folder}/${name}`)!;
+    return {
+      name,
+      entries: isHash(map.info) ? map.count() : undefined,
+      maxEntries: map.info.maxEntries,
+    };
+  });
 }
 
 /** Detaches, unpins and so frees all of this instance; the interfaces it was on. */

@@ -11,7 +11,7 @@ import { Log } from "../../src/base/log.ts";
 import { XdpPlane } from "../../src/dataplane/xdp_plane.ts";
 import { icmpReceived, pinnedIds, remaining, Sender } from "../fixtures/kernel.ts";
 import { bpfObject, libraries, repository } from "../fixtures/libraries.ts";
-import { run } from "../fixtures/netns.ts";
+import { compileEdited } from "../fixtures/plane.ts";
 import { piped, Running } from "../fixtures/process.ts";
 import { packetsOf, packetsUntil, PORT, SERVER_IP, ServerBench } from "../fixtures/server.ts";
 
@@ -147,24 +147,6 @@ test("run and check take a BPF object from program_path", async (bench) => {
   assert.match(stdout, /xdp_phantom \(.*\/xdp_phantom\.o\): loads/);
 });
 
-/** Compiles the program with a changed phantom.h. */
-function compileChanged(folder: string, change: (header: string) => string): void {
-  const sources = `${folder}/bpf`;
-  Deno.mkdirSync(sources);
-  for (const { name } of Deno.readDirSync(`${repository}bpf`)) {
-    Deno.copyFileSync(`${repository}bpf/${name}`, `${sources}/${name}`);
-  }
-  const header = Deno.readTextFileSync(`${sources}/phantom.h`);
-  const changed = change(header);
-  assert.notEqual(changed, header);
-  Deno.writeTextFileSync(`${sources}/phantom.h`, changed);
-  // As in the Makefile.
-  const include = `-I/usr/include/${Deno.build.arch}-linux-gnu`;
-  const flags = ["-O2", "-g", "-target", "bpf", "-mcpu=v3", include];
-  const source = `${sources}/xdp_phantom.bpf.c`;
-  run("clang", ...flags, `-I${sources}`, "-c", source, "-o", `${folder}/xdp_phantom.o`);
-}
-
 test("run and check refuse a foreign object in program_path", async (bench) => {
   const config = bench.config({ program_path: bench.folder });
   const path = `${bench.folder}/xdp_phantom.o`;
@@ -183,10 +165,10 @@ test("run and check refuse a foreign object in program_path", async (bench) => {
 });
 
 test("run and check refuse an object of another layout", async (bench) => {
-  compileChanged(
-    bench.folder,
-    (header) => header.replace(/__u64 packets;\s+__u64 bytes;/, "__u64 bytes;\n\t__u64 packets;"),
-  );
+  compileEdited(bench.folder, {
+    "phantom.h": (text) =>
+      text.replace(/__u64 packets;\s+__u64 bytes;/, "__u64 bytes;\n\t__u64 packets;"),
+  });
   const config = bench.config({ program_path: bench.folder });
   const { code, stdout } = await bench.phantom("check", "-c", config);
   assert.equal(code, 4, stdout);
@@ -419,6 +401,30 @@ test("status and unload tell people and programs what is there", async (bench) =
     wasLoaded: false,
     interfaces: [],
   });
+});
+
+test("status asks the server that runs, and does without one that does not", async (bench) => {
+  const config = bench.config({ interface: ["va", "later0"] }, { workers: 2 });
+  const asked = async () =>
+    JSON.parse((await bench.phantom("status", "--json", "-c", config)).stdout);
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    await using server = await bench.start(config);
+    using sender = new Sender(bench.client);
+    sender.send(SERVER_IP, PORT, Array(5).fill(new Uint8Array(20)));
+    const { server: said, maps } = await asked();
+    assert.equal(said.pid > 0, true);
+    assert.deepEqual([said.level, said.workers], ["native XDP on va", 2]);
+    assert.equal(said.pins, bench.pins());
+    assert.equal(said.health.attached, 1);
+    assert.equal(typeof said.counters.datagrams, "number");
+    assert.ok(maps.some(({ name }: { name: string }) => name === "listen_ports"));
+    const { stdout } = await bench.phantom("status", "-c", config);
+    assert.match(stdout, /^server\n {2}process +\d+, since 2/m);
+    assert.match(stdout, /^ {2}workers +2$/m);
+    await server.kill(signal);
+    assert.equal((await asked()).server, null);
+  }
+  assert.throws(() => Deno.lstatSync(`${bench.folder}/state/status-default.sock`));
 });
 
 test("enable_stats false loads a program that counts nothing", async (bench) => {

@@ -260,6 +260,7 @@ export function openProgram(
   try {
     for (const [name, value] of Object.entries(constants)) object.setConstant(name, value);
     for (const [name, size] of Object.entries(sizes)) object.resize(name, size);
+    object.omit("perf_events");
     return object;
   } catch (error) {
     object.close();

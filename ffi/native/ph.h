@@ -139,6 +139,9 @@ PH_API int32_t ph_udp_open(struct ph_addr *local, uint32_t *flags, uint32_t rcvb
 /* Has a socket use this interface and no other; 0 or -errno. */
 PH_API int32_t ph_udp_device(int32_t fd, const char *device);
 
+/* The address that packets to `peer` come from, without sending one: 0, or -errno of no route. */
+PH_API int32_t ph_source_address(const struct ph_addr *peer, struct ph_addr *source);
+
 struct ph_udp_msg {
 	struct ph_addr peer;
 	struct ph_addr local;		/* port is 0: the socket's own */

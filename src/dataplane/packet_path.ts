@@ -14,6 +14,7 @@ import { type Route, routeWords } from "../../ffi/endpoint.ts";
 import { EpollEvent, monotonicMs } from "../../ffi/loop.ts";
 import { PacketHeaders, PacketMask } from "../../ffi/mask.ts";
 import { UdpInbox, type UdpOptions, UdpSocket } from "../../ffi/udp.ts";
+import { NO_NUMBER } from "../base/number_field.ts";
 import { NO_KEY } from "../crypto/key_update.ts";
 import type { Primitives } from "../crypto/primitives.ts";
 import { ReplayWindows } from "../crypto/replay_window.ts";
@@ -101,7 +102,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   readonly sends: SendBatch;
   readonly received: ReceiveCounters = new ReceiveCounters();
   /** Monotonic ms: of the batch that is being worked on. */
-  now: number;
+  now: number = NO_NUMBER;
   readonly #loop: Loop;
   readonly #owner: PathOwner;
   readonly #options: PacketPathOptions;

@@ -15,6 +15,7 @@ import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
 import { chooseInterface } from "./dataplane/interfaces.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
+import { RelayControl } from "./dataplane/relay_control.ts";
 import type { Resources } from "./dataplane/resources.ts";
 import { keepReplayRecord, takeReplayRecord } from "./dataplane/replay_record.ts";
 import { serverSecret } from "./dataplane/server_secret.ts";
@@ -25,6 +26,7 @@ import type { Usage } from "./proxy/users.ts";
 import { type WorkerCounters, Workers, type WorkerTask } from "./dataplane/workers.ts";
 import type { Routing } from "./dataplane/worker_protocol.ts";
 import { XdpPlane } from "./dataplane/xdp_plane.ts";
+import { relayPlan } from "./relay/plan.ts";
 
 const BYTES_A_MEGABIT = 125_000;
 const EVENTS_EVERY_MS = 250;
@@ -42,6 +44,7 @@ interface Parts {
   readonly users: ServerUsers;
   readonly lookup: NameLookup;
   readonly log: Log;
+  readonly relay: RelayControl | undefined;
 }
 
 export class Server {
@@ -78,10 +81,14 @@ export class Server {
     });
     starting.catch(() => {});
     let plane: XdpPlane | undefined;
+    let relay: RelayControl | undefined;
     try {
       plane = startPlane(libs, config, resources, log);
-      return new Server(await starting, plane, { users, lookup, log });
+      const workers = await starting;
+      relay = await startRelay(libs, config, resources, plane, log);
+      return new Server(workers, plane, { users, lookup, log, relay });
     } catch (error) {
+      await relay?.stop();
       plane?.abandon();
       await starting.then((workers) => workers.stop(), () => {});
       throw error;
@@ -128,6 +135,7 @@ export class Server {
   /** Ends this process's part. The BPF program stays on: `phantom unload` takes it off. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    await this.#parts.relay?.stop();
     await this.#workers.stop();
     this.#parts.users.save();
     this.#plane?.close();
@@ -212,6 +220,7 @@ function startPlane(
     const { missing, name } = chosen;
     log.warn("no such interface, taking the default route's", { missing, name });
   }
+  const plan = relayPlan(config);
   const code = resources.bpf("xdp_phantom", ebpf.programPath);
   if (code.origin !== "embedded") log.info("BPF program from a file", { path: code.origin });
   try {
@@ -223,6 +232,7 @@ function startPlane(
       code,
       stats: ebpf.enableStats,
       ports: [listen.port],
+      ...(plan === undefined ? {} : { relay: plan }),
       log,
     });
     const adopted = plane.adopted.length > 0 ? plane.adopted.join(",") : undefined;
@@ -242,6 +252,20 @@ function startPlane(
     });
     return undefined;
   }
+}
+
+async function startRelay(
+  libs: Libraries,
+  config: Config,
+  resources: Resources,
+  plane: XdpPlane | undefined,
+  log: Log,
+): Promise<RelayControl | undefined> {
+  const plan = relayPlan(config);
+  if (plan === undefined) return undefined;
+  const code = resources.worker("relay_worker");
+  const psk = Uint8Array.from(config.psk.expose());
+  return await RelayControl.start({ libs, code, plan, relays: config.relays, plane, psk, log });
 }
 
 function logEvents(plane: XdpPlane | undefined, log: Log): void {

@@ -68,6 +68,7 @@ export class ForeignProgramError extends Error {
 
 export class XdpPlane {
   readonly interfaceName: string;
+  readonly ifindex: number;
   readonly mode: XdpMode;
   /** Maps taken over from an earlier run, by name. */
   readonly adopted: readonly string[];
@@ -91,6 +92,7 @@ export class XdpPlane {
     this.#libs = libs;
     this.#isNew = parts.isNew;
     this.interfaceName = interfaceName;
+    this.ifindex = attached.ifindex;
     this.mode = attached.mode;
     this.adopted = parts.adopted;
     this.swapped = attached.swapped;
@@ -130,6 +132,11 @@ export class XdpPlane {
   abandon(): void {
     this.close();
     if (this.#isNew) unloadPlane(this.#libs, this.#pins);
+  }
+
+  /** A map of the program; good until `close`. */
+  map(name: string): BpfMap {
+    return this.#object.map(name);
   }
 
   counters(): Counter[] {
@@ -304,6 +311,7 @@ function takeOff(libs: Libraries, path: string): void {
 
 interface Attached {
   readonly libs: Libraries;
+  readonly ifindex: number;
   readonly link: BpfLink;
   readonly mode: XdpMode;
   readonly swapped: boolean;
@@ -324,7 +332,7 @@ function attach(
     const running = current === ifindex ? modeOf(libs, ifindex, programId) : undefined;
     if (running !== undefined && (mode === "auto" || mode === running)) {
       earlier.update(program);
-      return { libs, link: earlier, mode: running, swapped: true };
+      return { libs, ifindex, link: earlier, mode: running, swapped: true };
     }
     // The interface was made anew, the program was taken off, or another mode is wanted now.
     earlier.close();
@@ -334,7 +342,7 @@ function attach(
   for (const [index, next] of wanted.entries()) {
     try {
       const link = attachPinned(libs, program, ifindex, { mode: next, path });
-      return { libs, link, mode: next, swapped: false };
+      return { libs, ifindex, link, mode: next, swapped: false };
     } catch (error) {
       refuseForeign(libs, ifindex, interfaceName, error);
       if (index === wanted.length - 1 || !(error instanceof SysError)) throw error;

@@ -14,6 +14,7 @@ import type { Log } from "./base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
+import { RelayControl } from "./dataplane/relay_control.ts";
 import type { Resources } from "./dataplane/resources.ts";
 import { keepReplayRecord, takeReplayRecord } from "./dataplane/replay_record.ts";
 import { serverSecret } from "./dataplane/server_secret.ts";
@@ -25,6 +26,7 @@ import { type ServerStatus, statusPath, StatusSocket } from "./dataplane/status_
 import { type WorkerCounters, Workers, type WorkerTask } from "./dataplane/workers.ts";
 import type { Routing } from "./dataplane/worker_protocol.ts";
 import { XdpPlane } from "./dataplane/xdp_plane.ts";
+import { relayPlan } from "./relay/plan.ts";
 
 const BYTES_A_MEGABIT = 125_000;
 const PLANE_EVERY_MS = 250;
@@ -43,6 +45,7 @@ interface Parts {
   readonly users: ServerUsers;
   readonly lookup: NameLookup;
   readonly log: Log;
+  readonly relay: RelayControl | undefined;
 }
 
 export class Server {
@@ -87,10 +90,14 @@ export class Server {
     });
     starting.catch(() => {});
     let plane: XdpPlane | undefined;
+    let relay: RelayControl | undefined;
     try {
       plane = startPlane(libs, config, resources, log);
-      return new Server(await starting, plane, { config, users, lookup, log });
+      const workers = await starting;
+      relay = await startRelay(libs, config, resources, plane, log);
+      return new Server(workers, plane, { config, users, lookup, log, relay });
     } catch (error) {
+      await relay?.stop();
       plane?.abandon();
       await starting.then((workers) => workers.stop(), () => {});
       throw error;
@@ -153,6 +160,7 @@ export class Server {
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     (await this.#status)?.close();
+    await this.#parts.relay?.stop();
     await this.#workers.stop();
     this.#parts.users.save();
     this.#plane?.close();
@@ -225,6 +233,7 @@ function startPlane(
     log.info("XDP is off", { reason: "ebpf.enabled is false" });
     return undefined;
   }
+  const plan = relayPlan(config);
   const code = resources.bpf("xdp_phantom", ebpf.programPath);
   if (code.origin !== "embedded") log.info("BPF program from a file", { path: code.origin });
   try {
@@ -236,6 +245,7 @@ function startPlane(
       code,
       constants: { stats_enabled: ebpf.enableStats ? 1 : 0 },
       ports: [listen.port],
+      ...(plan === undefined ? {} : { relay: plan }),
       log,
     });
     logLevels(plane, config, log);
@@ -269,6 +279,20 @@ function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
   }
   const last = states[0]?.failed.at(-1);
   log.warn("running without XDP", { cause: last?.cause, remedy: last?.remedy });
+}
+
+async function startRelay(
+  libs: Libraries,
+  config: Config,
+  resources: Resources,
+  plane: XdpPlane | undefined,
+  log: Log,
+): Promise<RelayControl | undefined> {
+  const plan = relayPlan(config);
+  if (plan === undefined) return undefined;
+  const code = resources.worker("relay_worker");
+  const psk = Uint8Array.from(config.psk.expose());
+  return await RelayControl.start({ libs, code, plan, relays: config.relays, plane, psk, log });
 }
 
 function logEvents(plane: XdpPlane | undefined, log: Log): void {

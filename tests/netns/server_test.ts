@@ -126,6 +126,63 @@ test("run goes on without XDP when there is no interface to find", async (bench)
   assert.match(await server.until(" ready "), /level="no XDP"/);
 });
 
+/** `phantom run` with only these capabilities, or with something mounted before. */
+function runLimited(bench: ServerBench, config: string, program: string, args: string[]): Running {
+  const phantom = [Deno.execPath(), "run", "-A", `${repository}main.ts`, "run", "-c", config];
+  return new Running(bench.server.command(program, [...args, ...phantom], piped));
+}
+
+test("run does without pins on a read-only BPF file system", async (bench) => {
+  const config = bench.config();
+  const readOnly = 'mount -o remount,bind,ro /sys/fs/bpf && exec "$@"';
+  {
+    await using server = runLimited(bench, config, "unshare", ["-m", "bash", "-c", readOnly, "-"]);
+    const line = await server.until("nothing can be pinned");
+    assert.match(line, /WARN .*sessions and counters end with this process/);
+    assert.match(line, /cause="Cannot make .*: is the BPF file system mounted read-only\?"/);
+    assert.match(await server.until(" ready "), /level="native XDP on va"/);
+    assert.notEqual(xdpOf(bench).native, 0);
+    const { server: said } = JSON.parse(
+      (await bench.phantom("status", "--json", "-c", config)).stdout,
+    );
+    assert.deepEqual([said.level, said.pins], ["native XDP on va", null]);
+    assert.equal(await server.kill("SIGTERM"), 0);
+  }
+  // What is not pinned ends with its process, a little later.
+  for (let i = 0; i < 100 && xdpOf(bench).native !== 0; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal(xdpOf(bench).native, 0);
+  assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+});
+
+test("run without capabilities works without XDP and names them", async (bench) => {
+  for (const left of ["", ",+bpf,+perfmon", ",+net_admin"]) {
+    const limits = [`--bounding-set=-all${left}`, "--inh-caps=-all"];
+    await using server = runLimited(bench, bench.config(), "setpriv", limits);
+    const line = await server.until("running without XDP");
+    assert.match(line, /WARN .*EPERM/, left);
+    assert.match(line, /run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON/, left);
+    assert.match(await server.until(" ready "), /level="no XDP"/);
+    assert.equal(await server.kill("SIGTERM"), 0);
+    assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+  }
+});
+
+test("the capabilities of the systemd unit are enough, also for a restart", async (bench) => {
+  const unit = Deno.readTextFileSync(`${repository}deploy/phantom.service`);
+  const names = /^CapabilityBoundingSet=(.*)$/m.exec(unit)![1]!.split(" ");
+  const kept = names.map((name) => `+${name.replace("CAP_", "").toLowerCase()}`).join(",");
+  const limits = [`--bounding-set=-all,${kept}`, "--inh-caps=-all"];
+  for (const [signal, swapped] of [["SIGKILL", false], ["SIGTERM", true]] as const) {
+    await using server = runLimited(bench, bench.config(), "setpriv", limits);
+    await server.until(`mode=native swapped=${swapped}`);
+    await server.until(" ready ");
+    assert.ok(await counts(bench));
+    await server.kill(signal);
+  }
+});
+
 test("run touches no BPF with ebpf.enabled false", async (bench) => {
   await using server = await bench.start(bench.config({ enabled: false }));
   await server.until("XDP is off");

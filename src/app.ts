@@ -243,6 +243,7 @@ function startPlane(
       interfaces: ebpf.interface,
       mode: ebpf.xdpMode,
       code,
+      egress: resources.bpf("tc_egress"),
       constants: { stats_enabled: ebpf.enableStats ? 1 : 0 },
       ports: [listen.port],
       ...(plan === undefined ? {} : { relay: plan }),

@@ -9,6 +9,7 @@ import { type Interface, interfaceOf } from "../../ffi/interfaces.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { attachXdp, type BpfLink, openPinnedLink, type XdpMode } from "../../ffi/link.ts";
 import { type BpfProgram, openProgramById } from "../../ffi/program.ts";
+import { EgressAttachment } from "./egress_attachment.ts";
 import type { PinFolder } from "./pins.ts";
 
 /** A level that did not work. */
@@ -23,6 +24,8 @@ export interface AttachOptions {
   /** Where the attachment is pinned; nowhere: it ends with this process. */
   readonly pins: PinFolder | undefined;
   readonly program: BpfProgram;
+  /** Counts what leaves; nothing where none is wanted or none loads. */
+  readonly egress?: BpfProgram | undefined;
   readonly mode: "auto" | XdpMode;
 }
 
@@ -40,6 +43,9 @@ export class Attachment {
   readonly #link: BpfLink;
   readonly #programId: number;
   #name: string;
+  #egress: EgressAttachment | undefined;
+  /** Why what leaves is not counted; "" when it is, or is not wanted. */
+  #egressFault = "";
 
   private constructor(
     options: AttachOptions,
@@ -54,6 +60,7 @@ export class Attachment {
     this.swapped = attached.swapped;
     this.failed = attached.failed;
     this.#programId = options.program.info().id;
+    this.keepEgress();
   }
 
   /** Attaches at the best level that works; where none does, why. */
@@ -98,15 +105,48 @@ export class Attachment {
     this.#link.update(this.#options.program);
   }
 
+  /** Why what leaves is not counted; "" when it is, or is not wanted. */
+  get egressFault(): string {
+    return this.#egressFault;
+  }
+
+  /** Attaches the program at the way out, where it should be and is not: whether all is well. */
+  keepEgress(): boolean {
+    const { libs, pins, egress } = this.#options;
+    if (egress === undefined || this.#egress?.isAttached) return true;
+    const isLost = this.#egress !== undefined;
+    try {
+      if (this.#egress !== undefined) {
+        this.#egress.close();
+        this.#egress.unpin(this.#name);
+        this.#egress = undefined;
+      }
+      this.#egress = new EgressAttachment(
+        { libs, pins, program: egress },
+        this.#name,
+        this.ifindex,
+      );
+      this.#egressFault = "";
+      return !isLost;
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      const isNew = this.#egressFault !== error.message;
+      this.#egressFault = error.message;
+      return !isNew;
+    }
+  }
+
   /** The interface has another name now. To be unpinned before. */
   rename(name: string): void {
     this.#name = name;
     this.keepPin();
+    this.#egress?.pinAs(name);
   }
 
   unpin(): void {
     const { pins } = this.#options;
     if (pins !== undefined) removePin(pins.link(this.#name));
+    this.#egress?.unpin(this.#name);
   }
 
   /** Whether it is pinned as it should be; if not, that is put right. */
@@ -131,12 +171,14 @@ export class Attachment {
   /** Unpins what attaches nothing any more. */
   forget(): void {
     this.#link.close();
+    this.#egress?.detach();
     this.unpin();
   }
 
   /** Lets go. The pinned attachment goes on. */
   close(): void {
     this.#link.close();
+    this.#egress?.close();
   }
 }
 

@@ -1,7 +1,7 @@
 /** The server from source, in a network namespace: everything that can be in its way at start. */
 
 import assert from "node:assert/strict";
-import { layoutHash } from "../../ffi/layout.gen.ts";
+import { EventKind, layoutHash } from "../../ffi/layout.gen.ts";
 import { attachXdp, queryXdp } from "../../ffi/link.ts";
 import { BpfMapType } from "../../ffi/libbpf.gen.ts";
 import { createMap, openPinnedMap } from "../../ffi/map.ts";
@@ -222,10 +222,9 @@ test("run and check refuse a foreign object in program_path", async (bench) => {
 });
 
 test("run and check refuse an object of another layout", async (bench) => {
-  compileEdited(bench.folder, {
-    "phantom.h": (text) =>
-      text.replace(/__u64 packets;\s+__u64 bytes;/, "__u64 bytes;\n\t__u64 packets;"),
-  });
+  const swapped = "__u64 bytes;\n\t__u64 packets;";
+  const change = (text: string) => text.replace(/__u64 packets;\s+__u64 bytes;/, swapped);
+  compileEdited(bench.folder, change);
   const config = bench.config({ program_path: bench.folder });
   const { code, stdout } = await bench.phantom("check", "-c", config);
   assert.equal(code, 4, stdout);
@@ -250,12 +249,12 @@ test("run makes a pinned map of another size anew, with a warning", async (bench
   assert.match(await second.until("has another size"), /WARN .*map=event_gate/);
   const after = pinnedIds(bench.pins());
   using map = openPinnedMap(libs, path)!;
-  assert.equal(map.info.maxEntries, 1);
+  assert.equal(map.info.maxEntries, EventKind.count);
   assert.notEqual(after.maps["event_gate"], before.maps["event_gate"]);
   assert.equal(after.maps["stats"], before.maps["stats"]);
 });
 
-test("run removes the maps of another layout and starts with new ones", async (bench) => {
+test("run takes the sessions of another layout over, and starts with other maps new", async (bench) => {
   const config = bench.config();
   const first = await bench.start(config);
   assert.ok(await counts(bench));
@@ -266,13 +265,19 @@ test("run removes the maps of another layout and starts with new ones", async (b
   Deno.renameSync(`${bench.pins()}/maps-${layoutHash}`, old);
   {
     await using second = await bench.start(config);
-    assert.match(await second.until("XDP attached"), /swapped=true/);
+    assert.match(
+      await second.until("XDP attached"),
+      /swapped=true adopted=(\S+,)?sessions,sources\b/,
+    );
     await second.until("maps of another version are removed");
     assert.ok(await counts(bench));
   }
   assert.throws(() => Deno.statSync(old), Deno.errors.NotFound);
   assert.deepEqual(pinnedIds(bench.pins()).links, links);
-  assert.deepEqual(await remaining({ maps, links: [], programs: [] }), []);
+  const { sessions, sources, ...others } = maps;
+  assert.deepEqual(await remaining({ maps: others, links: [], programs: [] }), []);
+  const now = pinnedIds(bench.pins()).maps;
+  assert.deepEqual([now["sessions"], now["sources"]], [sessions, sources]);
 });
 
 test("run refuses a port that is in use", async (bench) => {

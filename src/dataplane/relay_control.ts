@@ -204,7 +204,7 @@ export class RelayControl {
 
   /** Tells both parts how the backends are. */
   #tell(): void {
-    const now = this.#services.map((backends) => backends.map(stateOf));
+    const now = this.#services.map(statesOf);
     this.#kernel?.update(now);
     now.flat().forEach(({ state, source }, at) => {
       Atomics.store(this.#states, at, RelayByte[source === undefined ? "down" : state]);
@@ -214,8 +214,13 @@ export class RelayControl {
   }
 }
 
-function stateOf({ health, drains, source }: Backend): BackendNow {
-  return { state: !health.isUp ? "down" : drains ? "draining" : "up", source };
+/** Where all are down, the checks are as likely to be wrong: then all are used. */
+function statesOf(backends: readonly Backend[]): BackendNow[] {
+  const isLost = backends.every(({ health }) => !health.isUp);
+  return backends.map(({ health, drains, source }) => {
+    const state = !isLost && !health.isUp ? "down" : drains ? "draining" : "up";
+    return { state, source };
+  });
 }
 
 function backendsOf(relay: Config["relays"][number]): Backend[] {

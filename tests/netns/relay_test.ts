@@ -227,7 +227,7 @@ for (const level of ["XDP", "user space"] as const) {
     const to = (["a", "b"] as const).map((host) => ({
       address: net.place(host, 4, BACKEND_PORT),
     }));
-    const check = { check: "udp", check_interval: "100ms", check_timeout: "300ms" };
+    const check = { check: "udp", check_interval: "100ms", check_timeout: "800ms" };
     const counts = { check_fall: 2, check_rise: 2 };
     const relay = await net.relay("relay", {
       ...ebpf,

@@ -1,13 +1,13 @@
 /**
  * The symbols of libphantom.so, and its opening. The contract is ffi/native/ph.h; a test compares
- * the two. What is built over it: loop.ts, udp.ts, tcp.ts, aead.ts, mask.ts and primitives.ts.
+ * the two. What is built over it: loop.ts, udp.ts, xsk.ts, tcp.ts, aead.ts, mask.ts, primitives.ts.
  *
  * Every call of the data plane is one that V8 compiles to a direct call: no 64-bit integers (one
  * as a parameter costs about 150 ns), buffers as typed arrays, pointers as objects kept by handles.
  */
 
 /** Must equal PH_ABI of the library that is loaded. */
-export const nativeAbi = 2;
+export const nativeAbi = 3;
 
 export const nativeSymbols = {
   // uint32_t ph_abi(void)
@@ -33,6 +33,13 @@ export const nativeSymbols = {
   ph_ifindex: { parameters: ["buffer"], result: "i32" },
   // int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol)
   ph_try_socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+
+  // int32_t ph_link_watch(void)
+  ph_link_watch: { parameters: [], result: "i32" },
+  // int32_t ph_link_changed(int32_t fd)
+  ph_link_changed: { parameters: ["i32"], result: "i32" },
+  // int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max)
+  ph_link_list: { parameters: ["u32", "buffer", "u32"], result: "i32" },
 
   // struct ph_ring *ph_ring_open(int32_t map_fd, int32_t *err)
   ph_ring_open: { parameters: ["i32", "buffer"], result: "pointer" },
@@ -87,6 +94,32 @@ export const nativeSymbols = {
     parameters: ["i32", "buffer", "buffer", "u32", "buffer", "u32"],
     result: "i32",
   },
+
+  // struct ph_xsk *ph_xsk_open(const struct ph_xsk_options *options, uint8_t *memory, uint32_t
+  //   memory_len, int32_t *err)
+  ph_xsk_open: { parameters: ["buffer", "buffer", "u32", "buffer"], result: "pointer" },
+  // void ph_xsk_close(struct ph_xsk *xsk)
+  ph_xsk_close: { parameters: ["pointer"], result: "void" },
+  // int32_t ph_xsk_fd(const struct ph_xsk *xsk, uint32_t queue)
+  ph_xsk_fd: { parameters: ["pointer", "u32"], result: "i32" },
+  // int32_t ph_xsk_is_zero_copy(const struct ph_xsk *xsk)
+  ph_xsk_is_zero_copy: { parameters: ["pointer"], result: "i32" },
+  // int32_t ph_xsk_enter(const struct ph_xsk *xsk, uint32_t queue, int32_t map_fd, uint32_t key)
+  ph_xsk_enter: { parameters: ["pointer", "u32", "i32", "u32"], result: "i32" },
+  // int32_t ph_xsk_check(struct ph_xsk *xsk)
+  ph_xsk_check: { parameters: ["pointer"], result: "i32" },
+  // void ph_xsk_counts(const struct ph_xsk *xsk, uint64_t *counts)
+  ph_xsk_counts: { parameters: ["pointer", "buffer"], result: "void" },
+  // int32_t ph_xsk_recv(struct ph_xsk *xsk, uint32_t queue, struct ph_udp_msg *msgs, struct
+  //   ph_udp_span *spans, uint32_t max)
+  ph_xsk_recv: { parameters: ["pointer", "u32", "buffer", "buffer", "u32"], result: "i32" },
+  // int32_t ph_xsk_learn(struct ph_xsk *xsk, const struct ph_udp_msg *msgs, uint32_t msg)
+  ph_xsk_learn: { parameters: ["pointer", "buffer", "u32"], result: "i32" },
+  // int32_t ph_xsk_send(struct ph_xsk *xsk, const uint8_t *arena, uint32_t arena_len, struct
+  //   ph_udp_send *sends, uint32_t n)
+  ph_xsk_send: { parameters: ["pointer", "buffer", "u32", "buffer", "u32"], result: "i32" },
+  // int32_t ph_xsk_kick(struct ph_xsk *xsk)
+  ph_xsk_kick: { parameters: ["pointer"], result: "i32" },
 
   // struct ph_aead *ph_aead_open_table(uint32_t max_keys, int32_t *err)
   ph_aead_open_table: { parameters: ["u32", "buffer"], result: "pointer" },

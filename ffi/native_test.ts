@@ -28,6 +28,7 @@ function ffiType(declared: string): string {
   if (text.startsWith("struct ph_ring") || text.startsWith("const struct ph_ring ")) {
     return "pointer";
   }
+  if (/^(?:const )?struct ph_xsk \*/.test(text)) return "pointer";
   if (text.startsWith("struct ph_aead *") || text === "void *fn" || text === "void *") {
     return "pointer";
   }

@@ -46,11 +46,13 @@ export class BpfObject extends Handle {
     }
   }
 
-  /** What the object declares of its maps; those of global variables are left out. */
+  /** What the object declares of the maps it makes; those of global variables are left out. */
   shapes(): MapShape[] {
     this.assertOpen();
     const { libbpf } = this.#libs;
-    const own = [...this.#mapPointers].filter(([, map]) => !libbpf.bpf_map__is_internal(map));
+    const own = [...this.#mapPointers].filter(([, map]) =>
+      !libbpf.bpf_map__is_internal(map) && libbpf.bpf_map__autocreate(map)
+    );
     return own.map(([name, map]) => ({
       name,
       type: libbpf.bpf_map__type(map),
@@ -66,7 +68,7 @@ export class BpfObject extends Handle {
     this.#assertNotLoaded("set a constant");
     const { libbpf } = this.#libs;
     const map = [...this.#mapPointers].find(([key]) => key.endsWith(".rodata"))?.[1];
-    const variable = map && findVariable(this.#btf(), ".rodata", name);
+    const variable = map && findVariable(parseBtf(this.btfBytes()), ".rodata", name);
     if (map === undefined || variable === undefined) {
       throw new RangeError(`Cannot set ${name} as ${this.label} has no such constant`);
     }
@@ -91,6 +93,13 @@ export class BpfObject extends Handle {
     this.#assertNotLoaded("reuse a map");
     const result = this.#libs.libbpf.bpf_map__reuse_fd(this.#mapPointer(name), map.fd);
     checked(result, () => `reuse map ${name}`);
+  }
+
+  /** Does without a map: good where a constant keeps the programs from ever coming to it. */
+  omit(name: string): void {
+    this.#assertNotLoaded("leave out a map");
+    const result = this.#libs.libbpf.bpf_map__set_autocreate(this.#mapPointer(name), false);
+    checked(result, () => `leave out map ${name}`);
   }
 
   /** Leaves a program out of loading. */
@@ -159,13 +168,14 @@ export class BpfObject extends Handle {
     return [...this.#programPointers.keys()];
   }
 
-  /** The object's types, with the offsets of variables that libbpf has filled in. */
-  #btf(): Btf {
+  /** The object's types as BTF, with the offsets of variables that libbpf has filled in. */
+  btfBytes(): Uint8Array<ArrayBuffer> {
+    this.assertOpen();
     const { libbpf } = this.#libs;
     const size = new Uint32Array(1);
     const data = libbpf.btf__raw_data(libbpf.bpf_object__btf(this.#pointer), size);
     if (data === null) throw new Error(`Cannot read ${this.label} as it has no BTF`);
-    return parseBtf(copyAt(data, size[0]!));
+    return copyAt(data, size[0]!);
   }
 
   protected release(): void {

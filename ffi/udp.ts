@@ -190,30 +190,22 @@ export interface UdpInboxOptions {
   readonly spanMax?: number;
 }
 
-/** Where datagrams are received. All is valid until the next receive. */
-export class UdpInbox {
+/** Datagrams that were received, however they came. All is valid until the next receive. */
+export class DatagramInbox {
   /** The bytes; `offset(i)` and `length(i)` say where the i-th datagram lies. */
   readonly arena: Uint8Array<ArrayBuffer>;
-  readonly slots: number;
-  readonly slotBytes: number;
   readonly spanMax: number;
-  /** struct ph_udp_msg[slots]: a route each. */
+  /** struct ph_udp_msg[]: a route each. */
   readonly messages: Uint32Array<ArrayBuffer>;
   /** struct ph_udp_span[spanMax]. */
   readonly spans: Uint32Array<ArrayBuffer>;
   /** Datagrams of the last receive. */
   count = 0;
 
-  constructor(options: UdpInboxOptions = {}) {
-    const { slots = 16, slotBytes = slotBytesMax, spanMax = slots * udpGroMax } = options;
-    assertRange("UDP inbox", "slots", slots, 1, udpBatchMax);
-    assertRange("UDP inbox", "slotBytes", slotBytes, 1, slotBytesMax);
-    assertRange("UDP inbox", "spanMax", spanMax, udpGroMax, udpBatchMax * udpGroMax);
-    this.slots = slots;
-    this.slotBytes = slotBytes;
+  constructor(arena: Uint8Array<ArrayBuffer>, messageMax: number, spanMax: number) {
+    this.arena = arena;
     this.spanMax = spanMax;
-    this.arena = new Uint8Array(slots * slotBytes);
-    this.messages = new Uint32Array(slots * routeWords);
+    this.messages = new Uint32Array(messageMax * routeWords);
     this.spans = new Uint32Array(spanMax * spanWords);
   }
 
@@ -267,6 +259,22 @@ export class UdpInbox {
   }
 }
 
+/** Where a UdpSocket receives. */
+export class UdpInbox extends DatagramInbox {
+  readonly slots: number;
+  readonly slotBytes: number;
+
+  constructor(options: UdpInboxOptions = {}) {
+    const { slots = 16, slotBytes = slotBytesMax, spanMax = slots * udpGroMax } = options;
+    assertRange("UDP inbox", "slots", slots, 1, udpBatchMax);
+    assertRange("UDP inbox", "slotBytes", slotBytes, 1, slotBytesMax);
+    assertRange("UDP inbox", "spanMax", spanMax, udpGroMax, udpBatchMax * udpGroMax);
+    super(new Uint8Array(slots * slotBytes), slots, spanMax);
+    this.slots = slots;
+    this.slotBytes = slotBytes;
+  }
+}
+
 /** What is to be sent. The arena may be an inbox's, for a reply without a copy. */
 export class UdpOutbox {
   readonly arena: Uint8Array<ArrayBuffer>;
@@ -315,6 +323,12 @@ export class UdpOutbox {
   /** After a send: 0, or -errno of the i-th entry. */
   result(i: number): number {
     return this.sends[i * sendWords + routeWords + 3]! | 0;
+  }
+
+  /** Drops all but the first entries. */
+  keep(entries: number): void {
+    assertRange("UDP outbox", "entries", entries, 0, this.#count);
+    this.#count = entries;
   }
 
   /** Drops the first entries, which were dealt with; the others move up. */

@@ -12,7 +12,6 @@ import { UdpSocket } from "../ffi/udp.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
-import { chooseInterface } from "./dataplane/interfaces.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
 import { RelayControl } from "./dataplane/relay_control.ts";
@@ -29,7 +28,7 @@ import { XdpPlane } from "./dataplane/xdp_plane.ts";
 import { relayPlan } from "./relay/plan.ts";
 
 const BYTES_A_MEGABIT = 125_000;
-const EVENTS_EVERY_MS = 250;
+const PLANE_EVERY_MS = 250;
 /** Events that are logged one by one in each round; the rest is in the counters. */
 const EVENTS_LOGGED_MAX = 5;
 
@@ -58,7 +57,10 @@ export class Server {
     this.#plane = plane;
     this.#parts = parts;
     this.#timers = [
-      setInterval(() => logEvents(plane, parts.log), EVENTS_EVERY_MS),
+      setInterval(() => {
+        plane?.check();
+        logEvents(plane, parts.log);
+      }, PLANE_EVERY_MS),
       setInterval(() => parts.users.save(), SAVE_MS),
     ];
   }
@@ -100,11 +102,9 @@ export class Server {
     return this.#workers.failure;
   }
 
-  /** What packets meet first: "native XDP on eth0", or that there is none. */
+  /** What packets meet first: "native XDP on eth0, generic XDP on eth1", or "no XDP". */
   get level(): string {
-    return this.#plane === undefined
-      ? "no XDP"
-      : `${this.#plane.mode} XDP on ${this.#plane.interfaceName}`;
+    return this.#plane?.level ?? "no XDP";
   }
 
   get workers(): number {
@@ -208,18 +208,6 @@ function startPlane(
     log.info("XDP is off", { reason: "ebpf.enabled is false" });
     return undefined;
   }
-  const chosen = chooseInterface(ebpf.interface);
-  if (chosen === undefined) {
-    log.warn("running without XDP: no interface", {
-      configured: ebpf.interface,
-      remedy: "set ebpf.interface; there is no default route to find it by",
-    });
-    return undefined;
-  }
-  if (chosen.missing !== undefined) {
-    const { missing, name } = chosen;
-    log.warn("no such interface, taking the default route's", { missing, name });
-  }
   const plan = relayPlan(config);
   const code = resources.bpf("xdp_phantom", ebpf.programPath);
   if (code.origin !== "embedded") log.info("BPF program from a file", { path: code.origin });
@@ -227,21 +215,15 @@ function startPlane(
     const plane = XdpPlane.start(libs, {
       pinPath: ebpf.pinPath,
       instance,
-      interfaceName: chosen.name,
+      interfaces: ebpf.interface,
       mode: ebpf.xdpMode,
       code,
-      stats: ebpf.enableStats,
+      constants: { stats_enabled: ebpf.enableStats ? 1 : 0 },
       ports: [listen.port],
       ...(plan === undefined ? {} : { relay: plan }),
       log,
     });
-    const adopted = plane.adopted.length > 0 ? plane.adopted.join(",") : undefined;
-    log.info("XDP attached", {
-      interface: plane.interfaceName,
-      mode: plane.mode,
-      swapped: plane.swapped,
-      adopted,
-    });
+    logLevels(plane, config, log);
     return plane;
   } catch (error) {
     if (error instanceof InstanceBusyError) throw error;
@@ -266,6 +248,26 @@ async function startRelay(
   const code = resources.worker("relay_worker");
   const psk = Uint8Array.from(config.psk.expose());
   return await RelayControl.start({ libs, code, plan, relays: config.relays, plane, psk, log });
+}
+
+/** What came of the start. The levels that did not work are told by the plane itself. */
+function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
+  const states = plane.interfaces();
+  const adopted = plane.adopted.length > 0 ? plane.adopted.join(",") : undefined;
+  for (const { interfaceName, mode, swapped } of states) {
+    if (mode === undefined) continue;
+    log.info("XDP attached", { interface: interfaceName, mode, swapped, adopted });
+  }
+  if (states.some(({ mode }) => mode !== undefined)) return;
+  if (states.length === 0) {
+    log.warn("running without XDP: no interface", {
+      configured: ebpf.interface.join(","),
+      remedy: "set ebpf.interface; there is no default route to find it by",
+    });
+    return;
+  }
+  const last = states[0]?.failed.at(-1);
+  log.warn("running without XDP", { cause: last?.cause, remedy: last?.remedy });
 }
 
 function logEvents(plane: XdpPlane | undefined, log: Log): void {

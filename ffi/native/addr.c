@@ -18,6 +18,11 @@ bool addr_is_zero(const uint8_t ip[16])
 	return !memcmp(ip, zero, sizeof(zero));
 }
 
+bool addr_is_link_local(const uint8_t ip[16])
+{
+	return ip[0] == 0xfe && (ip[1] & 0xc0) == 0x80;
+}
+
 void addr_map_v4(uint8_t ip[16], const struct in_addr *v4)
 {
 	memcpy(ip, mapped_prefix, sizeof(mapped_prefix));

@@ -18,6 +18,7 @@ union socket_address {
 
 bool addr_is_mapped(const uint8_t ip[16]);
 bool addr_is_zero(const uint8_t ip[16]);
+bool addr_is_link_local(const uint8_t ip[16]);
 void addr_map_v4(uint8_t ip[16], const struct in_addr *v4);
 
 /* Fills `to` for a socket of this family; the length, or 0 for an address the family lacks. */

@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #define PH_API __attribute__((visibility("default")))
-#define PH_ABI 2
+#define PH_ABI 3
 
 /* The number the TypeScript side was written for; a mismatch is refused at load. */
 PH_API uint32_t ph_abi(void);
@@ -41,6 +41,29 @@ PH_API int32_t ph_mount_bpffs(const char *path);
 PH_API int32_t ph_ifindex(const char *name);
 /* Opens a socket and closes it again: 0, or why it can't be had. */
 PH_API int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol);
+
+/* ---- link.c: network interfaces ---- */
+
+struct ph_link {
+	uint32_t ifindex;
+	uint32_t flags;			/* IFF_UP, IFF_LOOPBACK, … */
+	uint32_t mtu;
+	uint32_t xdp_native;		/* ids of attached programs, 0 for none */
+	uint32_t xdp_generic;
+	uint32_t xdp_offloaded;
+	uint64_t rx_packets;
+	char name[16];
+};
+
+/* A socket that hears of interfaces that come, go or change. */
+PH_API int32_t ph_link_watch(void);
+/* Empties it: 1 when there was something, else 0. */
+PH_API int32_t ph_link_changed(int32_t fd);
+/*
+ * Fills links[0..max) with all interfaces, or with that of an index; how many there are, which
+ * may be more than max. -ENODEV: none has that index.
+ */
+PH_API int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max);
 
 /* ---- ring.c: BPF ring buffer and perf buffer, drained into a caller's buffer ---- */
 
@@ -181,6 +204,94 @@ struct ph_udp_send {
  */
 PH_API int32_t ph_udp_send(int32_t fd, uint32_t *flags, const uint8_t *arena, uint32_t arena_len,
 			   struct ph_udp_send *sends, uint32_t n);
+
+/* ---- xsk.c: AF_XDP, datagrams past the network stack ---- */
+
+/* Queues of an interface that one ph_xsk can have, a socket each. */
+#define PH_XSK_QUEUES_MAX 16
+/* Frames of each queue: to receive into, and to send with. */
+#define PH_XSK_RX_FRAMES 2048
+#define PH_XSK_TX_FRAMES 1024
+#define PH_XSK_FRAME_BYTES 2048
+/* A frame has 256 bytes of headroom in it, and an Ethernet header. */
+#define PH_XSK_MTU_MAX 1778
+/* Datagrams in one call of ph_xsk_recv. */
+#define PH_XSK_BATCH_MAX 256
+/* Peers whose way back is known; the others are served by the UDP socket. */
+#define PH_XSK_LINKS 16384
+/* What ph_xsk_open wants for so many queues: the frames, and room to align them. */
+#define PH_XSK_MEMORY(queues) \
+	((queues) * (PH_XSK_RX_FRAMES + PH_XSK_TX_FRAMES) * PH_XSK_FRAME_BYTES + 65536u)
+
+enum ph_xsk_flag {
+	PH_XSK_COPY = 1,		/* not zero-copy, even if the driver can */
+	PH_XSK_ZERO_COPY = 2,		/* zero-copy or nothing */
+};
+
+/* Indexes of ph_xsk_counts. */
+enum ph_xsk_count {
+	PH_XSK_RECEIVED = 0,
+	PH_XSK_SENT = 1,
+	PH_XSK_BAD_FRAMES = 2,		/* received, and no datagram for our port */
+	PH_XSK_NO_LINK = 3,		/* entries left to the socket: the way back is not known */
+	PH_XSK_NO_ROOM = 4,		/* entries left to the socket: the ring was full */
+	PH_XSK_KERNEL_DROPPED = 5,	/* by the kernel: we did not keep up */
+	PH_XSK_COUNTS = 6,
+};
+
+struct ph_xsk_options {
+	uint32_t ifindex;
+	uint32_t port;			/* the UDP port that is ours */
+	uint32_t flags;			/* enum ph_xsk_flag; neither: zero-copy if possible */
+	uint32_t queues;
+	uint32_t queue[PH_XSK_QUEUES_MAX];
+};
+
+struct ph_xsk;
+/*
+ * Opens a socket for each queue, all with their frames in memory, of PH_XSK_MEMORY(queues) bytes:
+ * it must stay where it is until ph_xsk_close. -EBUSY: somebody has a queue already. -EMSGSIZE:
+ * the interface's MTU is over PH_XSK_MTU_MAX.
+ */
+PH_API struct ph_xsk *ph_xsk_open(const struct ph_xsk_options *options, uint8_t *memory,
+				  uint32_t memory_len, int32_t *err);
+PH_API void ph_xsk_close(struct ph_xsk *xsk);
+/* The socket of the queue-th queue: readable when there is something to receive. */
+PH_API int32_t ph_xsk_fd(const struct ph_xsk *xsk, uint32_t queue);
+PH_API int32_t ph_xsk_is_zero_copy(const struct ph_xsk *xsk);
+/* Puts the socket of the queue-th queue into an XSKMAP; the kernel takes it out at close. */
+PH_API int32_t ph_xsk_enter(const struct ph_xsk *xsk, uint32_t queue, int32_t map_fd,
+			    uint32_t key);
+/* 0: all is well. -ENETDOWN, -ENODEV, …: nothing will come or go any more; close it. */
+PH_API int32_t ph_xsk_check(struct ph_xsk *xsk);
+/* Fills PH_XSK_COUNTS numbers. */
+PH_API void ph_xsk_counts(const struct ph_xsk *xsk, uint64_t *counts);
+
+/*
+ * Receives up to max datagrams (at most PH_XSK_BATCH_MAX, and msgs and spans have as many entries)
+ * of the queue-th queue. Spans are offsets into the memory, and valid, to be read and written,
+ * until the next call; as after GRO, a row of datagrams of one route is one message. Returns the
+ * number of spans; a frame that holds no datagram for our port is counted, and an empty span
+ * (length 0), so that less than max means that no more were waiting.
+ */
+PH_API int32_t ph_xsk_recv(struct ph_xsk *xsk, uint32_t queue, struct ph_udp_msg *msgs,
+			   struct ph_udp_span *spans, uint32_t max);
+/*
+ * Notes how to answer the sender of a message of the last receive: to the address on the link it
+ * came from, by the queue it came by. To be called when the sender has proved who they are, for
+ * whoever can send a frame could else draw a peer's packets to themselves.
+ */
+PH_API int32_t ph_xsk_learn(struct ph_xsk *xsk, const struct ph_udp_msg *msgs, uint32_t msg);
+/*
+ * Sends what it can of sends[0..n), n at most PH_UDP_BATCH_MAX, and returns how many entries are
+ * left for the UDP socket: they have moved to the front, with offset and length of what is left of
+ * them. Those are: peers whose link is not known, datagrams over the MTU, PH_UDP_FRAGMENT, and
+ * everything while the ring is full.
+ */
+PH_API int32_t ph_xsk_send(struct ph_xsk *xsk, const uint8_t *arena, uint32_t arena_len,
+			   struct ph_udp_send *sends, uint32_t n);
+/* Has the kernel go on with frames that it did not take at once; 1 while there are some. */
+PH_API int32_t ph_xsk_kick(struct ph_xsk *xsk);
 
 /* ---- aead.c: ChaCha20-Poly1305 (RFC 8439) in batches, in place ---- */
 
@@ -383,6 +494,7 @@ _Static_assert(sizeof(struct ph_addr) == 24, "ph_addr");
 _Static_assert(sizeof(struct ph_udp_msg) == 48, "ph_udp_msg");
 _Static_assert(sizeof(struct ph_udp_span) == 16, "ph_udp_span");
 _Static_assert(sizeof(struct ph_udp_send) == 64, "ph_udp_send");
+_Static_assert(sizeof(struct ph_xsk_options) == 80, "ph_xsk_options");
 _Static_assert(sizeof(struct ph_aead_op) == 32, "ph_aead_op");
 _Static_assert(sizeof(struct ph_header) == 20, "ph_header");
 _Static_assert(sizeof(struct ph_tcp_accepted) == 32, "ph_tcp_accepted");

@@ -57,12 +57,13 @@ class WatchedInbounds extends Inbounds {
     this.#listener = listener;
   }
 
-  override sessionOpened(): void {
+  override sessionOpened(session: Session, user: string): void {
+    super.sessionOpened(session, user);
     this.#listener.stateChanged();
   }
 
-  override closed(session: Session): void {
-    super.closed(session);
+  override closed(session: Session, code: number, isLocal: boolean): void {
+    super.closed(session, code, isLocal);
     this.#listener.stateChanged();
   }
 
@@ -116,19 +117,29 @@ export class ClientSide implements Watcher, Timer, Task, SessionListener {
   /** Until main says stop. */
   run(): void {
     try {
-      this.loop.watch(this.#wake.fd, EpollEvent.in, this);
-      this.tunnel.start();
-      this.inbounds.start();
-      this.#post({ kind: "ready", ports: this.inbounds.ports, features: 0 });
-      this.loop.arm(this, this.loop.now + COUNT_MS);
-      // What was said before the descriptor was watched.
-      this.ready();
+      this.open();
       this.loop.run();
     } finally {
-      this.#start.psk.fill(0);
-      this.#start.userKey.fill(0);
-      this.loop.close();
+      this.close();
     }
+  }
+
+  /** Opens the sockets and says so; from then on the loop serves. */
+  open(): void {
+    this.loop.watch(this.#wake.fd, EpollEvent.in, this);
+    this.tunnel.start();
+    this.inbounds.start();
+    this.#post({ kind: "ready", ports: this.inbounds.ports, features: 0 });
+    this.loop.arm(this, this.loop.now + COUNT_MS);
+    // What was said before the descriptor was watched.
+    this.ready();
+  }
+
+  /** Wipes the keys it was given, and lets go of the loop. */
+  close(): void {
+    this.#start.psk.fill(0);
+    this.#start.userKey.fill(0);
+    this.loop.close();
   }
 
   /** Main has rung. */

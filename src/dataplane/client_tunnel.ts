@@ -218,7 +218,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
       keepAliveMs: tunnel.KEEP_ALIVE_MS,
     });
     const session = new Session(now, options);
-    const controller = new LateController(this.#controller(0));
+    const controller = new LateController(() => this.#controller(0));
     session.addPath(true, controller, new PathMtu());
     const { upRate, downRate } = this.#start;
     if (upRate > 0 || downRate > 0) {
@@ -369,7 +369,8 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     link.routes[0] = route;
     link.packetBytesMax = accept.maxDatagram;
     link.session.packetBytesMax = Math.min(link.session.packetBytesMax, accept.maxDatagram);
-    connection.controller.replace(this.#controller(accept.downKbps * BYTES_A_KBIT));
+    const takeRate = accept.downKbps * BYTES_A_KBIT;
+    connection.controller.replace(() => this.#controller(takeRate));
     link.activate(now, accept.serverSession, keys.sendKeys, keys.receiveKeys);
     this.#settleEarly(connection, now, isClear);
     if (accept.framesBytes > 0) {

@@ -26,7 +26,7 @@ import { ControlBatch } from "./control_batch.ts";
 import { LinkTable } from "./link_table.ts";
 import type { Loop, Task, Watcher } from "./loop.ts";
 import { PACKET_ROOM, SendBatch } from "./send_batch.ts";
-import type { LinkOwner, SessionLink } from "./session_link.ts";
+import { type LinkOwner, SessionLink } from "./session_link.ts";
 
 /** Receive calls in a round of the loop: a flood must not hold off timers and sending. */
 const RECEIVES_A_ROUND = 4;
@@ -106,7 +106,6 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   readonly #owner: PathOwner;
   readonly #options: PacketPathOptions;
   readonly #mask: PacketMask;
-  readonly #bySession = new Map<Session, SessionLink>();
   readonly #opens = new AeadBatch(this.inbox.spanMax);
   readonly #openLinks: (SessionLink | undefined)[] = new Array(this.inbox.spanMax).fill(undefined);
   readonly #openSpans = new Int32Array(this.inbox.spanMax);
@@ -184,14 +183,15 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   // ---- sessions ----
 
   linkOf(session: Session): SessionLink | undefined {
-    return this.#bySession.get(session);
+    const link = session.tag;
+    return link instanceof SessionLink && link.isOf(this) ? link : undefined;
   }
 
   /** Takes a session in. Its packets are dropped until it is active. */
   add(link: SessionLink): void {
     this.links.add(link);
     link.window = this.windows.acquire();
-    this.#bySession.set(link.session, link);
+    link.session.tag = link;
     this.#lastLink = undefined;
   }
 
@@ -214,7 +214,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     link.receiveKeys?.wipe();
     this.windows.release(link.window);
     this.links.remove(link);
-    this.#bySession.delete(session);
+    session.tag = undefined;
     this.#lastLink = this.#routeLink = undefined;
     this.#owner.released(link, this.now);
   }

@@ -7,6 +7,7 @@
 import { endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { EventFd } from "../../ffi/loop.ts";
+import { cString } from "../../ffi/memory.ts";
 import { sourceAddress } from "../../ffi/udp.ts";
 import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
@@ -67,6 +68,7 @@ export class RelayControl {
   readonly #stopped = Promise.withResolvers<void>();
   readonly #timers: number[] = [];
   #isStopping = false;
+  #devices = "";
 
   private constructor(options: RelayControlOptions) {
     const { libs, plan, relays, plane } = options;
@@ -75,10 +77,9 @@ export class RelayControl {
     this.#wake = new EventFd(libs.native);
     this.#states = new Uint8Array(new SharedArrayBuffer(this.#services.flat().length));
     if (plane !== undefined && canRoute(options.log)) {
-      const generic = plane.mode === "generic";
-      this.#kernel = new KernelRelay({ map: (name) => plane.map(name), plan, generic });
-      this.#kernel.setDevices([plane.ifindex]);
+      this.#kernel = new KernelRelay({ map: (name) => plane.map(name), plan });
     }
+    this.#findDevices();
     this.#findSources();
     this.#tell();
     this.#worker = this.#startWorker();
@@ -95,9 +96,10 @@ export class RelayControl {
     }
     control.#watchBackends();
     const { log, plane, plan } = options;
-    const where = control.#kernel === undefined ? "user space" : `${plane!.mode} XDP`;
+    const level = control.#kernel === undefined ? "no XDP" : plane!.level;
+    const where = level === "no XDP" ? "user space" : level;
     log.info("relay runs", { where, relays: plan.services.length });
-    if (control.#kernel === undefined) {
+    if (level === "no XDP") {
       log.warn("the relay runs in user space, many times slower than in XDP", {
         remedy: "`phantom doctor` tells why XDP does not run here",
       });
@@ -167,7 +169,8 @@ export class RelayControl {
       if (backend.check !== undefined) this.#every(backend.intervalMs, () => this.#check(backend));
     }
     this.#every(ROUTES_MS, () => {
-      if (this.#findSources()) this.#tell();
+      const isNew = this.#findDevices();
+      if (this.#findSources() || isNew) this.#tell();
     });
     const { native } = this.#options.libs;
     this.#every(SWEEP_MS, () => {
@@ -187,6 +190,21 @@ export class RelayControl {
     if (isGood) log.info("a backend of the relay is up again", fields);
     else log.warn("a backend of the relay is down, its clients move to others", fields);
     this.#tell();
+  }
+
+  /** The interfaces with XDP; whether they have changed. */
+  #findDevices(): boolean {
+    const { plane, libs } = this.#options;
+    const attached = plane?.interfaces().filter(({ mode }) => mode !== undefined) ?? [];
+    const devices = attached.map(({ interfaceName }) =>
+      libs.native.symbols.ph_ifindex(cString(interfaceName))
+    ).filter((index) => index > 0);
+    const isGeneric = attached.some(({ mode }) => mode === "generic");
+    const found = `${devices} ${isGeneric}`;
+    if (found === this.#devices) return false;
+    this.#devices = found;
+    this.#kernel?.setDevices(devices, isGeneric);
+    return true;
   }
 
   /** Our addresses towards the backends; whether one has changed. */

@@ -84,6 +84,8 @@ export interface Routing {
   /** What no rule matches; `direct` by default. */
   readonly defaultOutbound?: string;
   readonly ipPreference?: IpPreference;
+  /** Whether the server itself is a target, for measuring; it is by default. */
+  readonly bench?: boolean;
 }
 
 /** Which addresses of a name are tried first, or at all. */

@@ -52,7 +52,8 @@ export class Recovery {
   readonly #maxRetries: number;
   readonly #random: () => number;
   readonly #sent = new SentPackets();
-  readonly #paths: (Path | undefined)[] = [];
+  // Room for one, which is what most sessions have: an empty list would grow to 17.
+  readonly #paths: (Path | undefined)[] = [undefined];
   #firstStaged = NO_RECORD;
   #lastStaged = NO_RECORD;
   #recordCount = 0;

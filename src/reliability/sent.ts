@@ -47,6 +47,10 @@ const RECORDS = 0;
 /** path << 16 | flags << 8 | state */
 const STATE = 1;
 
+/** Of a session that has not sent anything: many never do. */
+const NO_VALUES = new Float64Array(0);
+const NO_TAGS = new Int32Array(0);
+
 /**
  * Packets `base` to `next - 1`. Those in flight on one path are linked from old to new; what is
  * acknowledged is skipped over by links too, so that an ACK that repeats old ranges costs little.
@@ -54,10 +58,10 @@ const STATE = 1;
 export class SentPackets {
   base = 0;
   next = 0;
-  #capacity = SENT_SLOTS_MIN;
-  #mask = SENT_SLOTS_MIN - 1;
-  #values = new Float64Array(STRIDE * SENT_SLOTS_MIN);
-  #tags = new Int32Array(TAGS * SENT_SLOTS_MIN);
+  #capacity = 0;
+  #mask = 0;
+  #values = NO_VALUES;
+  #tags = NO_TAGS;
 
   get size(): number {
     return this.next - this.base;
@@ -74,7 +78,7 @@ export class SentPackets {
 
   /** Adds the packet `next`, zeroed but for its tags, and returns its number. */
   push(path: number, flags: number, state: number, records: number): number {
-    if (this.size === this.#capacity) this.#resize(2 * this.#capacity);
+    if (this.size === this.#capacity) this.#resize(Math.max(SENT_SLOTS_MIN, 2 * this.#capacity));
     const number = this.next;
     const tag = TAGS * (number & this.#mask);
     this.#tags[tag + RECORDS] = records;

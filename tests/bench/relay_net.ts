@@ -5,7 +5,7 @@
  *     sender ns: out ── in : relay ns : out ── in : receiver ns
  */
 
-import { type BpfLink, attachXdp } from "../../ffi/link.ts";
+import { attachXdp, type BpfLink } from "../../ffi/link.ts";
 import { cString } from "../../ffi/memory.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import { ipBytes } from "../../src/base/ip.ts";

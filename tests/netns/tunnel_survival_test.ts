@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import {
   curl,
   download,
+  MIXED,
   NAME_URL,
   shell,
   sleep,
@@ -14,6 +15,7 @@ import { SERVER, TARGET, type Topology } from "../fixtures/topology.ts";
 import { patternHash } from "../fixtures/tunnel_probe.ts";
 import { WEB } from "../fixtures/web.ts";
 
+const HELLO = /^hello from /;
 const BYTES = 20_000_000;
 /** How fast curl takes and gives: what happens meanwhile falls into the middle. */
 const SLOW = "--limit-rate 5M --max-time 60";
@@ -93,6 +95,29 @@ for (const signal of ["SIGTERM", "SIGKILL"] as const) {
     const ms = await recovery(topology);
     assert.ok(ms < 8000, `${ms} ms`);
     assert.match(await endless, /failed \((18|56)\)/);
+    await second.kill("SIGTERM");
+  });
+}
+
+for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+  test(`programs see no error when the server is started anew after ${signal}`, {
+    client: { mixed: MIXED, forwards: [{ listen: 7007, target: `${TARGET.name}:7` }] },
+    serverDies: true,
+  }, async ({ topology, server }) => {
+    const ways = [SOCKS, `http://${MIXED}`];
+    for (const proxy of ways) assert.match(await curl(topology, "-x", proxy, NAME_URL), HELLO);
+    const hash = await patternHash(10_000);
+    await server.kill(signal);
+    await using second = await topology.startServer();
+    // All at once, so that each of them meets the session that is lost.
+    const results = await Promise.all([
+      curl(topology, "-x", SOCKS, NAME_URL),
+      curl(topology, "-p", "-x", ways[1]!, NAME_URL),
+      curl(topology, "-x", ways[1]!, NAME_URL),
+      topology.probe("echo", "127.0.0.1", "7007", "10000"),
+    ]);
+    for (const said of results.slice(0, 3)) assert.match(said, HELLO);
+    assert.equal(results[3], hash);
     await second.kill("SIGTERM");
   });
 }

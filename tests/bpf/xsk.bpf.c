@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: GPL-2.0-only OR MIT
+/* AF_XDP delivery alone, without any filter: UDP to one port goes to the queue's socket. */
+#include <linux/bpf.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+#include "phantom.h"
+#include "parse.h"
+
+const volatile __u16 port = 0;
+
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, 64);
+} xsks SEC(".maps");
+
+SEC("xdp")
+int redirect(struct xdp_md *ctx)
+{
+	struct packet pkt = {};
+
+	if (parse_udp(ctx, &pkt) || pkt.udp->dest != bpf_htons(port))
+		return XDP_PASS;
+	return bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);
+}
+
+char LICENSE[] SEC("license") = "GPL";

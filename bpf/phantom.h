@@ -261,6 +261,7 @@ enum ph_relay_limit {
 	PH_RELAY_LIMIT_BACKENDS = 1024,		/* of all services */
 	PH_RELAY_LIMIT_TABLE = 16381,		/* places of a service in relay_maglev; a prime */
 	PH_RELAY_LIMIT_PORT_PROBES = 8,		/* ports tried before a flow is refused */
+	PH_RELAY_LIMIT_PORT_STEP = 7919,	/* from one to the next */
 	PH_RELAY_LIMIT_DEVICES = 64,
 	PH_RELAY_LIMIT_UNANSWERED_S = 10,	/* then a flow without reply may lose its port */
 	PH_RELAY_LIMIT_SUM_BYTES = 9216,	/* of a datagram whose checksum is completed */
@@ -280,15 +281,16 @@ enum ph_relay_outcome {
 	PH_RELAY_OUTCOME_NOT_LOCAL = 7,		/* to an address that is not this machine's */
 	PH_RELAY_OUTCOME_TOO_LONG = 8,		/* and may be sent in parts */
 	PH_RELAY_OUTCOME_UNFINISHED = 9,	/* a checksum that only the kernel can complete */
+	PH_RELAY_OUTCOME_NO_KEYS = 10,		/* only: phantom, and no key is for now */
 	/* Dropped. */
-	PH_RELAY_OUTCOME_BAD_UDP = 10,		/* lengths contradict; over IPv6 no checksum */
-	PH_RELAY_OUTCOME_JUNK = 11,		/* only: phantom, and it does not unmask */
-	PH_RELAY_OUTCOME_NO_BACKEND = 12,	/* none is up */
-	PH_RELAY_OUTCOME_NO_PORT = 13,		/* all ports tried are in use towards the backend */
-	PH_RELAY_OUTCOME_NO_HOPS = 14,		/* TTL or hop limit used up */
-	PH_RELAY_OUTCOME_NO_ROOM = 15,		/* the flow table took no entry */
-	PH_RELAY_OUTCOME_TOLD_TOO_LONG = 16,	/* answered by an ICMP message */
-	PH_RELAY_OUTCOME_COUNT = 17,
+	PH_RELAY_OUTCOME_BAD_UDP = 11,		/* lengths contradict; over IPv6 no checksum */
+	PH_RELAY_OUTCOME_JUNK = 12,		/* only: phantom, and it does not unmask */
+	PH_RELAY_OUTCOME_NO_BACKEND = 13,	/* none is up */
+	PH_RELAY_OUTCOME_NO_PORT = 14,		/* all ports tried are in use towards the backend */
+	PH_RELAY_OUTCOME_NO_HOPS = 15,		/* TTL or hop limit used up */
+	PH_RELAY_OUTCOME_NO_ROOM = 16,		/* the flow table took no entry */
+	PH_RELAY_OUTCOME_TOLD_TOO_LONG = 17,	/* answered by an ICMP message */
+	PH_RELAY_OUTCOME_COUNT = 18,
 };
 
 enum ph_relay_backend_state {

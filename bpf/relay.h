@@ -20,6 +20,7 @@
 
 #include "maps.h"
 #include "parse.h"
+#include "unmask.h"
 
 #define RELAY_NOT_OURS (-1)		/* carry on as if there were no relay */
 #define RELAY_NO_SERVICE (-1 - PH_RELAY_OUTCOME_COUNT)	/* of relay_resolve: the same */
@@ -160,6 +161,26 @@ static __always_inline void relay_key_of(const struct relay_view *view, struct p
 	}
 	key->src_port = view->udp->source;
 	key->dst_port = view->udp->dest;
+}
+
+/* only: phantom. Answers 0 for what unmasks, else minus an outcome. Reads, and writes nothing. */
+__noinline int relay_unmasks(struct xdp_md *ctx)
+{
+	const struct ph_config *settings = get_config();
+	const struct masked *packet;
+	struct relay_view view;
+	__u64 shown;
+
+	if (!relay_enabled || !settings || !relay_headers(ctx, &view))
+		return -PH_RELAY_OUTCOME_UNUSUAL;
+	packet = (const struct masked *)(view.udp + 1);
+	if (bpf_ntohs(view.udp->len) < sizeof(*view.udp) + PH_LIMIT_PACKET_BYTES ||
+	    (const void *)(packet + 1) > (const void *)(long)ctx->data_end)
+		return -PH_RELAY_OUTCOME_JUNK;
+	shown = unmask(packet, settings, clock_ns());
+	if (shown == SHOWN_NO_KEYS)
+		return -PH_RELAY_OUTCOME_NO_KEYS;
+	return shown == SHOWN_JUNK ? -PH_RELAY_OUTCOME_JUNK : 0;
 }
 
 /* ---- ways, made and looked at again: not for every packet ---- */
@@ -335,6 +356,29 @@ static __always_inline bool relay_same_end(const struct ph_relay_way *a,
 	return !differ;
 }
 
+/*
+ * Whether a client's first packet may make a flow: 0, or minus an outcome. Not part of
+ * relay_resolve, whose stack has no room for a SipHash.
+ */
+__noinline int relay_admits(struct xdp_md *ctx)
+{
+	struct ph_relay_service *service;
+	struct relay_view view;
+	struct ph_relay_key key;
+	int index;
+
+	if (!relay_enabled || !relay_headers(ctx, &view))
+		return RELAY_NO_SERVICE;
+	relay_key_of(&view, &key);
+	index = relay_service_of(ctx, &key, view.ip4, true);
+	if (index < 0)
+		return index;
+	service = bpf_map_lookup_elem(&relay_services, &index);
+	if (!service)
+		return RELAY_NO_SERVICE;
+	return service->flags & PH_RELAY_FLAG_PHANTOM ? relay_unmasks(ctx) : 0;
+}
+
 /* Whether a flow may lose its port to another. */
 static __always_inline bool relay_is_idle(const struct ph_relay_way *back, __u64 now, __u64 idle_ns)
 {
@@ -352,10 +396,11 @@ static __always_inline int relay_take_port(const struct ph_relay_config *config,
 					   struct ph_relay_key *reply, struct ph_relay_way *back,
 					   __u32 hash, __u64 now)
 {
+	__u32 count = config->port_count ? config->port_count : 1;
 	__be16 free = 0;
 
 	for (__u32 i = 0; i < PH_RELAY_LIMIT_PORT_PROBES; i++) {
-		__u32 port = config->first_port + (hash + i * 7919) % (config->port_count | 1);
+		__u32 port = config->first_port + (hash + i * PH_RELAY_LIMIT_PORT_STEP) % count;
 		struct ph_relay_way *taken;
 
 		reply->dst_port = bpf_htons(port);
@@ -742,12 +787,19 @@ static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, b
 	    (!facts.is_ip4 && !facts.check))
 		return relay_drop(PH_RELAY_OUTCOME_BAD_UDP, facts.bytes);
 	if (!way || way->generation != config->generation || bpf_jiffies64() > way->fresh_until) {
-		result = relay_resolve(ctx, is_return);
+		result = way ? 0 : relay_admits(ctx);
+		if (!result)
+			result = relay_resolve(ctx, is_return);
 		if (result)
 			return relay_refused(result, facts.bytes);
 		way = bpf_map_lookup_elem(&relay_flows, &key);
 		if (!way)
 			return relay_drop(PH_RELAY_OUTCOME_NO_ROOM, facts.bytes);
+	}
+	if (way->flags & PH_RELAY_FLAG_PHANTOM) {
+		result = relay_unmasks(ctx);
+		if (result)
+			return relay_refused(result, facts.bytes);
 	}
 	if (facts.hops <= 1)
 		return relay_drop(PH_RELAY_OUTCOME_NO_HOPS, facts.bytes);

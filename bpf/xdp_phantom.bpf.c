@@ -26,16 +26,16 @@ struct {
 	enum ph_verdict verdict;
 	enum ph_reason reason;
 	enum ph_limit limit;
-	enum ph_relay_limit relay_limit;
-	enum ph_relay_outcome relay_outcome;
-	enum ph_relay_backend_state relay_backend_state;
-	enum ph_relay_flag relay_flag;
 	enum ph_packet_kind packet_kind;
 	enum ph_config_flag config_flag;
 	enum ph_session_state session_state;
 	enum ph_session_flag session_flag;
 	enum ph_session_op session_op;
 	enum ph_session_result session_result;
+	enum ph_relay_limit relay_limit;
+	enum ph_relay_outcome relay_outcome;
+	enum ph_relay_backend_state relay_backend_state;
+	enum ph_relay_flag relay_flag;
 } btf_anchor SEC(".bss.anchor") = {};
 
 /* The bits of a port: BIT_LISTEN, BIT_RELAY, BIT_RETURN. */

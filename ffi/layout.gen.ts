@@ -712,6 +712,7 @@ export const RelayLimit = {
   backends: 1024,
   table: 16381,
   portProbes: 8,
+  portStep: 7919,
   devices: 64,
   unansweredS: 10,
   sumBytes: 9216,
@@ -724,6 +725,7 @@ const RELAY_LIMIT_NAMES: Readonly<Record<number, string>> = {
   1024: "backends",
   16381: "table",
   8: "port_probes",
+  7919: "port_step",
   10: "unanswered_s",
   9216: "sum_bytes",
 };
@@ -745,14 +747,15 @@ export const RelayOutcome = {
   notLocal: 7,
   tooLong: 8,
   unfinished: 9,
-  badUdp: 10,
-  junk: 11,
-  noBackend: 12,
-  noPort: 13,
-  noHops: 14,
-  noRoom: 15,
-  toldTooLong: 16,
-  count: 17,
+  noKeys: 10,
+  badUdp: 11,
+  junk: 12,
+  noBackend: 13,
+  noPort: 14,
+  noHops: 15,
+  noRoom: 16,
+  toldTooLong: 17,
+  count: 18,
 } as const;
 
 export type RelayOutcome = (typeof RelayOutcome)[keyof typeof RelayOutcome];
@@ -768,14 +771,15 @@ const RELAY_OUTCOME_NAMES: Readonly<Record<number, string>> = {
   7: "not_local",
   8: "too_long",
   9: "unfinished",
-  10: "bad_udp",
-  11: "junk",
-  12: "no_backend",
-  13: "no_port",
-  14: "no_hops",
-  15: "no_room",
-  16: "told_too_long",
-  17: "count",
+  10: "no_keys",
+  11: "bad_udp",
+  12: "junk",
+  13: "no_backend",
+  14: "no_port",
+  15: "no_hops",
+  16: "no_room",
+  17: "told_too_long",
+  18: "count",
 };
 
 /** The name of a value of `enum ph_relay_outcome`, or the number as text. */
@@ -1207,7 +1211,7 @@ export const maps = {
     type: "percpu_array",
     keySize: 4,
     valueSize: 16,
-    maxEntries: 17,
+    maxEntries: 18,
     flags: 0,
     key: "u32",
     value: "Stat",
@@ -1340,8 +1344,8 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_event_gate: "878f895b58b79fb5",
   ph_event_kind: "ee6df7ed5ac6a6da",
   ph_event: "12b268bc17c8fef7",
-  ph_relay_limit: "da20d8923a6f9f3d",
-  ph_relay_outcome: "782e35e28774ec52",
+  ph_relay_limit: "d2e29c2d2b0b43db",
+  ph_relay_outcome: "b15094eaeb3abb20",
   ph_relay_backend_state: "d5323adff39252ae",
   ph_relay_flag: "e3a2c2e4aa574a4f",
   ph_relay_config: "56301fdd15a33fa9",
@@ -1358,4 +1362,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "9848eef5627c0470";
+export const layoutHash: string = "d73711dac0bdbfc6";

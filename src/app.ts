@@ -262,6 +262,20 @@ function startPlane(
   }
 }
 
+async function startRelay(
+  libs: Libraries,
+  config: Config,
+  resources: Resources,
+  plane: XdpPlane | undefined,
+  log: Log,
+): Promise<RelayControl | undefined> {
+  const plan = relayPlan(config);
+  if (plan === undefined) return undefined;
+  const code = resources.worker("relay_worker");
+  const psk = Uint8Array.from(config.psk.expose());
+  return await RelayControl.start({ libs, code, plan, relays: config.relays, plane, psk, log });
+}
+
 /** What came of the start. The levels that did not work are told by the plane itself. */
 function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
   const states = plane.interfaces();
@@ -280,20 +294,6 @@ function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
   }
   const last = states[0]?.failed.at(-1);
   log.warn("running without XDP", { cause: last?.cause, remedy: last?.remedy });
-}
-
-async function startRelay(
-  libs: Libraries,
-  config: Config,
-  resources: Resources,
-  plane: XdpPlane | undefined,
-  log: Log,
-): Promise<RelayControl | undefined> {
-  const plan = relayPlan(config);
-  if (plan === undefined) return undefined;
-  const code = resources.worker("relay_worker");
-  const psk = Uint8Array.from(config.psk.expose());
-  return await RelayControl.start({ libs, code, plan, relays: config.relays, plane, psk, log });
 }
 
 function logEvents(plane: XdpPlane | undefined, log: Log): void {

@@ -7,6 +7,7 @@
 import { endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { EventFd } from "../../ffi/loop.ts";
+import { cString } from "../../ffi/memory.ts";
 import { sourceAddress } from "../../ffi/udp.ts";
 import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
@@ -15,7 +16,7 @@ import { Health } from "../relay/health.ts";
 import { type BackendNow, KernelRelay, type RelayPlan } from "../relay/kernel_relay.ts";
 import { checkBackend, type CheckTarget } from "./relay_checks.ts";
 import { RelayByte, type RelayMessage, RelayWord } from "./relay_protocol.ts";
-import type { InterfaceState, XdpPlane } from "./xdp_plane.ts";
+import type { XdpPlane } from "./xdp_plane.ts";
 
 const ROUTES_MS = 1000;
 const SWEEP_MS = 10_000;
@@ -67,6 +68,7 @@ export class RelayControl {
   readonly #stopped = Promise.withResolvers<void>();
   readonly #timers: number[] = [];
   #isStopping = false;
+  #devices = "";
 
   private constructor(options: RelayControlOptions) {
     const { libs, plan, relays, plane } = options;
@@ -75,11 +77,9 @@ export class RelayControl {
     this.#wake = new EventFd(libs.native);
     this.#states = new Uint8Array(new SharedArrayBuffer(this.#services.flat().length));
     if (plane !== undefined && canRoute(options.log)) {
-      const attached = attachedOf(plane);
-      const generic = attached.length > 0 && attached.every(({ mode }) => mode === "generic");
-      this.#kernel = new KernelRelay({ map: (name) => plane.map(name), plan, generic });
-      this.#followInterfaces();
+      this.#kernel = new KernelRelay({ map: (name) => plane.map(name), plan });
     }
+    this.#findDevices();
     this.#findSources();
     this.#tell();
     this.#worker = this.#startWorker();
@@ -96,9 +96,10 @@ export class RelayControl {
     }
     control.#watchBackends();
     const { log, plane, plan } = options;
-    const where = control.#kernel === undefined ? "user space" : plane!.level;
+    const level = control.#kernel === undefined ? "no XDP" : plane!.level;
+    const where = level === "no XDP" ? "user space" : level;
     log.info("relay runs", { where, relays: plan.services.length });
-    if (control.#kernel === undefined) {
+    if (level === "no XDP") {
       log.warn("the relay runs in user space, many times slower than in XDP", {
         remedy: "`phantom doctor` tells why XDP does not run here",
       });
@@ -168,8 +169,8 @@ export class RelayControl {
       if (backend.check !== undefined) this.#every(backend.intervalMs, () => this.#check(backend));
     }
     this.#every(ROUTES_MS, () => {
-      this.#followInterfaces();
-      if (this.#findSources()) this.#tell();
+      const isNew = this.#findDevices();
+      if (this.#findSources() || isNew) this.#tell();
     });
     const { native } = this.#options.libs;
     this.#every(SWEEP_MS, () => {
@@ -191,11 +192,19 @@ export class RelayControl {
     this.#tell();
   }
 
-  /** Interfaces come and go while we run. */
-  #followInterfaces(): void {
-    const { plane } = this.#options;
-    if (plane === undefined) return;
-    this.#kernel?.setDevices(attachedOf(plane).map(({ ifindex }) => ifindex));
+  /** The interfaces with XDP; whether they have changed. */
+  #findDevices(): boolean {
+    const { plane, libs } = this.#options;
+    const attached = plane?.interfaces().filter(({ mode }) => mode !== undefined) ?? [];
+    const devices = attached.map(({ interfaceName }) =>
+      libs.native.symbols.ph_ifindex(cString(interfaceName))
+    ).filter((index) => index > 0);
+    const isGeneric = attached.some(({ mode }) => mode === "generic");
+    const found = `${devices} ${isGeneric}`;
+    if (found === this.#devices) return false;
+    this.#devices = found;
+    this.#kernel?.setDevices(devices, isGeneric);
+    return true;
   }
 
   /** Our addresses towards the backends; whether one has changed. */
@@ -213,7 +222,7 @@ export class RelayControl {
 
   /** Tells both parts how the backends are. */
   #tell(): void {
-    const now = this.#services.map((backends) => backends.map(stateOf));
+    const now = this.#services.map(statesOf);
     this.#kernel?.update(now);
     now.flat().forEach(({ state, source }, at) => {
       Atomics.store(this.#states, at, RelayByte[source === undefined ? "down" : state]);
@@ -223,8 +232,13 @@ export class RelayControl {
   }
 }
 
-function stateOf({ health, drains, source }: Backend): BackendNow {
-  return { state: !health.isUp ? "down" : drains ? "draining" : "up", source };
+/** Where all are down, the checks are as likely to be wrong: then all are used. */
+function statesOf(backends: readonly Backend[]): BackendNow[] {
+  const isLost = backends.every(({ health }) => !health.isUp);
+  return backends.map(({ health, drains, source }) => {
+    const state = !isLost && !health.isUp ? "down" : drains ? "draining" : "up";
+    return { state, source };
+  });
 }
 
 function backendsOf(relay: Config["relays"][number]): Backend[] {
@@ -246,10 +260,6 @@ function backendsOf(relay: Config["relays"][number]): Backend[] {
 }
 
 /** Lets programs look up routes by the loopback interface; nothing else is forwarded by that. */
-function attachedOf(plane: XdpPlane): InterfaceState[] {
-  return plane.interfaces().filter(({ mode }) => mode !== undefined);
-}
-
 function canRoute(log: Log): boolean {
   for (const path of FORWARDING) {
     try {

@@ -41,6 +41,8 @@ const EGRESS_PROGRAM = "tc_egress";
 /** The map in place of the ring buffer, where the kernel has none. */
 const PERF_EVENTS = "perf_events";
 const EVENT_BATCH_BYTES = 64 << 10;
+/** Of each CPU, where there are no ring buffers. */
+const PERF_PAGES = 8;
 
 /** What is set in a program before it is loaded. */
 export interface ProgramSettings {
@@ -104,6 +106,7 @@ export class XdpPlane {
     parts: {
       pins: PinFolder | undefined;
       isNew: boolean;
+      byPerf: boolean;
       object: BpfObject;
       egress: BpfObject | undefined;
       adopted: readonly string[];
@@ -117,7 +120,9 @@ export class XdpPlane {
     this.#egress = parts.egress;
     this.adopted = parts.adopted;
     this.#interfaces = parts.interfaces;
-    this.#ring = EventRing.ofRingBuffer(libs, this.#object.map("events"));
+    this.#ring = parts.byPerf
+      ? EventRing.ofPerfBuffer(libs, this.#object.map(PERF_EVENTS), PERF_PAGES)
+      : EventRing.ofRingBuffer(libs, this.#object.map("events"));
   }
 
   /**
@@ -143,8 +148,9 @@ export class XdpPlane {
       interfaces = openInterfaces(libs, pins, { object, egress }, options);
       interfaces.start(performance.now());
       maps?.finish();
+      const byPerf = Boolean(options.constants["events_by_perf"]);
       const adopted = maps?.adopted ?? [];
-      return new XdpPlane(libs, { pins, isNew, object, egress, adopted, interfaces });
+      return new XdpPlane(libs, { pins, isNew, byPerf, object, egress, adopted, interfaces });
     } catch (error) {
       interfaces?.close();
       egress?.close();
@@ -318,9 +324,9 @@ export function openProgram(
   }
   const object = new BpfObject(libs, code.name, code.bytes);
   try {
-    object.omit(PERF_EVENTS);
     for (const [name, value] of Object.entries(constants)) object.setConstant(name, value);
     for (const [name, size] of Object.entries(sizes)) object.resize(name, size);
+    object.omit(constants["events_by_perf"] ? "events" : PERF_EVENTS);
     return object;
   } catch (error) {
     object.close();

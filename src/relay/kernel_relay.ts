@@ -96,8 +96,6 @@ export function sizeRelayMaps(object: BpfObject, plan: RelayPlan | undefined): v
 export interface KernelRelayOptions {
   readonly map: (name: string) => BpfMap;
   readonly plan: RelayPlan;
-  /** XDP in its generic mode: what a frame's sender left to hardware stays known. */
-  readonly generic: boolean;
 }
 
 const stateCodes = {
@@ -109,15 +107,14 @@ const stateCodes = {
 export class KernelRelay {
   readonly #map: (name: string) => BpfMap;
   readonly #plan: RelayPlan;
-  readonly #keepsMetadata: number;
+  #keepsMetadata = 0;
   /** The first backend of each service. */
   readonly #firsts: readonly number[];
   #generation: number;
 
-  constructor({ map, plan, generic }: KernelRelayOptions) {
+  constructor({ map, plan }: KernelRelayOptions) {
     this.#map = map;
     this.#plan = plan;
-    this.#keepsMetadata = Number(generic);
     let next = 0;
     this.#firsts = plan.services.map(({ backends }) => (next += backends.length) - backends.length);
     this.#generation = this.#earlierGeneration();
@@ -137,14 +134,18 @@ export class KernelRelay {
     this.#writeConfig();
   }
 
-  /** The interfaces that frames may leave by, beside the one they came by. */
-  setDevices(indices: readonly number[]): void {
+  /**
+   * The interfaces that frames may leave by, beside the one they came by. `generic`: XDP runs in
+   * its generic mode, where what a frame's sender left to hardware stays known.
+   */
+  setDevices(indices: readonly number[], generic = false): void {
     const devices = this.#map("relay_devices");
     for (const index of indices) {
       const value = new Uint8Array(8);
       value.set(bytesOf(index));
       devices.set(bytesOf(index), value);
     }
+    this.#keepsMetadata = Number(generic);
   }
 
   /** What became of packets. */

@@ -10,8 +10,11 @@
  */
 
 import assert from "node:assert/strict";
+import { attachXdp, type BpfLink } from "../../ffi/link.ts";
+import { cString } from "../../ffi/memory.ts";
+import { BpfObject } from "../../ffi/object.ts";
 import type { Answer, ClientReport } from "../fixtures/relay_ends.ts";
-import { freshPinPath, libraries, repository } from "../fixtures/libraries.ts";
+import { bpfObject, freshPinPath, libraries, repository } from "../fixtures/libraries.ts";
 import { Namespace } from "../fixtures/netns.ts";
 import { outcomeOf, piped, Running } from "../fixtures/process.ts";
 
@@ -25,6 +28,8 @@ type Host = typeof HOSTS[number];
 class RelayNet implements AsyncDisposable {
   readonly #switch = new Namespace();
   readonly hosts: Readonly<Record<Host, Namespace>>;
+  readonly #passing = new BpfObject(libraries(), "bench", bpfObject("bench")).load();
+  readonly #links: BpfLink[] = [];
   readonly #running: Running[] = [];
   readonly #pins: string[] = [];
   readonly folder = Deno.makeTempDirSync({ prefix: "phantom-relay-" });
@@ -37,13 +42,23 @@ class RelayNet implements AsyncDisposable {
       const host = new Namespace();
       host.veth("wan", name, this.#switch);
       this.#switch.ip("link", "set", "dev", name, "master", "switch");
-      // Frames of XDP are taken by NAPI alone, which GRO brings.
-      this.#switch.run("ethtool", "-K", name, "gro", "on");
+      this.#takeFrames(name);
       host.ip("addr", "add", `10.93.0.${index + 1}/24`, "dev", "wan");
       host.ip("-6", "addr", "add", `fd93::${index + 1}/64`, "dev", "wan", "nodad");
       return [name, host] as const;
     });
     this.hosts = Object.fromEntries(hosts) as Record<Host, Namespace>;
+  }
+
+  /**
+   * Frames from XDP are taken by NAPI alone. GRO brings it too, but then a veth never tells the
+   * other end of what XDP_TX has put there (veth_xdp_flush asks for a program).
+   */
+  #takeFrames(device: string): void {
+    this.#links.push(this.#switch.enter(() => {
+      const index = libraries().native.symbols.ph_ifindex(cString(device));
+      return attachXdp(libraries(), this.#passing.program("pass"), index, "native");
+    }));
   }
 
   address(host: Host, family: 4 | 6): string {
@@ -107,6 +122,7 @@ class RelayNet implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const one of this.#running) await one[Symbol.asyncDispose]();
+    for (const one of [...this.#links, this.#passing]) one.close();
     for (const host of Object.values(this.hosts)) host[Symbol.dispose]();
     this.#switch[Symbol.dispose]();
     for (const path of [...this.#pins, this.folder]) {
@@ -134,6 +150,11 @@ function assertWhole({ sent, answers }: ClientReport, bytes: number): void {
   const once = new Set(answers.map(({ flow, number }) => `${flow} ${number}`));
   assert.equal(once.size, sent);
   assert.ok(answers.every((answer) => answer.bytes === bytes), "a datagram came back changed");
+}
+
+/** What each of the backends got, as a share. */
+function shareOf(answers: readonly Answer[], name: string): number {
+  return answers.filter(({ backend }) => backend === name).length / answers.length;
 }
 
 function backendsOf(answers: readonly Answer[]): string[] {
@@ -177,4 +198,87 @@ for (const level of ["XDP", "user space"] as const) {
       for (const host of HOSTS) assert.equal(net.wrongSums(host), 0, host);
     });
   }
+}
+
+Deno.test("two relays in a row carry datagrams, and name the last one to the backend", async () => {
+  for (const levels of [["XDP", "XDP"], ["XDP", "user space"]] as const) {
+    await using net = new RelayNet();
+    await net.backend("a", 4);
+    const hop = (level: string, to: string) => ({
+      ...(level === "XDP" ? {} : { ebpf: { enabled: false } }),
+      relays: [{ listen: `${PORT}`, to: [{ address: to }] }],
+    });
+    await net.relay("relay2", hop(levels[1], net.place("a", 4, BACKEND_PORT)));
+    await net.relay("relay", hop(levels[0], net.place("relay2", 4, PORT)));
+    const report = await net.client(net.address("relay", 4), { flows: 8, count: 10, bytes: 700 });
+    assertWhole(report, 700);
+    const last = net.address("relay2", 4);
+    assert.ok(report.answers.every(({ seen }) => seen.startsWith(`${last} `)), `${levels}`);
+  }
+});
+
+for (const level of ["XDP", "user space"] as const) {
+  const ebpf = level === "XDP" ? {} : { ebpf: { enabled: false } };
+
+  Deno.test(`a backend that fails loses its clients to the other, in ${level}`, async () => {
+    await using net = new RelayNet();
+    const a = await net.backend("a", 4);
+    await net.backend("b", 4);
+    const to = (["a", "b"] as const).map((host) => ({
+      address: net.place(host, 4, BACKEND_PORT),
+    }));
+    const check = { check: "udp", check_interval: "100ms", check_timeout: "800ms" };
+    const counts = { check_fall: 2, check_rise: 2 };
+    const relay = await net.relay("relay", {
+      ...ebpf,
+      relays: [{ listen: `${PORT}`, to, affinity: "port", ...check, ...counts }],
+    });
+    // The same flows go on while the backend fails.
+    const going = net.client(net.address("relay", 4), { flows: 12, count: 60, gapMs: 60 });
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await a.kill("SIGKILL");
+    await relay.until("is down");
+    const { answers } = await going;
+    for (let flow = 0; flow < 12; flow++) {
+      const own = answers.filter((one) => one.flow === flow).toSorted((x, y) =>
+        x.number - y.number
+      );
+      assert.equal(own.at(-1)?.backend, "b", `flow ${flow} did not move`);
+      assert.equal(own.at(-1)?.number, 59);
+    }
+    assert.ok(answers.some(({ backend }) => backend === "a"), "a had no clients");
+    await net.backend("a", 4);
+    await relay.until("is up again");
+    const again = await net.client(net.address("relay", 4), { flows: 24, count: 1 });
+    assert.deepEqual(backendsOf(again.answers), ["a", "b"]);
+  });
+
+  Deno.test(`clients go by weight, none to a backend that drains, in ${level}`, async () => {
+    await using net = new RelayNet();
+    await net.backend("a", 4);
+    await net.backend("b", 4);
+    const [a, b] = (["a", "b"] as const).map((host) => net.place(host, 4, BACKEND_PORT));
+    await net.relay("relay", {
+      ...ebpf,
+      relays: [
+        {
+          ...{ listen: `${PORT}`, affinity: "port" },
+          to: [{ address: a, weight: 3 }, { address: b, weight: 1 }],
+        },
+        {
+          ...{ listen: `${PORT + 10}`, affinity: "port" },
+          to: [{ address: a, drain: true }, { address: b }],
+        },
+        { listen: `${PORT + 20}`, to: [{ address: a }, { address: b }] },
+      ],
+    });
+    const there = net.address("relay", 4);
+    const weighted = await net.client(there, { flows: 120, count: 1, gapMs: 20 });
+    const share = shareOf(weighted.answers, "a");
+    assert.ok(share > 0.6 && share < 0.9, `a has ${share} of the clients`);
+    const draining = await net.client(there, { port: PORT + 10, flows: 20, count: 1 });
+    assert.deepEqual(backendsOf(draining.answers), ["b"]);
+    const bound = await net.client(there, { port: PORT + 20, flows: 20, count: 1 });
+    assert.equal(backendsOf(bound.answers).length, 1, "an address has one backend");
+  });
 }

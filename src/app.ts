@@ -6,12 +6,14 @@
 import { BpfError } from "../ffi/bpf_error.ts";
 import { endpoint, formatEndpoint } from "../ffi/endpoint.ts";
 import { SysError } from "../ffi/errors.ts";
-import { type Event, reasonName } from "../ffi/layout.gen.ts";
+import { type Event, EventKind, eventKindName, Limit, reasonName } from "../ffi/layout.gen.ts";
 import { type Libraries, openLibraries } from "../ffi/libraries.ts";
+import { possibleCpus } from "../ffi/map.ts";
 import { UdpSocket } from "../ffi/udp.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
+import { KernelControl } from "./dataplane/kernel_control.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
 import { RelayControl } from "./dataplane/relay_control.ts";
@@ -46,6 +48,7 @@ interface Parts {
   readonly lookup: NameLookup;
   readonly log: Log;
   readonly relay: RelayControl | undefined;
+  readonly control: KernelControl | undefined;
 }
 
 export class Server {
@@ -79,6 +82,7 @@ export class Server {
     const lookup = NameLookup.of(config.resolver);
     const users = new ServerUsers(config.stateDir, USERS_MAX, log);
     const routing = await routingText(config, lookup, log);
+    let control: KernelControl | undefined;
     // The workers' isolates come up while this thread loads the BPF program.
     const starting = Workers.start({
       libs,
@@ -86,6 +90,7 @@ export class Server {
       tasks: workerTasks(config, serverSecret(config.stateDir, log), users, routing),
       lookup,
       log,
+      onMarks: (requests) => control?.mark(requests),
       onReplayRecord: (record) => keepReplayRecord(config.stateDir, record, log),
     });
     starting.catch(() => {});
@@ -94,10 +99,12 @@ export class Server {
     try {
       plane = startPlane(libs, config, resources, log);
       const workers = await starting;
+      control = startControl(libs, config, resources, log, { plane, sockets: workers.sockets });
       relay = await startRelay(libs, config, resources, plane, log);
-      return new Server(workers, plane, { config, users, lookup, log, relay });
+      return new Server(workers, plane, { config, users, lookup, log, relay, control });
     } catch (error) {
       await relay?.stop();
+      control?.stop();
       plane?.abandon();
       await starting.then((workers) => workers.stop(), () => {});
       throw error;
@@ -162,6 +169,7 @@ export class Server {
     (await this.#status)?.close();
     await this.#parts.relay?.stop();
     await this.#workers.stop();
+    this.#parts.control?.stop();
     this.#parts.users.save();
     this.#plane?.close();
   }
@@ -188,6 +196,7 @@ function workerTasks(
     kind: "server",
     index,
     workers: count,
+    marks: config.ebpf.enabled,
     ...several,
     ...known,
     listen: endpoint(ipBytes(listen.host), listen.port),
@@ -245,6 +254,7 @@ function startPlane(
       code,
       egress: resources.bpf("tc_egress"),
       constants: { stats_enabled: ebpf.enableStats ? 1 : 0 },
+      sizes: { sessions: ebpf.mapSize, front: possibleCpus(libs) * Limit.frontSlots },
       ports: [listen.port],
       ...(plan === undefined ? {} : { relay: plan }),
       log,
@@ -276,6 +286,42 @@ async function startRelay(
   return await RelayControl.start({ libs, code, plan, relays: config.relays, plane, psk, log });
 }
 
+/** Keys, limits, sessions and steering. Nothing of it is needed to serve. */
+function startControl(
+  libs: Libraries,
+  config: Config,
+  resources: Resources,
+  log: Log,
+  { plane, sockets }: { plane: XdpPlane | undefined; sockets: readonly number[] },
+): KernelControl | undefined {
+  const { ebpf, psk } = config;
+  if (!ebpf.enabled) return undefined;
+  const code = {
+    sessions: resources.bpf("xdp_sessions", ebpf.programPath),
+    steer: resources.bpf("steer", ebpf.programPath),
+  };
+  try {
+    return KernelControl.start({
+      libs,
+      psk: psk.expose(),
+      limits: {
+        hellosPerSource: ebpf.helloRate,
+        hellos: ebpf.helloRateTotal,
+        sessionsPerSource: ebpf.sessionRate,
+        sessionTimeoutMs: ebpf.sessionTimeoutMs,
+      },
+      plane: plane && ((name) => plane.map(name)),
+      isAttached: plane !== undefined && plane.level !== "no XDP",
+      ...{ code, sockets, log },
+    });
+  } catch (error) {
+    log.warn("the kernel gets no keys: junk reaches user space, and sessions are not counted", {
+      cause: error instanceof Error ? error.message : String(error),
+    });
+    return undefined;
+  }
+}
+
 /** What came of the start. The levels that did not work are told by the plane itself. */
 function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
   const states = plane.interfaces();
@@ -296,12 +342,24 @@ function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
   log.warn("running without XDP", { cause: last?.cause, remedy: last?.remedy });
 }
 
+const eventTexts: Readonly<Record<number, string>> = {
+  [EventKind.malformed]: "malformed packet dropped",
+  [EventKind.new]: "new session in the kernel",
+  [EventKind.established]: "session established in the kernel",
+  [EventKind.closing]: "session closing in the kernel",
+  [EventKind.flood]: "HELLO over a limit dropped",
+};
+
+function isAboutReason({ kind }: Event): boolean {
+  return kind === EventKind.malformed || kind === EventKind.flood;
+}
+
 function logEvents(plane: XdpPlane | undefined, log: Log): void {
   let logged = 0;
   plane?.drainEvents((event) => {
     if (++logged > EVENTS_LOGGED_MAX) return;
-    log.debug("malformed packet dropped", {
-      reason: reasonName(Number(event.value)),
+    log.debug(eventTexts[event.kind] ?? eventKindName(event.kind), {
+      ...(isAboutReason(event) ? { reason: reasonName(Number(event.value)) } : {}),
       from: formatEndpoint(sourceOf(event)),
     });
   });

@@ -72,7 +72,8 @@ function canonicalTextOf(btf: Btf, name: string): string {
   return text;
 }
 
-function closureTextOf(btf: Btf, model: LayoutModel): string {
+/** The layout of a struct and all inside it as text: equal texts, equal layouts. */
+export function closureTextOf(btf: Btf, model: LayoutModel): string {
   if (model.kind === "enum") return enumTextOf(model);
   const seen = new Set<number>();
   const queue: StructModel[] = [model];

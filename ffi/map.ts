@@ -22,11 +22,25 @@ export type Write = "any" | "new" | "existing";
 const writeFlags = { any: 0n, new: 1n, existing: 2n } as const;
 
 const ENOENT = -2;
+const E2BIG = -7;
+const EEXIST = -17;
 const ENOSPC = -28;
 const ENOTSUPP = -524;
 const EINVAL = -22;
 const EOPNOTSUPP = -95;
 const BATCH_DEFAULT = 4096;
+
+/** Whose entries mean the same in a map of another size, or under another program. */
+const hashTypes: ReadonlySet<number> = new Set([
+  BpfMapType.hash,
+  BpfMapType.lruHash,
+  BpfMapType.percpuHash,
+  BpfMapType.lruPercpuHash,
+]);
+
+export function isHash({ type }: Pick<MapShape, "type">): boolean {
+  return hashTypes.has(type);
+}
 
 const perCpuTypes: ReadonlySet<number> = new Set([
   BpfMapType.percpuHash,
@@ -95,6 +109,22 @@ export class BpfMap extends Handle {
       "bpf_map_update_elem",
       this.#libs.libbpf.bpf_map_update_elem(this.#fd, key, value, flags),
     );
+  }
+
+  /** Adds an entry unless its key is there, or there is no room: says which. */
+  add(
+    key: Uint8Array<ArrayBuffer>,
+    value: Uint8Array<ArrayBuffer>,
+  ): "added" | "present" | "full" {
+    this.assertOpen();
+    this.#expect(key, this.info.keySize, "key");
+    this.#expect(value, this.slotSize, "value");
+    const flags = writeFlags.new;
+    const result = this.#libs.libbpf.bpf_map_update_elem(this.#fd, key, value, flags);
+    if (result === EEXIST) return "present";
+    if (result === E2BIG) return "full";
+    this.#check("bpf_map_update_elem", result);
+    return "added";
   }
 
   /** Answers whether the key was there. */
@@ -198,6 +228,13 @@ export class BpfMap extends Handle {
       rows.count = 0;
     }
     if (rows.count > 0) yield rows;
+  }
+
+  /** Entries there are, of a map that is no array; the whole map is read for it. */
+  count(): number {
+    let count = 0;
+    for (const rows of this.batches()) count += rows.count;
+    return count;
   }
 
   /** Writes `rows.count` rows, in one call where the kernel can. */

@@ -66,7 +66,7 @@ export class BpfObject extends Handle {
     this.#assertNotLoaded("set a constant");
     const { libbpf } = this.#libs;
     const map = [...this.#mapPointers].find(([key]) => key.endsWith(".rodata"))?.[1];
-    const variable = map && findVariable(this.#btf(), ".rodata", name);
+    const variable = map && findVariable(parseBtf(this.btfBytes()), ".rodata", name);
     if (map === undefined || variable === undefined) {
       throw new RangeError(`Cannot set ${name} as ${this.label} has no such constant`);
     }
@@ -159,13 +159,14 @@ export class BpfObject extends Handle {
     return [...this.#programPointers.keys()];
   }
 
-  /** The object's types, with the offsets of variables that libbpf has filled in. */
-  #btf(): Btf {
+  /** The object's types as BTF, with the offsets of variables that libbpf has filled in. */
+  btfBytes(): Uint8Array<ArrayBuffer> {
+    this.assertOpen();
     const { libbpf } = this.#libs;
     const size = new Uint32Array(1);
     const data = libbpf.btf__raw_data(libbpf.bpf_object__btf(this.#pointer), size);
     if (data === null) throw new Error(`Cannot read ${this.label} as it has no BTF`);
-    return parseBtf(copyAt(data, size[0]!));
+    return copyAt(data, size[0]!);
   }
 
   protected release(): void {

@@ -12,7 +12,6 @@ import { UdpSocket } from "../ffi/udp.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
-import { chooseInterface } from "./dataplane/interfaces.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
 import type { Resources } from "./dataplane/resources.ts";
@@ -22,12 +21,13 @@ import { type RoutingSettings, routingText } from "./dataplane/rule_text.ts";
 import { SAVE_MS, ServerUsers } from "./dataplane/server_users.ts";
 import { sharedSaltsMemory } from "./dataplane/shared_salts.ts";
 import type { Usage } from "./proxy/users.ts";
+import { type ServerStatus, statusPath, StatusSocket } from "./dataplane/status_socket.ts";
 import { type WorkerCounters, Workers, type WorkerTask } from "./dataplane/workers.ts";
 import type { Routing } from "./dataplane/worker_protocol.ts";
 import { XdpPlane } from "./dataplane/xdp_plane.ts";
 
 const BYTES_A_MEGABIT = 125_000;
-const EVENTS_EVERY_MS = 250;
+const PLANE_EVERY_MS = 250;
 /** Events that are logged one by one in each round; the rest is in the counters. */
 const EVENTS_LOGGED_MAX = 5;
 
@@ -39,6 +39,7 @@ export interface ServerOptions {
 
 /** What a server goes on using once it runs. */
 interface Parts {
+  readonly config: Config;
   readonly users: ServerUsers;
   readonly lookup: NameLookup;
   readonly log: Log;
@@ -49,15 +50,23 @@ export class Server {
   readonly #plane: XdpPlane | undefined;
   readonly #parts: Parts;
   readonly #timers: readonly number[];
+  readonly #startedAt = Date.now();
+  readonly #status: Promise<StatusSocket | undefined>;
 
   private constructor(workers: Workers, plane: XdpPlane | undefined, parts: Parts) {
     this.#workers = workers;
     this.#plane = plane;
     this.#parts = parts;
     this.#timers = [
-      setInterval(() => logEvents(plane, parts.log), EVENTS_EVERY_MS),
+      setInterval(() => {
+        plane?.check();
+        logEvents(plane, parts.log);
+      }, PLANE_EVERY_MS),
       setInterval(() => parts.users.save(), SAVE_MS),
     ];
+    const { stateDir, instance } = parts.config;
+    const path = statusPath(stateDir, instance);
+    this.#status = StatusSocket.open(path, () => this.status(), parts.log);
   }
 
   /** Resolves when packets are taken. */
@@ -80,7 +89,7 @@ export class Server {
     let plane: XdpPlane | undefined;
     try {
       plane = startPlane(libs, config, resources, log);
-      return new Server(await starting, plane, { users, lookup, log });
+      return new Server(await starting, plane, { config, users, lookup, log });
     } catch (error) {
       plane?.abandon();
       await starting.then((workers) => workers.stop(), () => {});
@@ -93,11 +102,9 @@ export class Server {
     return this.#workers.failure;
   }
 
-  /** What packets meet first: "native XDP on eth0", or that there is none. */
+  /** What packets meet first: "native XDP on eth0, generic XDP on eth1", or "no XDP". */
   get level(): string {
-    return this.#plane === undefined
-      ? "no XDP"
-      : `${this.#plane.mode} XDP on ${this.#plane.interfaceName}`;
+    return this.#plane?.level ?? "no XDP";
   }
 
   get workers(): number {
@@ -107,6 +114,23 @@ export class Server {
   /** What all workers have counted. */
   counters(): WorkerCounters {
     return this.#workers.counters();
+  }
+
+  /** What `phantom status` shows of this process. */
+  status(): ServerStatus {
+    const { instance, ebpf } = this.#parts.config;
+    const plane = this.#plane;
+    return {
+      instance,
+      pid: Deno.pid,
+      startedAt: this.#startedAt,
+      level: this.level,
+      workers: this.workers,
+      counters: this.counters(),
+      pins: plane?.isPinned ? `${ebpf.pinPath}/${instance}` : null,
+      interfaces: plane?.interfaces() ?? [],
+      health: plane?.health ?? null,
+    };
   }
 
   /** Rules, and the ways that they name, for whatever begins from now on. */
@@ -128,6 +152,7 @@ export class Server {
   /** Ends this process's part. The BPF program stays on: `phantom unload` takes it off. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    (await this.#status)?.close();
     await this.#workers.stop();
     this.#parts.users.save();
     this.#plane?.close();
@@ -200,38 +225,20 @@ function startPlane(
     log.info("XDP is off", { reason: "ebpf.enabled is false" });
     return undefined;
   }
-  const chosen = chooseInterface(ebpf.interface);
-  if (chosen === undefined) {
-    log.warn("running without XDP: no interface", {
-      configured: ebpf.interface,
-      remedy: "set ebpf.interface; there is no default route to find it by",
-    });
-    return undefined;
-  }
-  if (chosen.missing !== undefined) {
-    const { missing, name } = chosen;
-    log.warn("no such interface, taking the default route's", { missing, name });
-  }
   const code = resources.bpf("xdp_phantom", ebpf.programPath);
   if (code.origin !== "embedded") log.info("BPF program from a file", { path: code.origin });
   try {
     const plane = XdpPlane.start(libs, {
       pinPath: ebpf.pinPath,
       instance,
-      interfaceName: chosen.name,
+      interfaces: ebpf.interface,
       mode: ebpf.xdpMode,
       code,
-      stats: ebpf.enableStats,
+      constants: { stats_enabled: ebpf.enableStats ? 1 : 0 },
       ports: [listen.port],
       log,
     });
-    const adopted = plane.adopted.length > 0 ? plane.adopted.join(",") : undefined;
-    log.info("XDP attached", {
-      interface: plane.interfaceName,
-      mode: plane.mode,
-      swapped: plane.swapped,
-      adopted,
-    });
+    logLevels(plane, config, log);
     return plane;
   } catch (error) {
     if (error instanceof InstanceBusyError) throw error;
@@ -242,6 +249,26 @@ function startPlane(
     });
     return undefined;
   }
+}
+
+/** What came of the start. The levels that did not work are told by the plane itself. */
+function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
+  const states = plane.interfaces();
+  const adopted = plane.adopted.length > 0 ? plane.adopted.join(",") : undefined;
+  for (const { interfaceName, mode, swapped } of states) {
+    if (mode === undefined) continue;
+    log.info("XDP attached", { interface: interfaceName, mode, swapped, adopted });
+  }
+  if (states.some(({ mode }) => mode !== undefined)) return;
+  if (states.length === 0) {
+    log.warn("running without XDP: no interface", {
+      configured: ebpf.interface.join(","),
+      remedy: "set ebpf.interface; there is no default route to find it by",
+    });
+    return;
+  }
+  const last = states[0]?.failed.at(-1);
+  log.warn("running without XDP", { cause: last?.cause, remedy: last?.remedy });
 }
 
 function logEvents(plane: XdpPlane | undefined, log: Log): void {

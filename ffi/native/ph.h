@@ -42,6 +42,29 @@ PH_API int32_t ph_ifindex(const char *name);
 /* Opens a socket and closes it again: 0, or why it can't be had. */
 PH_API int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol);
 
+/* ---- link.c: network interfaces ---- */
+
+struct ph_link {
+	uint32_t ifindex;
+	uint32_t flags;			/* IFF_UP, IFF_LOOPBACK, … */
+	uint32_t mtu;
+	uint32_t xdp_native;		/* ids of attached programs, 0 for none */
+	uint32_t xdp_generic;
+	uint32_t xdp_offloaded;
+	uint64_t rx_packets;
+	char name[16];
+};
+
+/* A socket that hears of interfaces that come, go or change. */
+PH_API int32_t ph_link_watch(void);
+/* Empties it: 1 when there was something, else 0. */
+PH_API int32_t ph_link_changed(int32_t fd);
+/*
+ * Fills links[0..max) with all interfaces, or with that of an index; how many there are, which
+ * may be more than max. -ENODEV: none has that index.
+ */
+PH_API int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max);
+
 /* ---- ring.c: BPF ring buffer and perf buffer, drained into a caller's buffer ---- */
 
 struct ph_ring;

@@ -53,7 +53,8 @@ function loadAll(resources: Resources, config: Config | undefined, verbose: bool
   return codes.map((code: BpfCode) => {
     const report = { object: code.name, origin: code.origin };
     try {
-      using object = openProgram(libs, code, config?.ebpf.enableStats ?? true);
+      const constants = { stats_enabled: config?.ebpf.enableStats === false ? 0 : 1 };
+      using object = openProgram(libs, code, { constants });
       object.load({ verbose });
       const log = [...object.verifierLogs().values()].join("\n");
       return { ...report, ok: true, ...(verbose ? { log } : {}) };

@@ -27,7 +27,7 @@ export const command: Command = {
     const host = hostOf(given);
     const { config } = readConfig(configPath(given));
     const user = userOf(config, given.value("user"));
-    const name = chooseInterface(config.ebpf.interface)?.name;
+    const name = chooseInterface(config.ebpf.interface);
     const link = shareLink(config, host ?? reachableHost(config, name), { user, ...rates });
     console.log(link);
     if (given.has("qr") || Deno.stdout.isTerminal()) printQr(link);

@@ -93,7 +93,7 @@ function wipeKeys({ psk, users }: Config): void {
 
 /** To standard output and not to the log: a log is kept and read by others, this holds the key. */
 function printLink(config: Config): void {
-  const host = reachableHost(config, chooseInterface(config.ebpf.interface)?.name);
+  const host = reachableHost(config, chooseInterface(config.ebpf.interface));
   const user = config.users.find(({ enabled }) => enabled);
   const whose = user === undefined ? "the client" : `the client of ${user.name}`;
   console.log(`\nFor ${whose} (keep it secret):\n\n  ${shareLink(config, host, { user })}\n`);

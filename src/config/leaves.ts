@@ -411,17 +411,19 @@ export function interfaceName(spec: Common<string>): Leaf<string> {
     ...spec,
     type: "interface name",
     range: `1 to ${INTERFACE_BYTES_MAX} bytes, or empty`,
-    check(text) {
-      if (text === "") return undefined;
-      const isBad = /[\s/:]/.test(text) || CONTROL.test(text) || text === "." || text === "..";
-      if (!isBad && encoder.encode(text).length <= INTERFACE_BYTES_MAX) return undefined;
-      return {
-        rule: `must be an interface name of 1 to ${INTERFACE_BYTES_MAX} bytes ` +
-          "without slash, colon or space",
-        remedy: 'Write a name that "ip link" lists, such as "eth0".',
-      };
-    },
+    check: (text) => text === "" ? undefined : interfaceFault(text),
   });
+}
+
+/** Why a text can't be the name of an interface. */
+export function interfaceFault(text: string): Fault | undefined {
+  const isBad = text === "" || /[\s/:]/.test(text) || CONTROL.test(text) || /^\.\.?$/.test(text);
+  if (!isBad && encoder.encode(text).length <= INTERFACE_BYTES_MAX) return undefined;
+  return {
+    rule: `must be an interface name of 1 to ${INTERFACE_BYTES_MAX} bytes ` +
+      "without slash, colon or space",
+    remedy: 'Write a name that "ip link" lists, such as "eth0".',
+  };
 }
 
 /** A text that no message shows. What it has to be is judged by who reads the secret. */

@@ -8,6 +8,7 @@ import {
   parseAddress,
   parseHostPort,
 } from "./address.ts";
+import { interfaceFault } from "./leaves.ts";
 import type { Report } from "./problem.ts";
 import { failNull, type Leaf, type Parsed, scalar } from "./schema.ts";
 import { isNull, type Node, type ScalarNode } from "./tree.ts";
@@ -221,6 +222,27 @@ function parseNameServer(text: string): Parsed<Address> {
   return {
     rule: "must be an IP address of a name server",
     remedy: 'Write "system", or such as "192.0.2.53", "192.0.2.53:5353" or "2001:db8::53".',
+  };
+}
+
+/** Interfaces, one or a list; `auto` (or empty) is none by name. */
+export function interfaceNames(spec: ListSpec): Leaf<readonly string[]> {
+  const list = scalars({
+    ...spec,
+    type: "interface name or list of names",
+    range: "auto, or names of 1 to 15 bytes",
+    parse: ({ text }) => interfaceFault(text) ?? { value: text },
+  });
+  return {
+    ...list,
+    fallbackText: '"auto"',
+    read(node, path, report) {
+      if (node.kind === "scalar" && !isNull(node) && /^(auto)?$/.test(node.text)) {
+        return list.fallback;
+      }
+      const names = list.read(node, path, report);
+      return names && Object.freeze([...new Set(names)]);
+    },
   };
 }
 

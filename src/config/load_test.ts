@@ -85,7 +85,7 @@ Deno.test("loadConfig() reads the first published file as it is, apart from the 
     },
     ebpf: {
       enabled: true,
-      interface: "eth0",
+      interface: ["eth0"],
       xdpMode: "native",
       programPath: "/opt/phantom/ebpf",
       mapSize: 65_536,
@@ -198,7 +198,21 @@ Deno.test("loadConfig() knows the kernel's rule for interface names", () => {
   for (const name of ["a".repeat(16), "é".repeat(8), "a/b", "a b", "a:1", ".", "..", "a\u0000"]) {
     assert.equal(problems(name), 1, name);
   }
-  assert.match(problemsOf(`${PSK_LINE}ebpf: {interface: [a, b]}`)[0] ?? "", /found a list/);
+});
+
+Deno.test("loadConfig() takes one interface, several, or auto", () => {
+  const interfaces = (text: string) => {
+    const { config } = loadConfig(`${PSK_LINE}ebpf: {interface: ${text}}`, sources());
+    return config.ebpf.interface;
+  };
+  assert.deepEqual(interfaces("eth0"), ["eth0"]);
+  assert.deepEqual(interfaces("[eth0, eth1, eth0]"), ["eth0", "eth1"]);
+  assert.deepEqual(["auto", '""', "[]"].map(interfaces), [[], [], []]);
+  const many = (count: number) => Array.from({ length: count }, (_, i) => `e${i}`).join(",");
+  const problems = (text: string) => problemsOf(`${PSK_LINE}ebpf: {interface: [${text}]}`);
+  assert.deepEqual([problems(many(64)).length, problems(many(65)).length], [0, 1]);
+  assert.match(problems('a, "b c"')[0] ?? "", /ebpf\.interface\[1\]: must be an interface name/);
+  assert.match(problems("{a: 1}")[0] ?? "", /must be a single value/);
 });
 
 Deno.test("loadConfig() takes the key from the environment before anything else", () => {

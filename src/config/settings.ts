@@ -21,6 +21,7 @@ import {
 } from "./leaves.ts";
 import {
   freeText,
+  interfaceNames,
   moment,
   nameServers,
   optionalHostPort,
@@ -70,11 +71,13 @@ const SWITCHER = section("Measures the transports and moves to a better one", {
   }),
 });
 
+const INTERFACES_MAX = 64;
+
 const EBPF = section("The data plane inside the kernel", {
   enabled: flag({ default: true, doc: "Off keeps every packet in user space." }),
-  interface: interfaceName({
-    default: "",
-    doc: "Interface the programs attach to; empty takes the one of the default route.",
+  interface: interfaceNames({
+    max: INTERFACES_MAX,
+    doc: "Interfaces the programs attach to, also later ones; auto is that of the default route.",
   }),
   xdp_mode: oneOf(["auto", "native", "generic"], {
     default: "auto",

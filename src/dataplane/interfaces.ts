@@ -1,19 +1,26 @@
-/** Which network interface to attach to. */
-
-export interface ChosenInterface {
-  readonly name: string;
-  /** The configured name, when there is no such interface and the default route's was taken. */
-  readonly missing?: string;
-}
+/** Which network interfaces to attach to. */
 
 const ROUTE_UP = 1;
 
-/** The configured interface when it exists, else that of the default route; or nothing. */
-export function chooseInterface(configured: string): ChosenInterface | undefined {
-  if (configured !== "" && interfaceExists(configured)) return { name: configured };
+/** The first configured interface that exists, else that of the default route; or nothing. */
+export function chooseInterface(configured: readonly string[]): string | undefined {
+  return wantedInterfaces(configured, interfaceNames(), [])[0];
+}
+
+/**
+ * The configured interfaces as far as they are there. Where none is, or none is named: that of the
+ * default route, and those held already, for a route that moves takes no traffic with it.
+ */
+export function wantedInterfaces(
+  configured: readonly string[],
+  present: readonly string[],
+  held: readonly string[],
+): string[] {
+  const found = configured.filter((name) => present.includes(name));
+  if (found.length > 0) return found;
   const name = defaultRouteInterface();
-  if (name === undefined) return undefined;
-  return configured === "" ? { name } : { name, missing: configured };
+  const wanted = name === undefined ? held : [...held, name];
+  return [...new Set(wanted)].filter((one) => present.includes(one));
 }
 
 export function interfaceExists(name: string): boolean {
@@ -22,14 +29,14 @@ export function interfaceExists(name: string): boolean {
 
 /** All interfaces of this network namespace, in the kernel's order. */
 export function interfaceNames(): string[] {
-  const lines = readText("/proc/self/net/dev").split("\n").slice(2);
+  const lines = readText("/proc/thread-self/net/dev").split("\n").slice(2);
   return lines.map((line) => line.split(":")[0]!.trim()).filter((name) => name !== "");
 }
 
 /** By the IPv4 default route of the lowest metric, else by the IPv6 one. */
 export function defaultRouteInterface(): string | undefined {
-  return ipv4Default(readText("/proc/self/net/route")) ??
-    ipv6Default(readText("/proc/self/net/ipv6_route"));
+  return ipv4Default(readText("/proc/thread-self/net/route")) ??
+    ipv6Default(readText("/proc/thread-self/net/ipv6_route"));
 }
 
 /** In /proc/net/route: name, destination, gateway, flags, references, use, metric, mask, … */

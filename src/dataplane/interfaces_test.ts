@@ -6,6 +6,7 @@ import {
   interfaceNames,
   ipv4Default,
   ipv6Default,
+  wantedInterfaces,
 } from "./interfaces.ts";
 
 const HEADER =
@@ -77,11 +78,23 @@ Deno.test("interfaceNames() finds lo on this machine", () => {
 });
 
 Deno.test("chooseInterface() takes the configured one, else the default route's", () => {
-  assert.deepEqual(chooseInterface("lo"), { name: "lo" });
   const name = defaultRouteInterface();
-  assert.deepEqual(chooseInterface(""), name === undefined ? undefined : { name });
-  assert.deepEqual(
-    chooseInterface("no-such0"),
-    name === undefined ? undefined : { name, missing: "no-such0" },
-  );
+  assert.equal(chooseInterface(["lo"]), "lo");
+  assert.equal(chooseInterface(["no-such0", "lo"]), "lo");
+  assert.equal(chooseInterface([]), name);
+  assert.equal(chooseInterface(["no-such0"]), name);
+});
+
+Deno.test("wantedInterfaces() takes all configured ones that are there", () => {
+  const present = ["lo", "a0", "b0", "c0"];
+  assert.deepEqual(wantedInterfaces(["b0", "d0", "a0"], present, ["c0"]), ["b0", "a0"]);
+});
+
+Deno.test("wantedInterfaces() keeps what is held while the default route is to decide", () => {
+  const name = defaultRouteInterface();
+  const present = ["a0", "b0", ...(name === undefined ? [] : [name])];
+  const expected = ["a0", ...(name === undefined ? [] : [name])];
+  for (const configured of [[], ["no-such0"]]) {
+    assert.deepEqual(wantedInterfaces(configured, present, ["a0", "gone0"]), expected);
+  }
 });

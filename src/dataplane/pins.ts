@@ -3,7 +3,7 @@
  *
  *     <pin_path>/<instance>/              locked by the process that runs the instance
  *         maps-<layout hash>/<map>        adopted only by a program of the very same layout
- *         links/<interface>               the attachment itself
+ *         links/<interface>               the attachment itself; a dot of its name is a colon here
  */
 
 import { SysError } from "../../ffi/errors.ts";
@@ -79,16 +79,32 @@ export class PinFolder {
       .map((name) => name.slice(MAPS_PREFIX.length));
   }
 
+  /** What is pinned of a layout. */
+  mapNames(layoutHash: string): string[] {
+    return entries(this.maps(layoutHash));
+  }
+
   /** Where the link of an interface is pinned; the folder is made when `create`. */
   link(interfaceName: string, create = false): string {
     const folder = `${this.path}/links`;
     if (create) Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
-    return `${folder}/${interfaceName}`;
+    // The BPF file system wants no dots in names, and interfaces no colons.
+    return `${folder}/${interfaceName.replaceAll(".", ":")}`;
+  }
+
+  hasLink(interfaceName: string): boolean {
+    try {
+      Deno.lstatSync(this.link(interfaceName));
+      return true;
+    } catch (error) {
+      if (error instanceof Deno.errors.NotFound) return false;
+      throw error;
+    }
   }
 
   /** Interfaces with a pinned link. */
   links(): string[] {
-    return entries(`${this.path}/links`);
+    return entries(`${this.path}/links`).map((name) => name.replaceAll(":", "."));
   }
 
   removeMaps(layoutHash: string): void {

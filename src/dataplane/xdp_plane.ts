@@ -1,12 +1,12 @@
 /**
- * The XDP program on an interface, its maps and its counters.
+ * The XDP program, its maps and its counters, on one or several interfaces.
  *
- * Maps and the attachment are pinned (pins.ts): they go on without this process, and the next one
- * adopts them and swaps the program in one step.
+ * Maps and attachments are pinned (pins.ts): they go on without this process, and the next one
+ * adopts them (plane_maps.ts) and swaps the program in one step (xdp_attachment.ts). Where nothing
+ * can be pinned it works all the same, and ends with this process.
  */
 
 import { readBtf } from "../../ffi/btf.ts";
-import { SysError } from "../../ffi/errors.ts";
 import {
   Event,
   layoutHash,
@@ -19,26 +19,40 @@ import {
 } from "../../ffi/layout.gen.ts";
 import { layoutDifferences } from "../../ffi/layout_hash.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
-import { attachXdp, type BpfLink, openPinnedLink, queryXdp, type XdpMode } from "../../ffi/link.ts";
-import { BpfMap, type MapShape, openPinnedMap } from "../../ffi/map.ts";
-import { cString } from "../../ffi/memory.ts";
+import { openPinnedLink, type XdpMode } from "../../ffi/link.ts";
+import { type BpfMap, isHash, openPinnedMap } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
 import type { Log } from "../base/log.ts";
-import { PinFolder } from "./pins.ts";
+import { InstanceBusyError, PinFolder } from "./pins.ts";
+import { type HealthCounters, type InterfaceState, PlaneInterfaces } from "./plane_interfaces.ts";
+import { PlaneMaps, TYPES_MAP } from "./plane_maps.ts";
 import type { BpfCode } from "./resources.ts";
+import { modeOf, takeOff } from "./xdp_attachment.ts";
+
+export type { HealthCounters, InterfaceState } from "./plane_interfaces.ts";
 
 const PROGRAM = "xdp_phantom";
 const EVENT_BATCH_BYTES = 64 << 10;
 
-export interface PlaneOptions {
+/** What is set in a program before it is loaded. */
+export interface ProgramSettings {
+  /** Values of its `const volatile` integers. */
+  readonly constants: Readonly<Record<string, number | bigint>>;
+  /** Entries of maps, where not as the program declares them. */
+  readonly sizes?: Readonly<Record<string, number>>;
+}
+
+export interface PlaneOptions extends ProgramSettings {
   readonly pinPath: string;
   readonly instance: string;
-  readonly interfaceName: string;
+  /** Names, also of interfaces that are not there yet; none: that of the default route. */
+  readonly interfaces: readonly string[];
   readonly mode: "auto" | XdpMode;
   readonly code: BpfCode;
-  readonly stats: boolean;
+  /** Hash of the layout of `code`. @default {layoutHash} */
+  readonly layout?: string;
   /** UDP ports that are ours. */
   readonly ports: readonly number[];
   readonly log: Log;
@@ -51,81 +65,110 @@ export interface Counter {
   readonly bytes: number;
 }
 
-export interface PlaneState {
+/** What is pinned for an interface. */
+export interface PinnedState {
   readonly interfaceName: string;
   /** Nothing: the interface is gone, or somebody took the program off it. */
   readonly mode: XdpMode | undefined;
   readonly programId: number;
 }
 
-/** Another XDP program is on the interface; it is never replaced. */
-export class ForeignProgramError extends Error {
-  override readonly name = "ForeignProgramError";
-}
-
 export class XdpPlane {
-  readonly interfaceName: string;
-  readonly mode: XdpMode;
   /** Maps taken over from an earlier run, by name. */
   readonly adopted: readonly string[];
-  /** Whether the attachment of an earlier run went on, with its program swapped. */
-  readonly swapped: boolean;
   readonly #libs: Libraries;
-  readonly #pins: PinFolder;
+  /** Nothing: no pins are possible. */
+  readonly #pins: PinFolder | undefined;
   /** Whether nothing was there before. */
   readonly #isNew: boolean;
   readonly #object: BpfObject;
-  readonly #link: BpfLink;
+  readonly #interfaces: PlaneInterfaces;
   readonly #ring: EventRing;
   readonly #eventBytes = new Uint8Array(EVENT_BATCH_BYTES);
 
   private constructor(
-    parts: { pins: PinFolder; object: BpfObject; adopted: readonly string[]; isNew: boolean },
-    interfaceName: string,
-    attached: Attached,
+    libs: Libraries,
+    parts: {
+      pins: PinFolder | undefined;
+      isNew: boolean;
+      object: BpfObject;
+      adopted: readonly string[];
+      interfaces: PlaneInterfaces;
+    },
   ) {
-    const { libs } = attached;
     this.#libs = libs;
-    this.#isNew = parts.isNew;
-    this.interfaceName = interfaceName;
-    this.mode = attached.mode;
-    this.adopted = parts.adopted;
-    this.swapped = attached.swapped;
     this.#pins = parts.pins;
+    this.#isNew = parts.isNew;
     this.#object = parts.object;
-    this.#link = attached.link;
+    this.adopted = parts.adopted;
+    this.#interfaces = parts.interfaces;
     this.#ring = EventRing.ofRingBuffer(libs, this.#object.map("events"));
   }
 
-  /** Loads, adopts or makes the maps, attaches. Throws when it can't, and leaves nothing new. */
+  /**
+   * Loads, adopts or makes the maps, attaches where it can: no interface at all is no error, for
+   * one may come. Throws when it can't load, and leaves nothing new.
+   */
   static start(libs: Libraries, options: PlaneOptions): XdpPlane {
-    const ifindex = interfaceIndex(libs, options.interfaceName);
-    const pins = new PinFolder(libs, options.pinPath, options.instance);
-    const isNew = !pins.exists;
-    pins.create();
+    const folder = new PinFolder(libs, options.pinPath, options.instance);
+    const isNew = !folder.exists;
+    const pins = usablePins(folder, options.log);
     let object: BpfObject | undefined;
-    let attached: Attached | undefined;
+    let interfaces: PlaneInterfaces | undefined;
     try {
-      object = openProgram(libs, options.code, options.stats);
-      const adopted = loadWithPins(libs, object, pins, options.log);
+      object = openProgram(libs, options.code, options);
+      const { layout = layoutHash, log } = options;
+      const maps = pins && PlaneMaps.load({ libs, object, pins, layout, log });
+      if (maps === undefined) object.load();
       setPorts(object.map("listen_ports"), options.ports);
-      const program = object.program(PROGRAM);
-      attached = attach(libs, pins, program, ifindex, options);
-      removeLeftovers(libs, pins, options);
-      return new XdpPlane({ pins, object, adopted, isNew }, options.interfaceName, attached);
+      interfaces = openInterfaces(libs, pins, object, options);
+      interfaces.start(performance.now());
+      maps?.finish();
+      return new XdpPlane(libs, { pins, isNew, object, adopted: maps?.adopted ?? [], interfaces });
     } catch (error) {
-      attached?.link.close();
+      interfaces?.close();
       object?.close();
-      if (isNew) pins.remove();
-      pins.unlock();
+      if (isNew) pins?.remove();
+      pins?.unlock();
       throw error;
     }
   }
 
-  /** Ends what `start` began, for a server that does not come up after all. */
-  abandon(): void {
-    this.close();
-    if (this.#isNew) unloadPlane(this.#libs, this.#pins);
+  /** A map of the program, good until `close`. */
+  map(name: string): BpfMap {
+    return this.#object.map(name);
+  }
+
+  /** A program of the object, good until `close`. */
+  program(name: string): BpfProgram {
+    return this.#object.program(name);
+  }
+
+  /** The interfaces as they are now, those without XDP too. */
+  interfaces(): InterfaceState[] {
+    return this.#interfaces.states();
+  }
+
+  /** What packets meet first: "native XDP on eth0, generic XDP on eth1", or "no XDP". */
+  get level(): string {
+    const attached = this.interfaces().filter(({ mode }) => mode !== undefined);
+    if (attached.length === 0) return "no XDP";
+    return attached.map(({ mode, interfaceName }) => `${mode} XDP on ${interfaceName}`).join(", ");
+  }
+
+  /** Whether it outlives this process. */
+  get isPinned(): boolean {
+    return this.#pins !== undefined;
+  }
+
+  /** How often attachments were lost, made anew and so on. */
+  get health(): Readonly<HealthCounters> {
+    return this.#interfaces.health;
+  }
+
+  /** Sees to the interfaces; to be called several times a second. */
+  check(): void {
+    this.#interfaces.check(performance.now());
   }
 
   counters(): Counter[] {
@@ -143,17 +186,63 @@ export class XdpPlane {
     });
   }
 
-  /** Lets go. Program, maps and attachment go on: `unloadPlane` removes them. */
+  /** Lets go. Program, maps and attachments go on: `unloadPlane` removes them. */
   close(): void {
+    const isOfUse = !this.#isNew || this.level !== "no XDP";
     this.#ring.close();
-    this.#link.close();
+    this.#interfaces.close();
     this.#object.close();
-    this.#pins.unlock();
+    if (!isOfUse) this.#pins?.remove();
+    this.#pins?.unlock();
+  }
+
+  /** Ends what `start` began, for a server that does not come up after all. */
+  abandon(): void {
+    this.close();
+    if (this.#isNew && this.#pins !== undefined) unloadPlane(this.#libs, this.#pins);
   }
 }
 
-/** Opens the object and sets its constants, without loading. */
-export function openProgram(libs: Libraries, code: BpfCode, stats: boolean): BpfObject {
+/** The folder made and locked; nothing where no pins are possible. */
+function usablePins(pins: PinFolder, log: Log): PinFolder | undefined {
+  try {
+    pins.create();
+    return pins;
+  } catch (error) {
+    if (error instanceof InstanceBusyError) throw error;
+    log.warn("nothing can be pinned: XDP, sessions and counters end with this process", {
+      cause: messageOf(error),
+    });
+    return undefined;
+  }
+}
+
+function openInterfaces(
+  libs: Libraries,
+  pins: PinFolder | undefined,
+  object: BpfObject,
+  { interfaces, mode, constants, log }: PlaneOptions,
+): PlaneInterfaces {
+  const stats = object.map("stats");
+  const isCounting = Number(constants["stats_enabled"] ?? 1) !== 0;
+  const counted = () => countersOf(stats).reduce((sum, { packets }) => sum + packets, 0);
+  return new PlaneInterfaces({
+    libs,
+    pins,
+    program: object.program(PROGRAM),
+    mode,
+    configured: interfaces,
+    log,
+    counted: () => isCounting ? counted() : undefined,
+  });
+}
+
+/** Opens the object and sets what can be set, without loading. */
+export function openProgram(
+  libs: Libraries,
+  code: BpfCode,
+  { constants, sizes = {} }: ProgramSettings,
+): BpfObject {
   if (code.origin !== "embedded") {
     const differences = differencesOf(code);
     if (differences.length > 0) {
@@ -165,7 +254,8 @@ export function openProgram(libs: Libraries, code: BpfCode, stats: boolean): Bpf
   }
   const object = new BpfObject(libs, code.name, code.bytes);
   try {
-    object.setConstant("stats_enabled", stats ? 1 : 0);
+    for (const [name, value] of Object.entries(constants)) object.setConstant(name, value);
+    for (const [name, size] of Object.entries(sizes)) object.resize(name, size);
     return object;
   } catch (error) {
     object.close();
@@ -190,7 +280,7 @@ function messageOf(error: unknown): string {
 }
 
 /** What runs under this instance's pins, whoever started it. Nothing when nothing does. */
-export function planeStates(libs: Libraries, pins: PinFolder): PlaneState[] {
+export function planeStates(libs: Libraries, pins: PinFolder): PinnedState[] {
   return pins.links().map((interfaceName) => {
     const link = openPinnedLink(libs, pins.link(interfaceName));
     if (link === undefined) return { interfaceName, mode: undefined, programId: 0 };
@@ -211,6 +301,26 @@ export function pinnedCounters(libs: Libraries, pins: PinFolder): Counter[] | un
   }
 }
 
+export interface MapUse {
+  readonly name: string;
+  /** Of hash maps only: others are always full. */
+  readonly entries: number | undefined;
+  readonly maxEntries: number;
+}
+
+/** The maps of this version under this instance's pins. */
+export function mapUses(libs: Libraries, pins: PinFolder): MapUse[] {
+  const folder = pins.maps(layoutHash);
+  return pins.mapNames(layoutHash).filter((name) => name !== TYPES_MAP).map((name) => {
+    using map = openPinnedMap(libs, `${folder}/${name}`)!;
+    return {
+      name,
+      entries: isHash(map.info) ? map.count() : undefined,
+      maxEntries: map.info.maxEntries,
+    };
+  });
+}
+
 /** Detaches, unpins and so frees all of this instance; the interfaces it was on. */
 export function unloadPlane(libs: Libraries, pins: PinFolder): string[] {
   if (!pins.exists) return [];
@@ -223,163 +333,6 @@ export function unloadPlane(libs: Libraries, pins: PinFolder): string[] {
   } finally {
     pins.unlock();
   }
-}
-
-function interfaceIndex(libs: Libraries, name: string): number {
-  const index = libs.native.symbols.ph_ifindex(cString(name));
-  if (index > 0) return index;
-  throw new SysError(`find interface ${name}`, -index, "`ip link` lists what there is");
-}
-
-/** Loads with every pinned map that still fits, and pins the others; the names adopted. */
-function loadWithPins(
-  libs: Libraries,
-  object: BpfObject,
-  pins: PinFolder,
-  log: Log,
-): string[] {
-  const folder = pins.maps(layoutHash, true);
-  const adopted = new Map<string, BpfMap>();
-  const shapes = object.shapes();
-  try {
-    for (const shape of shapes) {
-      const path = `${folder}/${shape.name}`;
-      const map = openPinnedMap(libs, path);
-      if (map === undefined) continue;
-      if (isOfShape(map, shape)) {
-        object.reuse(shape.name, map);
-        adopted.set(shape.name, map);
-        continue;
-      }
-      log.warn("a pinned map has another size and is made anew", { map: shape.name });
-      map.close();
-      Deno.removeSync(path);
-    }
-    object.load();
-  } finally {
-    for (const map of adopted.values()) map.close();
-  }
-  for (const { name } of shapes) {
-    if (!adopted.has(name)) object.map(name).pin(`${folder}/${name}`);
-  }
-  return [...adopted.keys()];
-}
-
-function isOfShape({ info }: BpfMap, shape: MapShape): boolean {
-  return info.type === shape.type && info.keySize === shape.keySize &&
-    info.valueSize === shape.valueSize && info.maxEntries === shape.maxEntries &&
-    info.flags === (shape.flags ?? 0);
-}
-
-/** What earlier runs left: maps of other layouts, attachments to interfaces not wanted any more. */
-function removeLeftovers(
-  libs: Libraries,
-  pins: PinFolder,
-  { interfaceName, log }: PlaneOptions,
-): void {
-  for (const layout of pins.layouts()) {
-    if (layout === layoutHash) continue;
-    log.info("maps of another version are removed", { layout });
-    pins.removeMaps(layout);
-  }
-  for (const other of pins.links()) {
-    if (other === interfaceName) continue;
-    log.info("XDP taken off an interface of an earlier run", { interface: other });
-    takeOff(libs, pins.link(other));
-  }
-}
-
-/** Detached and not only unpinned: another process may hold a descriptor. */
-function takeOff(libs: Libraries, path: string): void {
-  const link = openPinnedLink(libs, path);
-  if (link === undefined) return;
-  link.detach();
-  link.close();
-  Deno.removeSync(path);
-}
-
-interface Attached {
-  readonly libs: Libraries;
-  readonly link: BpfLink;
-  readonly mode: XdpMode;
-  readonly swapped: boolean;
-}
-
-function attach(
-  libs: Libraries,
-  pins: PinFolder,
-  program: BpfProgram,
-  ifindex: number,
-  options: PlaneOptions,
-): Attached {
-  const { interfaceName, mode, log } = options;
-  const path = pins.link(interfaceName, true);
-  const earlier = openPinnedLink(libs, path);
-  if (earlier !== undefined) {
-    const { ifindex: current, programId } = earlier.info();
-    const running = current === ifindex ? modeOf(libs, ifindex, programId) : undefined;
-    if (running !== undefined && (mode === "auto" || mode === running)) {
-      earlier.update(program);
-      return { libs, link: earlier, mode: running, swapped: true };
-    }
-    // The interface was made anew, the program was taken off, or another mode is wanted now.
-    earlier.close();
-    takeOff(libs, path);
-  }
-  const wanted: XdpMode[] = mode === "auto" ? ["native", "generic"] : [mode];
-  for (const [index, next] of wanted.entries()) {
-    try {
-      const link = attachPinned(libs, program, ifindex, { mode: next, path });
-      return { libs, link, mode: next, swapped: false };
-    } catch (error) {
-      refuseForeign(libs, ifindex, interfaceName, error);
-      if (index === wanted.length - 1 || !(error instanceof SysError)) throw error;
-      const cause = error.message;
-      log.warn("native XDP does not work here, trying generic XDP", { interfaceName, cause });
-    }
-  }
-  throw new Error(`Cannot attach to ${interfaceName} as no mode is left to try`);
-}
-
-function attachPinned(
-  libs: Libraries,
-  program: BpfProgram,
-  ifindex: number,
-  { mode, path }: { mode: XdpMode; path: string },
-): BpfLink {
-  const link = attachXdp(libs, program, ifindex, mode);
-  try {
-    link.pin(path);
-    return link;
-  } catch (error) {
-    link.close();
-    throw error;
-  }
-}
-
-function refuseForeign(
-  libs: Libraries,
-  ifindex: number,
-  interfaceName: string,
-  error: unknown,
-): void {
-  const isTaken = error instanceof SysError && (error.code === "EBUSY" || error.code === "EEXIST");
-  if (!isTaken) return;
-  const { native, generic, offloaded } = queryXdp(libs, ifindex);
-  const id = native || generic || offloaded;
-  throw new ForeignProgramError(
-    `Cannot attach to ${interfaceName} as another XDP program is there (id ${id}): ` +
-      `\`bpftool prog show id ${id}\` tells whose it is; take it off, or set ebpf.interface`,
-    { cause: error },
-  );
-}
-
-/** How a program is attached to an interface; nothing when it is not. */
-function modeOf(libs: Libraries, ifindex: number, programId: number): XdpMode | undefined {
-  if (ifindex === 0) return undefined;
-  const { native, generic } = queryXdp(libs, ifindex);
-  if (native === programId) return "native";
-  return generic === programId ? "generic" : undefined;
 }
 
 /** Makes exactly these ports ours, a word (64 ports) at a time. */

@@ -11,7 +11,7 @@ import { Log } from "../../src/base/log.ts";
 import { XdpPlane } from "../../src/dataplane/xdp_plane.ts";
 import { icmpReceived, pinnedIds, remaining, Sender } from "../fixtures/kernel.ts";
 import { bpfObject, libraries, repository } from "../fixtures/libraries.ts";
-import { run } from "../fixtures/netns.ts";
+import { compileEdited } from "../fixtures/plane.ts";
 import { piped, Running } from "../fixtures/process.ts";
 import { packetsOf, packetsUntil, PORT, SERVER_IP, ServerBench } from "../fixtures/server.ts";
 
@@ -54,7 +54,7 @@ test("run leaves another XDP program alone and says whose it is", async (bench) 
   for (const mode of ["native", "auto", "generic"]) {
     await using server = await bench.start(bench.config({ xdp_mode: mode }));
     const line = await server.until("running without XDP");
-    assert.match(line, new RegExp(`another XDP program is there \\(id ${foreign}\\)`));
+    assert.match(line, new RegExp(`another XDP program is there \\(id ${foreign}, xdp_phantom\\)`));
     assert.match(line, new RegExp(`bpftool prog show id ${foreign}`));
     assert.match(await server.until(" ready "), /level="no XDP"/);
     assert.equal(xdpOf(bench).native, foreign);
@@ -126,6 +126,63 @@ test("run goes on without XDP when there is no interface to find", async (bench)
   assert.match(await server.until(" ready "), /level="no XDP"/);
 });
 
+/** `phantom run` with only these capabilities, or with something mounted before. */
+function runLimited(bench: ServerBench, config: string, program: string, args: string[]): Running {
+  const phantom = [Deno.execPath(), "run", "-A", `${repository}main.ts`, "run", "-c", config];
+  return new Running(bench.server.command(program, [...args, ...phantom], piped));
+}
+
+test("run does without pins on a read-only BPF file system", async (bench) => {
+  const config = bench.config();
+  const readOnly = 'mount -o remount,bind,ro /sys/fs/bpf && exec "$@"';
+  {
+    await using server = runLimited(bench, config, "unshare", ["-m", "bash", "-c", readOnly, "-"]);
+    const line = await server.until("nothing can be pinned");
+    assert.match(line, /WARN .*sessions and counters end with this process/);
+    assert.match(line, /cause="Cannot make .*: is the BPF file system mounted read-only\?"/);
+    assert.match(await server.until(" ready "), /level="native XDP on va"/);
+    assert.notEqual(xdpOf(bench).native, 0);
+    const { server: said } = JSON.parse(
+      (await bench.phantom("status", "--json", "-c", config)).stdout,
+    );
+    assert.deepEqual([said.level, said.pins], ["native XDP on va", null]);
+    assert.equal(await server.kill("SIGTERM"), 0);
+  }
+  // What is not pinned ends with its process, a little later.
+  for (let i = 0; i < 100 && xdpOf(bench).native !== 0; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal(xdpOf(bench).native, 0);
+  assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+});
+
+test("run without capabilities works without XDP and names them", async (bench) => {
+  for (const left of ["", ",+bpf,+perfmon", ",+net_admin"]) {
+    const limits = [`--bounding-set=-all${left}`, "--inh-caps=-all"];
+    await using server = runLimited(bench, bench.config(), "setpriv", limits);
+    const line = await server.until("running without XDP");
+    assert.match(line, /WARN .*EPERM/, left);
+    assert.match(line, /run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON/, left);
+    assert.match(await server.until(" ready "), /level="no XDP"/);
+    assert.equal(await server.kill("SIGTERM"), 0);
+    assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+  }
+});
+
+test("the capabilities of the systemd unit are enough, also for a restart", async (bench) => {
+  const unit = Deno.readTextFileSync(`${repository}deploy/phantom.service`);
+  const names = /^CapabilityBoundingSet=(.*)$/m.exec(unit)![1]!.split(" ");
+  const kept = names.map((name) => `+${name.replace("CAP_", "").toLowerCase()}`).join(",");
+  const limits = [`--bounding-set=-all,${kept}`, "--inh-caps=-all"];
+  for (const [signal, swapped] of [["SIGKILL", false], ["SIGTERM", true]] as const) {
+    await using server = runLimited(bench, bench.config(), "setpriv", limits);
+    await server.until(`mode=native swapped=${swapped}`);
+    await server.until(" ready ");
+    assert.ok(await counts(bench));
+    await server.kill(signal);
+  }
+});
+
 test("run touches no BPF with ebpf.enabled false", async (bench) => {
   await using server = await bench.start(bench.config({ enabled: false }));
   await server.until("XDP is off");
@@ -147,24 +204,6 @@ test("run and check take a BPF object from program_path", async (bench) => {
   assert.match(stdout, /xdp_phantom \(.*\/xdp_phantom\.o\): loads/);
 });
 
-/** Compiles the program with a changed phantom.h. */
-function compileChanged(folder: string, change: (header: string) => string): void {
-  const sources = `${folder}/bpf`;
-  Deno.mkdirSync(sources);
-  for (const { name } of Deno.readDirSync(`${repository}bpf`)) {
-    Deno.copyFileSync(`${repository}bpf/${name}`, `${sources}/${name}`);
-  }
-  const header = Deno.readTextFileSync(`${sources}/phantom.h`);
-  const changed = change(header);
-  assert.notEqual(changed, header);
-  Deno.writeTextFileSync(`${sources}/phantom.h`, changed);
-  // As in the Makefile.
-  const include = `-I/usr/include/${Deno.build.arch}-linux-gnu`;
-  const flags = ["-O2", "-g", "-target", "bpf", "-mcpu=v3", include];
-  const source = `${sources}/xdp_phantom.bpf.c`;
-  run("clang", ...flags, `-I${sources}`, "-c", source, "-o", `${folder}/xdp_phantom.o`);
-}
-
 test("run and check refuse a foreign object in program_path", async (bench) => {
   const config = bench.config({ program_path: bench.folder });
   const path = `${bench.folder}/xdp_phantom.o`;
@@ -183,10 +222,10 @@ test("run and check refuse a foreign object in program_path", async (bench) => {
 });
 
 test("run and check refuse an object of another layout", async (bench) => {
-  compileChanged(
-    bench.folder,
-    (header) => header.replace(/__u64 packets;\s+__u64 bytes;/, "__u64 bytes;\n\t__u64 packets;"),
-  );
+  compileEdited(bench.folder, {
+    "phantom.h": (text) =>
+      text.replace(/__u64 packets;\s+__u64 bytes;/, "__u64 bytes;\n\t__u64 packets;"),
+  });
   const config = bench.config({ program_path: bench.folder });
   const { code, stdout } = await bench.phantom("check", "-c", config);
   assert.equal(code, 4, stdout);
@@ -360,10 +399,10 @@ test("abandon() takes off what was new, and leaves what was there before", async
       XdpPlane.start(libs, {
         pinPath: bench.pinPath,
         instance: "default",
-        interfaceName: "va",
+        interfaces: ["va"],
         mode: "native",
         code: { name: "xdp_phantom", bytes: bpfObject("xdp_phantom"), origin: "embedded" },
-        stats: true,
+        constants: { stats_enabled: 1 },
         ports: [PORT],
         log: new Log({ level: "error", format: "text", write: () => {}, now: Date.now }),
       })
@@ -375,7 +414,7 @@ test("abandon() takes off what was new, and leaves what was there before", async
   assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
   start().close();
   const second = start();
-  assert.ok(second.swapped);
+  assert.ok(second.interfaces()[0]?.swapped);
   second.abandon();
   assert.notEqual(xdpOf(bench).native, 0);
 });
@@ -419,6 +458,30 @@ test("status and unload tell people and programs what is there", async (bench) =
     wasLoaded: false,
     interfaces: [],
   });
+});
+
+test("status asks the server that runs, and does without one that does not", async (bench) => {
+  const config = bench.config({ interface: ["va", "later0"] }, { workers: 2 });
+  const asked = async () =>
+    JSON.parse((await bench.phantom("status", "--json", "-c", config)).stdout);
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    await using server = await bench.start(config);
+    using sender = new Sender(bench.client);
+    sender.send(SERVER_IP, PORT, Array(5).fill(new Uint8Array(20)));
+    const { server: said, maps } = await asked();
+    assert.equal(said.pid > 0, true);
+    assert.deepEqual([said.level, said.workers], ["native XDP on va", 2]);
+    assert.equal(said.pins, bench.pins());
+    assert.equal(said.health.attached, 1);
+    assert.equal(typeof said.counters.datagrams, "number");
+    assert.ok(maps.some(({ name }: { name: string }) => name === "listen_ports"));
+    const { stdout } = await bench.phantom("status", "-c", config);
+    assert.match(stdout, /^server\n {2}process +\d+, since 2/m);
+    assert.match(stdout, /^ {2}workers +2$/m);
+    await server.kill(signal);
+    assert.equal((await asked()).server, null);
+  }
+  assert.throws(() => Deno.lstatSync(`${bench.folder}/state/status-default.sock`));
 });
 
 test("enable_stats false loads a program that counts nothing", async (bench) => {

@@ -1,0 +1,77 @@
+/** Network interfaces of this thread's network namespace, and when they change. */
+
+import { checked } from "./errors.ts";
+import { Handle } from "./handle.ts";
+import type { Libraries } from "./libraries.ts";
+import { textOf } from "./memory.ts";
+
+const ENODEV = -19;
+const RECORD_BYTES = 48;
+const RECORDS = 64;
+
+/** struct ph_link */
+export interface Interface {
+  readonly ifindex: number;
+  readonly name: string;
+  /** IFF_UP and others. */
+  readonly flags: number;
+  readonly mtu: number;
+  /** Ids of XDP programs attached; 0 for none. */
+  readonly xdp: { readonly native: number; readonly generic: number; readonly offloaded: number };
+  readonly rxPackets: number;
+}
+
+export function listInterfaces(libs: Libraries): Interface[] {
+  for (let room = RECORDS;;) {
+    const bytes = new Uint8Array(room * RECORD_BYTES);
+    const count = checked(libs.native.symbols.ph_link_list(0, bytes, room), "list interfaces");
+    if (count <= room) return Array.from({ length: count }, (_, i) => read(bytes, i));
+    // More may have come meanwhile.
+    room = count + RECORDS;
+  }
+}
+
+/** The interface of this index; undefined when there is none. */
+export function interfaceOf(libs: Libraries, ifindex: number): Interface | undefined {
+  const bytes = new Uint8Array(RECORD_BYTES);
+  const result = libs.native.symbols.ph_link_list(ifindex, bytes, 1);
+  if (result === ENODEV) return undefined;
+  checked(result, () => `read interface ${ifindex}`);
+  return read(bytes, 0);
+}
+
+function read(bytes: Uint8Array<ArrayBuffer>, index: number): Interface {
+  const at = index * RECORD_BYTES;
+  const view = new DataView(bytes.buffer, at, RECORD_BYTES);
+  const u32 = (offset: number): number => view.getUint32(offset, true);
+  return {
+    ifindex: u32(0),
+    flags: u32(4),
+    mtu: u32(8),
+    xdp: { native: u32(12), generic: u32(16), offloaded: u32(20) },
+    rxPackets: Number(view.getBigUint64(24, true)),
+    name: textOf(bytes.subarray(at + 32, at + 48)),
+  };
+}
+
+/** Hears of interfaces that come, go or change, since its making. */
+export class InterfaceWatch extends Handle {
+  readonly #libs: Libraries;
+  readonly #fd: number;
+
+  constructor(libs: Libraries) {
+    super("interface watch");
+    this.#libs = libs;
+    this.#fd = checked(libs.native.symbols.ph_link_watch(), "watch interfaces");
+  }
+
+  /** Whether there was something since the last call. */
+  changed(): boolean {
+    this.assertOpen();
+    return checked(this.#libs.native.symbols.ph_link_changed(this.#fd), "watch interfaces") === 1;
+  }
+
+  protected release(): void {
+    this.#libs.native.symbols.ph_close(this.#fd);
+  }
+}

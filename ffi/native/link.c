@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+/* Network interfaces by rtnetlink: what there is, and when that changes. */
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/netlink.h>
+#include <linux/rtnetlink.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "ph.h"
+
+/* The kernel fills answers of up to 32 KB; a smaller buffer would cut a message off. */
+#define ANSWER_LEN (32 << 10)
+
+_Static_assert(sizeof(struct ph_link) == 48, "link layout");
+
+static int open_route(uint32_t groups)
+{
+	struct sockaddr_nl local = { .nl_family = AF_NETLINK, .nl_groups = groups };
+	int fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	if (bind(fd, (struct sockaddr *)&local, sizeof(local)) == 0)
+		return fd;
+	err = -errno;
+	close(fd);
+	return err;
+}
+
+int32_t ph_link_watch(void)
+{
+	return open_route(RTMGRP_LINK);
+}
+
+int32_t ph_link_changed(int32_t fd)
+{
+	char message[ANSWER_LEN];
+	int32_t changed = 0;
+
+	/* What changed is not read: with one lost (ENOBUFS) it would be wrong from then on. */
+	for (;;) {
+		ssize_t n = recv(fd, message, sizeof(message), MSG_DONTWAIT | MSG_TRUNC);
+
+		if (n >= 0 || errno == ENOBUFS)
+			changed = 1;
+		else if (errno == EAGAIN || errno == EWOULDBLOCK)
+			return changed;
+		else if (errno != EINTR)
+			return -errno;
+	}
+}
+
+static int ask(int fd, uint32_t ifindex)
+{
+	struct {
+		struct nlmsghdr head;
+		struct ifinfomsg info;
+	} request = {
+		.head = {
+			.nlmsg_len = sizeof(request),
+			.nlmsg_type = RTM_GETLINK,
+			.nlmsg_flags = NLM_F_REQUEST | (ifindex ? 0 : NLM_F_DUMP),
+		},
+		.info = { .ifi_family = AF_UNSPEC, .ifi_index = (int)ifindex },
+	};
+
+	return send(fd, &request, sizeof(request), 0) < 0 ? -errno : 0;
+}
+
+static uint32_t u32_of(const struct rtattr *attr)
+{
+	uint32_t value = 0;
+
+	if (RTA_PAYLOAD(attr) >= sizeof(value))
+		memcpy(&value, RTA_DATA(attr), sizeof(value));
+	return value;
+}
+
+static void read_xdp(const struct rtattr *nest, struct ph_link *link)
+{
+	const struct rtattr *attr = RTA_DATA(nest);
+	int left = (int)RTA_PAYLOAD(nest);
+
+	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
+		switch (attr->rta_type) {
+		case IFLA_XDP_DRV_PROG_ID:
+			link->xdp_native = u32_of(attr);
+			break;
+		case IFLA_XDP_SKB_PROG_ID:
+			link->xdp_generic = u32_of(attr);
+			break;
+		case IFLA_XDP_HW_PROG_ID:
+			link->xdp_offloaded = u32_of(attr);
+			break;
+		}
+	}
+}
+
+static void read_link(const struct nlmsghdr *head, struct ph_link *link)
+{
+	const struct ifinfomsg *info = NLMSG_DATA(head);
+	const struct rtattr *attr = IFLA_RTA(info);
+	int left = (int)IFLA_PAYLOAD(head);
+
+	memset(link, 0, sizeof(*link));
+	link->ifindex = (uint32_t)info->ifi_index;
+	link->flags = info->ifi_flags;
+	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
+		size_t length = RTA_PAYLOAD(attr);
+
+		switch (attr->rta_type & NLA_TYPE_MASK) {
+		case IFLA_IFNAME:
+			if (length > sizeof(link->name))
+				length = sizeof(link->name);
+			memcpy(link->name, RTA_DATA(attr), length);
+			break;
+		case IFLA_MTU:
+			link->mtu = u32_of(attr);
+			break;
+		case IFLA_STATS64:
+			/* struct rtnl_link_stats64 begins with rx_packets. */
+			if (length >= sizeof(link->rx_packets))
+				memcpy(&link->rx_packets, RTA_DATA(attr), sizeof(link->rx_packets));
+			break;
+		case IFLA_XDP:
+			read_xdp(attr, link);
+			break;
+		}
+	}
+}
+
+/* Takes over one answer; 1 when it was the last, 0 when more follow, -errno. */
+static int take(const char *answer, size_t length, int is_dump, struct ph_link *links,
+		uint32_t max, uint32_t *count)
+{
+	const struct nlmsghdr *head = (const void *)answer;
+
+	for (; NLMSG_OK(head, length); head = NLMSG_NEXT(head, length)) {
+		if (head->nlmsg_type == NLMSG_DONE)
+			return 1;
+		if (head->nlmsg_type == NLMSG_ERROR) {
+			const struct nlmsgerr *error = NLMSG_DATA(head);
+
+			return error->error ? error->error : 1;
+		}
+		if (head->nlmsg_type != RTM_NEWLINK)
+			continue;
+		if (*count < max)
+			read_link(head, &links[*count]);
+		(*count)++;
+		if (!is_dump)
+			return 1;
+	}
+	return 0;
+}
+
+int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max)
+{
+	char answer[ANSWER_LEN] __attribute__((aligned(NLMSG_ALIGNTO)));
+	uint32_t count = 0;
+	int fd = open_route(0);
+	int state;
+
+	if (fd < 0)
+		return fd;
+	state = ask(fd, ifindex);
+	while (state == 0) {
+		ssize_t n = recv(fd, answer, sizeof(answer), 0);
+
+		if (n < 0 && errno == EINTR)
+			continue;
+		state = n < 0 ? -errno : take(answer, (size_t)n, !ifindex, links, max, &count);
+	}
+	close(fd);
+	if (state < 0)
+		return state;
+	return (int32_t)count;
+}

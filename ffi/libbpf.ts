@@ -47,6 +47,10 @@ export const libbpfSymbols = {
   bpf_map__map_flags: { parameters: ["pointer"], result: "u32" },
   // int bpf_map__set_max_entries(struct bpf_map *map, __u32 max_entries)
   bpf_map__set_max_entries: { parameters: ["pointer", "u32"], result: "i32" },
+  // int bpf_map__set_autocreate(struct bpf_map *map, bool autocreate)
+  bpf_map__set_autocreate: { parameters: ["pointer", "bool"], result: "i32" },
+  // bool bpf_map__autocreate(const struct bpf_map *map)
+  bpf_map__autocreate: { parameters: ["pointer"], result: "bool" },
   // int bpf_map__reuse_fd(struct bpf_map *map, int fd)
   bpf_map__reuse_fd: { parameters: ["pointer", "i32"], result: "i32" },
   // const void *bpf_map__initial_value(struct bpf_map *map, size_t *psize)

@@ -46,11 +46,13 @@ export class BpfObject extends Handle {
     }
   }
 
-  /** What the object declares of its maps; those of global variables are left out. */
+  /** What the object declares of the maps it makes; those of global variables are left out. */
   shapes(): MapShape[] {
     this.assertOpen();
     const { libbpf } = this.#libs;
-    const own = [...this.#mapPointers].filter(([, map]) => !libbpf.bpf_map__is_internal(map));
+    const own = [...this.#mapPointers].filter(([, map]) =>
+      !libbpf.bpf_map__is_internal(map) && libbpf.bpf_map__autocreate(map)
+    );
     return own.map(([name, map]) => ({
       name,
       type: libbpf.bpf_map__type(map),
@@ -91,6 +93,13 @@ export class BpfObject extends Handle {
     this.#assertNotLoaded("reuse a map");
     const result = this.#libs.libbpf.bpf_map__reuse_fd(this.#mapPointer(name), map.fd);
     checked(result, () => `reuse map ${name}`);
+  }
+
+  /** Does without a map: good where a constant keeps the programs from ever coming to it. */
+  omit(name: string): void {
+    this.#assertNotLoaded("leave out a map");
+    const result = this.#libs.libbpf.bpf_map__set_autocreate(this.#mapPointer(name), false);
+    checked(result, () => `leave out map ${name}`);
   }
 
   /** Leaves a program out of loading. */

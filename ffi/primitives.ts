@@ -3,8 +3,9 @@
  * (RFC 2104), HKDF-SHA256 (RFC 5869), ChaCha20-Poly1305 (RFC 8439) and the kernel's random bytes.
  *
  * The nonce of the AEAD here is twelve zero bytes: a key must seal one text and never a second,
- * which would give both away and let anybody forge. Results are new arrays, the caller's to wipe:
- * all this is for handshakes, not for each packet.
+ * which would give both away and let anybody forge. Results are new arrays, or those given, the
+ * caller's to wipe: all this is for handshakes, not for each packet. An array that goes to native
+ * code leaves the heap for good, with memory of its own: dear for one that is used once.
  */
 
 import { aeadKeyBytes } from "./aead.ts";
@@ -32,21 +33,28 @@ export class NativePrimitives {
     return out;
   }
 
-  hmacSha256(key: Uint8Array, data: Uint8Array): Bytes {
-    const out = new Uint8Array(sha256Bytes);
+  hmacSha256(key: Uint8Array, data: Uint8Array, out: Bytes = new Uint8Array(sha256Bytes)): Bytes {
+    assertLength("a hash", out, sha256Bytes);
     const { symbols } = this.#native;
     symbols.ph_hmac_sha256(own(key), key.length, own(data), data.length, out);
     return out;
   }
 
-  hkdf(ikm: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number): Bytes {
+  hkdf(
+    ikm: Uint8Array,
+    salt: Uint8Array,
+    info: Uint8Array,
+    length: number,
+    given?: Bytes,
+  ): Bytes {
     if (!Number.isInteger(length) || length < 0 || length > hkdfBytesMax) {
       throw new RangeError(
         `Cannot derive a key as its length must be 0 to ${hkdfBytesMax}: ` +
           `current value is ${length}`,
       );
     }
-    const out = new Uint8Array(length);
+    const out = given ?? new Uint8Array(length);
+    assertLength("a derived key", out, length);
     const result = this.#native.symbols.ph_hkdf(
       own(ikm),
       ikm.length,
@@ -62,18 +70,22 @@ export class NativePrimitives {
   }
 
   /** The public key of any 32 random bytes. */
-  x25519Public(privateKey: Uint8Array): Bytes {
+  x25519Public(privateKey: Uint8Array, out: Bytes = new Uint8Array(x25519Bytes)): Bytes {
     assertLength("an X25519 private key", privateKey, x25519Bytes);
-    const out = new Uint8Array(x25519Bytes);
+    assertLength("an X25519 public key", out, x25519Bytes);
     this.#native.symbols.ph_x25519_public(own(privateKey), out);
     return out;
   }
 
   /** The shared secret; all zero for a public key of small order, which is to be refused. */
-  x25519(privateKey: Uint8Array, publicKey: Uint8Array): Bytes {
+  x25519(
+    privateKey: Uint8Array,
+    publicKey: Uint8Array,
+    out: Bytes = new Uint8Array(x25519Bytes),
+  ): Bytes {
     assertLength("an X25519 private key", privateKey, x25519Bytes);
     assertLength("an X25519 public key", publicKey, x25519Bytes);
-    const out = new Uint8Array(x25519Bytes);
+    assertLength("an X25519 secret", out, x25519Bytes);
     this.#native.symbols.ph_x25519(own(privateKey), own(publicKey), out);
     return out;
   }

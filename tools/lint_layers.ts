@@ -21,7 +21,7 @@ export interface Layer {
 const CARRIERS = ["transport", "crypto", "reliability", "wire"];
 const SYSTEMS = ["proxy", "sni", "policy", "monitor"];
 const BELOW_APP = [
-  ...["admin", ...SYSTEMS, "switcher", "dataplane", "session", ...CARRIERS],
+  ...["admin", ...SYSTEMS, "switcher", "dataplane", "relay", "session", ...CARRIERS],
   ...["config", "base", "ffi"],
 ];
 
@@ -69,9 +69,15 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   },
   dataplane: {
     path: "src/dataplane/",
-    may: ["proxy", "session", ...CARRIERS, "base", "ffi"],
+    may: ["proxy", "relay", "session", ...CARRIERS, "base", "ffi"],
     types: ["config"],
     packages: true,
+  },
+  relay: {
+    path: "src/relay/",
+    may: ["wire", "base", "ffi"],
+    types: ["config"],
+    packages: false,
   },
   session: {
     path: "src/session/",

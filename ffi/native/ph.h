@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #define PH_API __attribute__((visibility("default")))
-#define PH_ABI 3
+#define PH_ABI 4
 
 /* The number the TypeScript side was written for; a mismatch is refused at load. */
 PH_API uint32_t ph_abi(void);
@@ -138,6 +138,9 @@ PH_API int32_t ph_udp_open(struct ph_addr *local, uint32_t *flags, uint32_t rcvb
 
 /* Has a socket use this interface and no other; 0 or -errno. */
 PH_API int32_t ph_udp_device(int32_t fd, const char *device);
+
+/* The address that packets to `peer` come from, without sending one: 0, or -errno of no route. */
+PH_API int32_t ph_source_address(const struct ph_addr *peer, struct ph_addr *source);
 
 struct ph_udp_msg {
 	struct ph_addr peer;

@@ -1,15 +1,17 @@
 /** `phantom bench` */
 
 import { type ClientConfig, formatAddress, type HostPort, parseHostPort } from "../config/mod.ts";
+import { BENCH_HOST, BENCH_MS_MAX, BenchPort } from "../proxy/bench.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
 import { CLIENT_OPTIONS, clientConfig } from "./client_config.ts";
 import { Exit } from "./exit.ts";
 import { ProbeClient } from "./probe_client.ts";
 
-/** A name that the server itself answers to; nobody can register it (RFC 6761). */
-const BENCH_HOST = "bench.phantom.invalid";
-const SINK: HostPort = { host: BENCH_HOST, port: 1 };
-const SOURCE: HostPort = { host: BENCH_HOST, port: 2 };
+const SINK: HostPort = { host: BENCH_HOST, port: BenchPort.sink };
+const SOURCE: HostPort = { host: BENCH_HOST, port: BenchPort.source };
+/** Below what the server allows, which counts what is still under way, too. */
+const SECONDS_MAX = BENCH_MS_MAX / 1000 - 10;
+const STREAMS_MAX = 64;
 const LOOPBACK = "127.0.0.1";
 const PINGS = 5;
 const CHUNK_BYTES = 256 << 10;
@@ -35,7 +37,11 @@ export const command: Command = {
   summary: "measure speed, round trip and loss through the tunnel",
   options: [
     ...CLIENT_OPTIONS,
-    { name: "seconds", value: "SECONDS", help: "for each direction (default: 5)" },
+    {
+      name: "seconds",
+      value: "SECONDS",
+      help: `for each direction (default: 5, at most ${SECONDS_MAX})`,
+    },
     { name: "streams", value: "COUNT", help: "at a time (default: 4)" },
     { name: "sink", value: "HOST:PORT", help: "what reads all to its end (default: the server)" },
     { name: "source", value: "HOST:PORT", help: "what sends without end (default: the server)" },
@@ -43,8 +49,8 @@ export const command: Command = {
     { name: "verbose", short: "v", help: "log what happens" },
   ],
   async run(given, { root }) {
-    const seconds = numberOf(given, "seconds", 5, 3600);
-    const streams = numberOf(given, "streams", 4, 256);
+    const seconds = numberOf(given, "seconds", 5, SECONDS_MAX);
+    const streams = numberOf(given, "streams", 4, STREAMS_MAX);
     const targets = [targetOf(given, "sink", SINK), targetOf(given, "source", SOURCE)] as const;
     const config = clientConfig(given);
     try {
@@ -123,10 +129,14 @@ async function download(port: number, ms: number): Promise<Flow> {
   const buffer = new Uint8Array(CHUNK_BYTES);
   const start = performance.now();
   let bytes = 0;
-  while (performance.now() < start + ms) {
-    const length = await connection.read(buffer);
-    if (length === null) break;
-    bytes += length;
+  try {
+    while (performance.now() < start + ms) {
+      const length = await connection.read(buffer);
+      if (length === null) break;
+      bytes += length;
+    }
+  } catch (cause) {
+    throw unreachable("source", cause);
   }
   if (bytes === 0) throw unreachable("source");
   return { bytes, ms: performance.now() - start };
@@ -161,7 +171,8 @@ async function untilEnd(connection: Deno.Conn): Promise<void> {
 
 function unreachable(what: string, cause?: unknown): Error {
   const message = `Cannot measure as the ${what} can't be reached through the server`;
-  return new Error(`${message}: name one with --${what}`, { cause });
+  const remedy = `has it "bench: false"? Name another one with --${what} HOST:PORT`;
+  return new Error(`${message}: ${remedy}`, { cause });
 }
 
 function print(result: Result, isJson: boolean): void {

@@ -50,7 +50,7 @@ export const command: Command = {
 };
 
 /** Settings that a server that runs takes over. */
-const LIVE = new Set(["rules", "users", "outbounds", "defaultOutbound", "ipPreference"]);
+const LIVE = new Set(["rules", "users", "outbounds", "defaultOutbound", "ipPreference", "bench"]);
 
 /** Takes over what can change in a server that runs; a wrong file changes nothing. */
 async function reload(path: string, running: Config, server: Server, log: Log): Promise<void> {

@@ -28,6 +28,7 @@ import {
   optionalIp,
   texts,
 } from "./list_leaves.ts";
+import { RELAY, RELAY_ITEM, RELAYS_MAX } from "./relay_settings.ts";
 import { type Fault, type Infer, section, sections } from "./schema.ts";
 
 /** What the example file holds in place of a key. It is refused as one. */
@@ -329,6 +330,10 @@ export const SETTINGS = section("Phantom", {
     default: "auto",
     doc: "Which addresses of a name are tried first, or at all.",
   }),
+  bench: flag({
+    default: true,
+    doc: "Whoever is let in may measure the line to this server with `phantom bench`.",
+  }),
   idle: duration({
     default: 300_000,
     min: 10_000,
@@ -346,6 +351,12 @@ export const SETTINGS = section("Phantom", {
     max: 8,
     doc: "Who is asked for the addresses of names: this machine's resolver, or these servers.",
   }),
+  relays: sections({
+    max: RELAYS_MAX,
+    item: RELAY_ITEM,
+    doc: "UDP ports that lead to other servers, in XDP where that runs: the middle hop.",
+  }),
+  relay: RELAY,
   switcher: SWITCHER,
   ebpf: EBPF,
   arq: ARQ,

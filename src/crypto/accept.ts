@@ -13,28 +13,36 @@
  * The nonce is zero: each ACCEPT, also a repeated one, takes a fresh salt from `random`.
  */
 
-import { Reader, Writer } from "../wire/cursor.ts";
-import { KEY_BYTES, PROTOCOL_VERSION, RESET_TOKEN_BYTES, TAG_BYTES } from "../wire/limits.ts";
+import { copyBytes, Reader, Writer } from "../wire/cursor.ts";
+import {
+  KEY_BYTES,
+  PROTOCOL_VERSION,
+  RESET_TOKEN_BYTES,
+  SALT_BYTES,
+  TAG_BYTES,
+} from "../wire/limits.ts";
 import {
   ACCEPT_BYTES_MIN,
   ACCEPT_TEXT_AT,
   headerKind,
   headerSession,
   PacketKind,
+  SALT_AT,
 } from "../wire/packet.ts";
 import {
   handshakeKey,
   openPacket,
   OpenResult,
-  paddingBytes,
-  saltOf,
   sealPacket,
+  writePadding,
   writeSaltedHeader,
 } from "./handshake.ts";
-import { type Bytes, concatBytes, label, type Primitives } from "./primitives.ts";
+import { type Bytes, label, type Primitives } from "./primitives.ts";
 import type { Tskd } from "./tskd.ts";
 
 const ACCEPT_LABEL = label("phantom-accept-v1");
+// One thread, no re-entry.
+const acceptSalt: Bytes = new Uint8Array(KEY_BYTES + SALT_BYTES);
 
 /** Whom an ACCEPT is for. */
 export interface AcceptPeer {
@@ -92,7 +100,6 @@ export function buildAccept(
   const spare = room - ACCEPT_BYTES_MIN - fields.frames.length;
   if (spare < 0 || at + room > arena.length) return 0;
   writeSaltedHeader(primitives, arena, at, peer.clientSession, PacketKind.accept);
-  const padding = paddingBytes(primitives, spare);
   const text = new Writer(arena, at + ACCEPT_TEXT_AT, at + room - TAG_BYTES);
   text.u8(PROTOCOL_VERSION);
   text.u8(0);
@@ -104,8 +111,7 @@ export function buildAccept(
   text.u16(fields.idleS);
   text.u32(fields.upKbps);
   text.u32(fields.downKbps);
-  text.u16(padding.length);
-  text.copy(padding, 0, padding.length);
+  writePadding(text, spare);
   text.copy(fields.frames, 0, fields.frames.length);
   const key = acceptKey(primitives, tskd.windowKey(tskd.current), peer, arena, at);
   return sealPacket(primitives, key, arena, at, ACCEPT_TEXT_AT, text.at);
@@ -140,8 +146,9 @@ function acceptKey(
   arena: Bytes,
   at: number,
 ): Bytes {
-  const salt = concatBytes(peer.clientPublic, saltOf(arena, at));
-  return handshakeKey(primitives, windowKey, peer.userKey, salt, ACCEPT_LABEL);
+  copyBytes(peer.clientPublic, 0, acceptSalt, 0, KEY_BYTES);
+  copyBytes(arena, at + SALT_AT, acceptSalt, KEY_BYTES, SALT_BYTES);
+  return handshakeKey(primitives, windowKey, peer.userKey, acceptSalt, ACCEPT_LABEL);
 }
 
 function readText(arena: Bytes, at: number, length: number, opened: AcceptOpened): OpenResult {

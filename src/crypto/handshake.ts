@@ -7,8 +7,11 @@ import {
   SALT_BYTES,
   TAG_BYTES,
 } from "../wire/limits.ts";
+import { copyBytes, type Writer } from "../wire/cursor.ts";
 import { type PacketKind, SALT_AT, writeHeader } from "../wire/packet.ts";
-import { type Bytes, concatBytes, type Primitives } from "./primitives.ts";
+import type { Bytes, Primitives } from "./primitives.ts";
+
+const NUMBER_BYTES = 8;
 
 /** How opening a handshake packet went; everything but `ok` means silence. */
 export const OpenResult = {
@@ -28,7 +31,15 @@ export const OpenResult = {
 } as const;
 export type OpenResult = typeof OpenResult[keyof typeof OpenResult];
 
-/** The key of one handshake packet, unique by its salt; the caller wipes it. */
+// One thread, no re-entry: a handshake takes arrays that are there, for each new one that native
+// code is given costs more than what is done with it. Secrets are wiped at once.
+const ikm: Bytes = new Uint8Array(2 * KEY_BYTES);
+const packetKey: Bytes = new Uint8Array(KEY_BYTES);
+const packetSalt: Bytes = new Uint8Array(SALT_BYTES);
+/** Header number, salt, padding's length, padding. */
+const fresh: Bytes = new Uint8Array(NUMBER_BYTES + SALT_BYTES + 1 + PADDING_BYTES_MAX);
+
+/** The key of one handshake packet, unique by its salt. One array: the caller wipes it at once. */
 export function handshakeKey(
   primitives: Primitives,
   windowKey: Uint8Array,
@@ -36,13 +47,14 @@ export function handshakeKey(
   salt: Uint8Array,
   info: Uint8Array,
 ): Bytes {
-  const ikm = concatBytes(windowKey, userKey);
-  const key = primitives.hkdf(ikm, salt, info, KEY_BYTES);
+  copyBytes(windowKey, 0, ikm, 0, KEY_BYTES);
+  copyBytes(userKey, 0, ikm, KEY_BYTES, KEY_BYTES);
+  primitives.hkdf(ikm, salt, info, KEY_BYTES, packetKey);
   ikm.fill(0);
-  return key;
+  return packetKey;
 }
 
-/** Writes the header with a random number, and a random salt behind it. */
+/** Writes the header with a random number, and a random salt behind it; draws padding as well. */
 export function writeSaltedHeader(
   primitives: Primitives,
   arena: Bytes,
@@ -51,22 +63,22 @@ export function writeSaltedHeader(
   kind: PacketKind,
 ): void {
   writeHeader(arena, at, session, kind, 0);
-  const number = HEADER_BYTES - 8;
-  primitives.random(arena.subarray(at + number, at + HEADER_BYTES + SALT_BYTES));
+  primitives.random(fresh);
+  copyBytes(fresh, 0, arena, at + HEADER_BYTES - NUMBER_BYTES, NUMBER_BYTES + SALT_BYTES);
 }
 
-/** The salt of a packet, where it stands. */
-export function saltOf(arena: Uint8Array, at: number): Uint8Array {
-  return arena.subarray(at + SALT_AT, at + SALT_AT + SALT_BYTES);
+/** The salt of a packet: the next call's too. */
+export function saltOf(arena: Uint8Array, at: number): Bytes {
+  copyBytes(arena, at + SALT_AT, packetSalt, 0, SALT_BYTES);
+  return packetSalt;
 }
 
-/** Random bytes of padding, 0 to 255, as far as there is room. */
-export function paddingBytes(primitives: Primitives, room: number): Bytes {
-  const length = new Uint8Array(1);
-  primitives.random(length);
-  const padding = new Uint8Array(Math.min(length[0]!, PADDING_BYTES_MAX, room));
-  if (padding.length > 0) primitives.random(padding);
-  return padding;
+/** Writes padding, 0 to 255 bytes as far as there is room, with its length in front. */
+export function writePadding(text: Writer, room: number): void {
+  const at = NUMBER_BYTES + SALT_BYTES;
+  const length = Math.min(fresh[at]!, PADDING_BYTES_MAX, room);
+  text.u16(length);
+  text.copy(fresh, at + 1, length);
 }
 
 /** Seals the text between `textAt` and `end` of a packet; the packet's length. */

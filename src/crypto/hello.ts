@@ -34,9 +34,9 @@ import {
   handshakeKey,
   openPacket,
   OpenResult,
-  paddingBytes,
   saltOf,
   sealPacket,
+  writePadding,
   writeSaltedHeader,
 } from "./handshake.ts";
 import { type Bytes, label, type Primitives } from "./primitives.ts";
@@ -45,6 +45,8 @@ import type { User, UserTable } from "./users.ts";
 
 const IDENT_LABEL = label("phantom-ident-v1");
 const HELLO_LABEL = label("phantom-hello-v1");
+// One thread, no re-entry.
+const identMask: Bytes = new Uint8Array(IDENT_BYTES);
 
 /** What a HELLO says. */
 export interface HelloFields {
@@ -96,15 +98,13 @@ export function buildHello(
   writeSaltedHeader(primitives, arena, at, 0, PacketKind.hello);
   arena.set(fields.userId, at + IDENT_AT);
   maskIdent(primitives, windowKey, arena, at);
-  const padding = paddingBytes(primitives, spare);
   const text = new Writer(arena, at + HELLO_TEXT_AT, at + room - TAG_BYTES);
   text.u8(PROTOCOL_VERSION);
   text.u8(0);
   text.u64(fields.timeMs);
   text.u32(fields.clientSession);
   text.copy(fields.clientPublic, 0, KEY_BYTES);
-  text.u16(padding.length);
-  text.copy(padding, 0, padding.length);
+  writePadding(text, spare);
   text.copy(fields.frames, 0, fields.frames.length);
   const key = handshakeKey(primitives, windowKey, fields.userKey, saltOf(arena, at), HELLO_LABEL);
   return sealPacket(primitives, key, arena, at, HELLO_TEXT_AT, text.at);
@@ -135,8 +135,7 @@ export function openHello(
   const windowKey = tskd.windowKey(window);
   maskIdent(primitives, windowKey, arena, at);
   const user = users.find(arena, at + IDENT_AT);
-  // What was sent is what is authenticated.
-  maskIdent(primitives, windowKey, arena, at);
+  applyIdentMask(arena, at);
   if (user === undefined) return OpenResult.unknownUser;
   const key = handshakeKey(primitives, windowKey, user.key, saltOf(arena, at), HELLO_LABEL);
   if (!openPacket(primitives, key, arena, at, HELLO_TEXT_AT, length)) return OpenResult.tag;
@@ -182,6 +181,11 @@ function maskIdent(
   arena: Bytes,
   at: number,
 ): void {
-  const mask = primitives.hkdf(windowKey, saltOf(arena, at), IDENT_LABEL, IDENT_BYTES);
-  for (let i = 0; i < IDENT_BYTES; i++) arena[at + IDENT_AT + i]! ^= mask[i]!;
+  primitives.hkdf(windowKey, saltOf(arena, at), IDENT_LABEL, IDENT_BYTES, identMask);
+  applyIdentMask(arena, at);
+}
+
+/** Once more: it is shown for a moment only, since what was sent is what is authenticated. */
+function applyIdentMask(arena: Bytes, at: number): void {
+  for (let i = 0; i < IDENT_BYTES; i++) arena[at + IDENT_AT + i]! ^= identMask[i]!;
 }

@@ -5,10 +5,16 @@
  * an AEAD table under the ids given here. Phases are 0 and 1 in turn, told by a packet's kind.
  */
 
-import { KEY_OLD_MS, KEY_UPDATE_MS, KEY_UPDATE_PACKETS } from "../wire/limits.ts";
+import { KEY_BYTES, KEY_OLD_MS, KEY_UPDATE_MS, KEY_UPDATE_PACKETS } from "../wire/limits.ts";
 import type { Aead } from "./aead.ts";
 import { deriveNextKey } from "./session_keys.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
+
+/**
+ * What goes to the native side and back. The keys that a session keeps never do: small arrays that
+ * never left the heap cost little, and there are many.
+ */
+const scratch: Bytes = new Uint8Array(KEY_BYTES);
 
 /** No key of that phase. */
 export const NO_KEY = -1;
@@ -26,8 +32,8 @@ export class SendKeys {
   /** Copies the key of phase 0. */
   constructor(aead: Aead, key: Bytes, now: number) {
     this.#aead = aead;
-    this.#key = Uint8Array.from(key);
-    this.keyId = aead.addKey(this.#key);
+    this.#key = new Uint8Array(key);
+    this.keyId = aead.addKey(key);
     this.#since = now;
   }
 
@@ -43,10 +49,12 @@ export class SendKeys {
 
   /** Goes over to the next key, from packet `nextNumber` on; the old one is wiped. */
   update(primitives: Primitives, now: number, nextNumber: number): void {
-    deriveNextKey(primitives, this.#key, this.#key);
+    deriveNextKey(primitives, this.#key, scratch);
     const old = this.keyId;
-    this.keyId = this.#aead.addKey(this.#key);
+    this.keyId = this.#aead.addKey(scratch);
     this.#aead.removeKey(old);
+    this.#key.set(scratch);
+    scratch.fill(0);
     this.phase ^= 1;
     this.#firstNumber = nextNumber;
     this.#since = now;
@@ -63,21 +71,20 @@ export class SendKeys {
 export class ReceiveKeys {
   phase = 0;
   readonly #aead: Aead;
-  /** The key that follows the present one: from it the one after is derived. */
-  readonly #nextKey: Bytes;
+  /** The key of this phase, or once the next one is derived, that: from it the one after comes. */
+  readonly #key: Bytes;
   #oldId = NO_KEY;
   #currentId: number;
-  #nextId: number;
+  /** Derived when a first packet of the present phase has opened: before that none may follow. */
+  #nextId = NO_KEY;
   #firstNumber = 0;
   #oldUntil = -Infinity;
 
   /** Copies the key of phase 0. */
-  constructor(primitives: Primitives, aead: Aead, key: Bytes) {
+  constructor(aead: Aead, key: Bytes) {
     this.#aead = aead;
     this.#currentId = aead.addKey(key);
-    this.#nextKey = Uint8Array.from(key);
-    deriveNextKey(primitives, this.#nextKey, this.#nextKey);
-    this.#nextId = aead.addKey(this.#nextKey);
+    this.#key = new Uint8Array(key);
   }
 
   /** Which key to open a packet with. */
@@ -95,6 +102,7 @@ export class ReceiveKeys {
     if (phase === this.phase) {
       // Reordered: an earlier packet of this phase than the one that began it here.
       if (number < this.#firstNumber) this.#firstNumber = number;
+      if (this.#nextId === NO_KEY) this.#deriveNext(primitives);
       return false;
     }
     if (number < this.#firstNumber) return false;
@@ -104,9 +112,15 @@ export class ReceiveKeys {
     this.#currentId = this.#nextId;
     this.phase = phase;
     this.#firstNumber = number;
-    deriveNextKey(primitives, this.#nextKey, this.#nextKey);
-    this.#nextId = this.#aead.addKey(this.#nextKey);
+    this.#deriveNext(primitives);
     return true;
+  }
+
+  #deriveNext(primitives: Primitives): void {
+    deriveNextKey(primitives, this.#key, scratch);
+    this.#nextId = this.#aead.addKey(scratch);
+    this.#key.set(scratch);
+    scratch.fill(0);
   }
 
   /** When expire() is due; Infinity while there is no old key. */
@@ -124,7 +138,7 @@ export class ReceiveKeys {
     if (this.#currentId !== NO_KEY) this.#aead.removeKey(this.#currentId);
     if (this.#nextId !== NO_KEY) this.#aead.removeKey(this.#nextId);
     this.#currentId = this.#nextId = NO_KEY;
-    this.#nextKey.fill(0);
+    this.#key.fill(0);
   }
 
   #dropOld(): void {

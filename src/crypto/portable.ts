@@ -26,10 +26,10 @@ const PUBLIC_DER = Buffer.from("302a300506032b656e032100", "hex");
 export function portablePrimitives(random: (bytes: Bytes) => void): Primitives {
   return {
     sha256: (data) => sha256(data),
-    hmacSha256: (key, data) => hmac(sha256, key, data),
+    hmacSha256: (key, data, out) => into(hmac(sha256, key, data), out),
     hkdf: portableHkdf,
-    x25519Public: portablePublic,
-    x25519: portableShared,
+    x25519Public: (privateKey, out) => into(portablePublic(privateKey), out),
+    x25519: (privateKey, publicKey, out) => into(portableShared(privateKey, publicKey), out),
     random,
     aeadSeal(key, arena, aad, aadBytes, text, textBytes) {
       const cipher = chacha20poly1305(key, ZERO_NONCE, arena.subarray(aad, aad + aadBytes));
@@ -55,11 +55,20 @@ function portableHkdf(
   salt: Uint8Array,
   info: Uint8Array,
   length: number,
+  out?: Bytes,
 ): Bytes {
   const prk = extract(sha256, ikm, salt);
   const okm = expand(sha256, prk, info, length);
   prk.fill(0);
-  return okm;
+  return into(okm, out);
+}
+
+/** Moves a result to where it was asked for. */
+function into(result: Bytes, out: Bytes | undefined): Bytes {
+  if (out === undefined) return result;
+  out.set(result);
+  result.fill(0);
+  return out;
 }
 
 function portablePublic(privateKey: Uint8Array): Bytes {

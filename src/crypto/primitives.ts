@@ -9,15 +9,18 @@
 
 export type Bytes = Uint8Array<ArrayBuffer>;
 
-/** What the handshake is made of. All results are new arrays that the caller owns and wipes. */
+/**
+ * What the handshake is made of. Results are new arrays, or the one given as `out`, which has their
+ * length; the caller owns and wipes them. A server gives arrays of its own: see Scratch.
+ */
 export interface Primitives {
   sha256(data: Uint8Array): Bytes;
-  hmacSha256(key: Uint8Array, data: Uint8Array): Bytes;
-  hkdf(ikm: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number): Bytes;
+  hmacSha256(key: Uint8Array, data: Uint8Array, out?: Bytes): Bytes;
+  hkdf(ikm: Uint8Array, salt: Uint8Array, info: Uint8Array, length: number, out?: Bytes): Bytes;
   /** The public key of 32 random bytes. */
-  x25519Public(privateKey: Uint8Array): Bytes;
+  x25519Public(privateKey: Uint8Array, out?: Bytes): Bytes;
   /** The shared secret; all zero for a public key of small order, which the caller refuses. */
-  x25519(privateKey: Uint8Array, publicKey: Uint8Array): Bytes;
+  x25519(privateKey: Uint8Array, publicKey: Uint8Array, out?: Bytes): Bytes;
   /** Fills the array with random bytes that nobody can foresee. */
   random(bytes: Bytes): void;
   /** Seals `textBytes` at `text` in place and writes the tag behind; the nonce is zero. */

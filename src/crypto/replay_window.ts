@@ -30,7 +30,10 @@ export class ReplayWindows {
     this.#nextFree = new Int32Array(capacity);
   }
 
-  /** A window that has seen nothing; -1 when all are in use. */
+  /**
+   * A window that has seen nothing; -1 when all are in use. Bits that an earlier session left stay:
+   * each is cleared before it comes to mean a number again.
+   */
   acquire(): number {
     let slot = this.#free;
     if (slot !== NONE) {
@@ -40,8 +43,6 @@ export class ReplayWindows {
       slot = this.#touched++;
       if (slot % BLOCK_SLOTS === 0) this.#blocks.push(new Uint32Array(BLOCK_SLOTS * WORDS));
     }
-    const from = (slot % BLOCK_SLOTS) * WORDS;
-    this.#blockOf(slot).fill(0, from, from + WORDS);
     this.#highest[slot] = -1;
     return slot;
   }

@@ -27,6 +27,9 @@ import type { Tskd } from "./tskd.ts";
 
 const RESET_LABEL = label("phantom-reset-v1");
 const TOKEN_LABEL = label("phantom-token-v1");
+// One thread, no re-entry. The label, and behind it the session.
+const tokenText = concatBytes(TOKEN_LABEL, new Uint8Array(4));
+const tokenHash: Bytes = new Uint8Array(32);
 
 /** Why a session is gone: append only. */
 export const ResetReason = { unknownSession: 0, shutdown: 1 } as const;
@@ -59,10 +62,8 @@ export class ResetOpened {
 
 /** The token of a session; `secret` is the server's, and outlives the process. */
 export function resetToken(primitives: Primitives, secret: Uint8Array, session: number): Bytes {
-  const id = new Uint8Array(4);
-  new Writer(id).u32(session);
-  const token = primitives.hmacSha256(secret, concatBytes(TOKEN_LABEL, id));
-  return token.slice(0, RESET_TOKEN_BYTES);
+  new Writer(tokenText, TOKEN_LABEL.length).u32(session);
+  return primitives.hmacSha256(secret, tokenText, tokenHash).slice(0, RESET_TOKEN_BYTES);
 }
 
 /** Builds a RESET in the present window; its length, 0 when there is no room. */

@@ -9,11 +9,17 @@
  */
 
 import { KEY_BYTES } from "../wire/limits.ts";
-import { type Bytes, concatBytes, isZero, label, type Primitives } from "./primitives.ts";
+import { copyBytes } from "../wire/cursor.ts";
+import { type Bytes, isZero, label, type Primitives } from "./primitives.ts";
 
 const SESSION_LABEL = label("phantom-session-v1");
 const NEXT_LABEL = label("phantom-next-v1");
 const NO_SALT = new Uint8Array(0);
+// One thread, no re-entry; wiped after use. See handshake.ts.
+const shared: Bytes = new Uint8Array(KEY_BYTES);
+const ikm: Bytes = new Uint8Array(2 * KEY_BYTES);
+const salt: Bytes = new Uint8Array(2 * KEY_BYTES);
+const okm: Bytes = new Uint8Array(2 * KEY_BYTES);
 
 /** Both directions' keys, in memory that is wiped by hand. */
 export class SessionKeys {
@@ -47,13 +53,15 @@ export function deriveSessionKeys(
   keys: SessionKeys,
 ): boolean {
   const { privateKey, peerPublic, clientPublic, serverPublic, userKey } = agreement;
-  const shared = primitives.x25519(privateKey, peerPublic);
+  primitives.x25519(privateKey, peerPublic, shared);
   if (isZero(shared)) return false;
-  const ikm = concatBytes(shared, userKey);
-  const salt = concatBytes(clientPublic, serverPublic);
-  const okm = primitives.hkdf(ikm, salt, SESSION_LABEL, 2 * KEY_BYTES);
-  keys.clientToServer.set(okm.subarray(0, KEY_BYTES));
-  keys.serverToClient.set(okm.subarray(KEY_BYTES));
+  copyBytes(shared, 0, ikm, 0, KEY_BYTES);
+  copyBytes(userKey, 0, ikm, KEY_BYTES, KEY_BYTES);
+  copyBytes(clientPublic, 0, salt, 0, KEY_BYTES);
+  copyBytes(serverPublic, 0, salt, KEY_BYTES, KEY_BYTES);
+  primitives.hkdf(ikm, salt, SESSION_LABEL, 2 * KEY_BYTES, okm);
+  copyBytes(okm, 0, keys.clientToServer, 0, KEY_BYTES);
+  copyBytes(okm, KEY_BYTES, keys.serverToClient, 0, KEY_BYTES);
   shared.fill(0);
   ikm.fill(0);
   okm.fill(0);
@@ -62,7 +70,7 @@ export function deriveSessionKeys(
 
 /** The key that follows `current`, put into `next`, which may be the same array. */
 export function deriveNextKey(primitives: Primitives, current: Uint8Array, next: Bytes): void {
-  const key = primitives.hkdf(current, NO_SALT, NEXT_LABEL, KEY_BYTES);
-  next.set(key);
-  key.fill(0);
+  primitives.hkdf(current, NO_SALT, NEXT_LABEL, KEY_BYTES, shared);
+  next.set(shared);
+  shared.fill(0);
 }

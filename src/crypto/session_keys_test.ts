@@ -58,7 +58,7 @@ Deno.test("SendKeys updates after 120 s or 2^30 packets, once the peer is on thi
 Deno.test("ReceiveKeys follows the sender through updates, reordering and forgeries", () => {
   using aead = new PortableAead(8);
   const send = new SendKeys(aead, some, 0);
-  const receive = new ReceiveKeys(primitives, aead, some);
+  const receive = new ReceiveKeys(aead, some);
   const batch = new PortableBatch(1);
   const packets: { phase: number; number: number; bytes: Uint8Array<ArrayBuffer> }[] = [];
   for (let number = 0; number < 40; number++) {

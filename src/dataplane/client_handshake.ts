@@ -96,7 +96,7 @@ export class ClientHandshake {
     this.wipe();
     return {
       sendKeys: new SendKeys(table, keys.clientToServer, now),
-      receiveKeys: new ReceiveKeys(this.#primitives, table, keys.serverToClient),
+      receiveKeys: new ReceiveKeys(table, keys.serverToClient),
     };
   }
 

@@ -3,8 +3,10 @@
  * by main through the ring, and telling of its session.
  */
 
+import { type Endpoint, endpoint } from "../../ffi/endpoint.ts";
 import { EpollEvent, EventFd, monotonicMs } from "../../ffi/loop.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
+import { ipBytes } from "../base/ip.ts";
 import { RingReader } from "../base/ring.ts";
 import type { Session } from "../session/session.ts";
 import type { InboundTunnel } from "./inbound_counters.ts";
@@ -24,6 +26,8 @@ const PONG_MS = 2000;
 export interface Tunnel extends InboundTunnel {
   readonly state: "idle" | "connecting" | "open" | "lost";
   start(): void;
+  /** Where HELLOs go from now on. */
+  setServers(servers: readonly Endpoint[]): void;
   /** Closes the session with a word to the server, and the socket. */
   stop(): void;
 }
@@ -57,12 +61,13 @@ class WatchedInbounds extends Inbounds {
     this.#listener = listener;
   }
 
-  override sessionOpened(): void {
+  override sessionOpened(session: Session, user: string): void {
+    super.sessionOpened(session, user);
     this.#listener.stateChanged();
   }
 
-  override closed(session: Session): void {
-    super.closed(session);
+  override closed(session: Session, code: number, isLocal: boolean): void {
+    super.closed(session, code, isLocal);
     this.#listener.stateChanged();
   }
 
@@ -116,19 +121,29 @@ export class ClientSide implements Watcher, Timer, Task, SessionListener {
   /** Until main says stop. */
   run(): void {
     try {
-      this.loop.watch(this.#wake.fd, EpollEvent.in, this);
-      this.tunnel.start();
-      this.inbounds.start();
-      this.#post({ kind: "ready", ports: this.inbounds.ports, features: 0 });
-      this.loop.arm(this, this.loop.now + COUNT_MS);
-      // What was said before the descriptor was watched.
-      this.ready();
+      this.open();
       this.loop.run();
     } finally {
-      this.#start.psk.fill(0);
-      this.#start.userKey.fill(0);
-      this.loop.close();
+      this.close();
     }
+  }
+
+  /** Opens the sockets and says so; from then on the loop serves. */
+  open(): void {
+    this.loop.watch(this.#wake.fd, EpollEvent.in, this);
+    this.tunnel.start();
+    this.inbounds.start();
+    this.#post({ kind: "ready", ports: this.inbounds.ports, features: 0 });
+    this.loop.arm(this, this.loop.now + COUNT_MS);
+    // What was said before the descriptor was watched.
+    this.ready();
+  }
+
+  /** Wipes the keys it was given, and lets go of the loop. */
+  close(): void {
+    this.#start.psk.fill(0);
+    this.#start.userKey.fill(0);
+    this.loop.close();
   }
 
   /** Main has rung. */
@@ -176,6 +191,11 @@ export class ClientSide implements Watcher, Timer, Task, SessionListener {
     try {
       const message: ToWorker = JSON.parse(new TextDecoder().decode(bytes));
       if (message.kind === "report") this.#asked();
+      else if (message.kind === "servers") {
+        this.tunnel.setServers(
+          message.servers.map(({ host, port }) => endpoint(ipBytes(host), port)),
+        );
+      }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.#post({ kind: "log", level: "error", text: `a message from main was left: ${reason}` });

@@ -100,7 +100,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   readonly #publisher: tunnel.Publisher;
   readonly #random: RandomNumbers;
   readonly #user: User;
-  readonly #routes: Route[];
+  #routes: readonly Route[];
   readonly #records = new FrameRecords();
   readonly #keyLimits: KeyLimits;
   readonly #reset = new ResetOpened();
@@ -165,6 +165,16 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     this.#user.key.fill(0);
   }
 
+  /**
+   * Where the server is from now on, best first: for the next HELLO, also of a session that is
+   * being connected. One that is open stays where it is.
+   */
+  setServers(servers: readonly Endpoint[]): void {
+    const next = this.#routes[this.#server];
+    this.#routes = servers.map((server) => routeTo(server));
+    this.#server = next === undefined ? 0 : this.#serverOf(next);
+  }
+
   get state(): ClientState {
     return this.#state;
   }
@@ -218,7 +228,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
       keepAliveMs: tunnel.KEEP_ALIVE_MS,
     });
     const session = new Session(now, options);
-    const controller = new LateController(this.#controller(0));
+    const controller = new LateController(() => this.#controller(0));
     session.addPath(true, controller, new PathMtu());
     const { upRate, downRate } = this.#start;
     if (upRate > 0 || downRate > 0) {
@@ -369,7 +379,8 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     link.routes[0] = route;
     link.packetBytesMax = accept.maxDatagram;
     link.session.packetBytesMax = Math.min(link.session.packetBytesMax, accept.maxDatagram);
-    connection.controller.replace(this.#controller(accept.downKbps * BYTES_A_KBIT));
+    const takeRate = accept.downKbps * BYTES_A_KBIT;
+    connection.controller.replace(() => this.#controller(takeRate));
     link.activate(now, accept.serverSession, keys.sendKeys, keys.receiveKeys);
     this.#settleEarly(connection, now, isClear);
     if (accept.framesBytes > 0) {

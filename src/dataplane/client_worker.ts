@@ -5,9 +5,14 @@
  */
 
 import { openLoadedLibraries } from "../../ffi/libraries.ts";
+import { ClientRehearsal } from "./client_rehearsal.ts";
 import { ClientSide } from "./client_side.ts";
 import { ClientTunnel } from "./client_tunnel.ts";
+import { WarmUp } from "./warm_up.ts";
 import type { ClientStart, WorkerMessage } from "./worker_protocol.ts";
+
+/** The ready line comes first. */
+const WARM_UP_DELAY_MS = 10;
 
 declare const self: {
   onmessage: ((event: MessageEvent<ClientStart>) => void) | null;
@@ -17,13 +22,21 @@ declare const self: {
 
 self.onmessage = ({ data }) => {
   try {
+    const libs = openLoadedLibraries();
     const side = new ClientSide(
-      openLoadedLibraries(),
+      libs,
       data,
       (message) => self.postMessage(message),
       (loop, start, libs, events, words) => new ClientTunnel(loop, start, libs, events, words),
     );
-    side.run();
+    const warmUp = new WarmUp(side.loop, (course) => new ClientRehearsal(libs, course));
+    // Without inbounds it is there for a question or two.
+    if (data.inbounds.length > 0) warmUp.begin(WARM_UP_DELAY_MS);
+    try {
+      side.run();
+    } finally {
+      warmUp.close();
+    }
     self.postMessage({ kind: "stopped" });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

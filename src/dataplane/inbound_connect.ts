@@ -3,7 +3,8 @@
  * forwards.
  *
  * The stream is opened and what the client sent behind its request is written at once; the client
- * gets its answer when the server has given its own. Then both are spliced.
+ * gets its answer when the server has given its own. Then both are spliced. A session that is lost
+ * before the server has heard of the stream costs nothing: the stream is opened again, once.
  */
 
 import { EpollEvent } from "../../ffi/loop.ts";
@@ -13,6 +14,7 @@ import type { Session } from "../session/session.ts";
 import { RstCode } from "../wire/frames.ts";
 import type { InboundContext, Live, StreamUser } from "./inbound_context.ts";
 import { Linger } from "./inbound_linger.ts";
+import { type Reopener, sayAgain, Unheard } from "./inbound_unheard.ts";
 import type { Watcher } from "./loop.ts";
 import { Splice, type SpliceOwner } from "./splice.ts";
 
@@ -27,17 +29,18 @@ const BROKEN = EpollEvent.error | EpollEvent.hangUp;
 export interface Answerer {
   readonly pending: number;
   drain(out: Uint8Array, at: number, room: number): number;
-  accept(): void;
+  /** With the address that the server's connection has, as on the wire. */
+  accept(bytes: Uint8Array, at: number, length: number): void;
   /** With a code of OPENED. */
   refuse(code: number): void;
 }
 
-export class Connect implements StreamUser, SpliceOwner, Watcher, Live {
+export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live {
   session: Session | undefined;
   stream = -1;
   readonly #context: InboundContext;
   readonly #socket: TcpSocket;
-  /** Of a forward: none, it is spliced at once. */
+  /** Of a forward: none. */
   readonly #answerer: Answerer | undefined;
   #tag = NOT_WATCHED;
   #splice: Splice | undefined;
@@ -45,12 +48,16 @@ export class Connect implements StreamUser, SpliceOwner, Watcher, Live {
   #rest: Uint8Array<ArrayBuffer> = NOTHING;
   #early = 0;
   #hasEnded = false;
+  #address: Uint8Array = NOTHING;
+  /** To be said again. */
+  readonly #unheard: Unheard;
 
   /** Takes over a socket that nobody watches. */
   constructor(context: InboundContext, socket: TcpSocket, answerer?: Answerer) {
     this.#context = context;
     this.#socket = socket;
     this.#answerer = answerer;
+    this.#unheard = new Unheard(context.splicer);
     context.live.add(this);
   }
 
@@ -61,12 +68,10 @@ export class Connect implements StreamUser, SpliceOwner, Watcher, Live {
       counters.streamsRefused++;
       return this.#refuse(OpenCode.TOO_MANY);
     }
+    this.#address = address;
     if (length > 0) this.#writeEarly(bytes, at, length);
-    if (this.#answerer === undefined) this.#join();
-    else {
-      const events = EpollEvent.in | EpollEvent.readHangUp;
-      this.#tag = loop.watch(this.#socket.fd, this.#rest.length > 0 ? 0 : events, this);
-    }
+    const events = EpollEvent.in | EpollEvent.readHangUp;
+    this.#tag = loop.watch(this.#socket.fd, this.#rest.length > 0 ? 0 : events, this);
     if (this.session !== undefined) tunnel.wake(this.session);
   }
 
@@ -75,15 +80,17 @@ export class Connect implements StreamUser, SpliceOwner, Watcher, Live {
   ready(events: number): void {
     if ((events & BROKEN) !== 0) return this.#cut();
     const { arena, tunnel } = this.#context;
-    const session = this.session!;
+    const { session } = this;
+    // It is opened again at the end of this round.
+    if (session === undefined) return;
     const room = Math.min(arena.length, EARLY_BYTES_MAX - this.#early, session.room(this.stream));
     if (room <= 0) return this.#watchNothing();
     const count = this.#socket.read(arena, 0, room);
     if (count === tcpAgain) return;
     if (count < 0) return this.#cut();
     if (count === 0) {
-      // The splice will meet the end once more.
       session.finish(this.stream);
+      this.#unheard.isFinished = true;
       this.#watchNothing();
     } else this.#writeEarly(arena, 0, count);
     tunnel.wake(session);
@@ -91,6 +98,7 @@ export class Connect implements StreamUser, SpliceOwner, Watcher, Live {
 
   #writeEarly(bytes: Uint8Array<ArrayBuffer>, at: number, length: number): void {
     this.#early += length;
+    this.#unheard.add(bytes, at, length);
     const taken = this.session!.write(this.stream, bytes, at, length);
     this.#context.splicer.counters.bytesDown += taken;
     if (taken === length) return;
@@ -118,6 +126,7 @@ export class Connect implements StreamUser, SpliceOwner, Watcher, Live {
 
   #refuse(code: number): void {
     this.#unwatch();
+    this.#unheard.drop();
     this.#context.streams.forget(this);
     this.#context.live.delete(this);
     const answerer = this.#answerer;
@@ -134,7 +143,7 @@ export class Connect implements StreamUser, SpliceOwner, Watcher, Live {
     this.#rest = NOTHING;
     this.#splice = new Splice(splicer, this, this.session!, this.stream, this.#socket, rest);
     try {
-      this.#splice.start();
+      this.#splice.start(this.#unheard.isFinished);
     } catch {
       // The system has no room to watch it.
       this.#context.counters.faults++;
@@ -144,15 +153,17 @@ export class Connect implements StreamUser, SpliceOwner, Watcher, Live {
 
   // ---- the stream's events ----
 
-  answered(code: number): void {
+  answered(code: number, bytes: Uint8Array, at: number, length: number): void {
     if (code !== OpenCode.OK) {
       this.#context.counters.targetsRefused++;
       if (this.#splice === undefined) return this.#refuse(code);
       return this.abort();
     }
-    if (this.#answerer === undefined || this.#splice !== undefined) return;
-    this.#answerer.accept();
-    if (!this.#context.reply(this.#socket, this.#answerer)) return this.#cut();
+    if (this.#splice !== undefined) return;
+    this.#unheard.drop();
+    const answerer = this.#answerer;
+    answerer?.accept(bytes, at, length);
+    if (answerer !== undefined && !this.#context.reply(this.#socket, answerer)) return this.#cut();
     this.#join();
     if (this.#hasEnded) this.ended();
     else this.session?.resume(this.stream);
@@ -177,8 +188,25 @@ export class Connect implements StreamUser, SpliceOwner, Watcher, Live {
     this.#splice?.writable();
   }
 
-  lost(): void {
-    this.wasReset(RstCode.cancelled);
+  lost(isUnheard: boolean): void {
+    if (isUnheard && !this.#unheard.isGone) this.#context.reopening.add(this);
+    else this.wasReset(RstCode.cancelled);
+  }
+
+  /** In the next session, as if nothing had been. */
+  reopen(): void {
+    const { streams, counters, live, tunnel } = this.#context;
+    if (!live.has(this)) return;
+    if (!streams.open(this, this.#address)) {
+      counters.streamsRefused++;
+      return this.#refuse(OpenCode.TOO_MANY);
+    }
+    counters.reopened++;
+    const session = this.session!;
+    // All that was read, also what the session before had not taken.
+    this.#rest = sayAgain(session, this.stream, this.#unheard);
+    if (this.#rest.length > 0) this.#watchNothing();
+    tunnel.wake(session);
   }
 
   // ---- the end ----
@@ -192,6 +220,7 @@ export class Connect implements StreamUser, SpliceOwner, Watcher, Live {
   abort(): void {
     if (!this.#context.live.delete(this)) return;
     this.#context.streams.forget(this);
+    this.#unheard.drop();
     this.#unwatch();
     if (this.#splice === undefined) this.#socket.abort();
     else this.#splice.abort();

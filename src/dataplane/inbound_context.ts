@@ -5,6 +5,7 @@ import type { TcpSocket } from "../../ffi/tcp.ts";
 import type { Session } from "../session/session.ts";
 import { Associations } from "./inbound_associations.ts";
 import { InboundCounters, type InboundTunnel } from "./inbound_counters.ts";
+import { Reopening } from "./inbound_unheard.ts";
 import type { Loop } from "./loop.ts";
 import { Splicer } from "./splice.ts";
 
@@ -22,13 +23,14 @@ export interface StreamUser {
   /** Set by Streams. */
   session: Session | undefined;
   stream: number;
-  answered(code: number): void;
+  /** With a code of OPENED and the bound address, as on the wire. */
+  answered(code: number, bytes: Uint8Array, at: number, length: number): void;
   data(bytes: Uint8Array<ArrayBufferLike>, at: number, length: number): number;
   ended(): void;
   wasReset(code: number): void;
   writable(): void;
-  /** The session is over, and the stream with it. */
-  lost(): void;
+  /** The session is over, and the stream with it. The server may never have heard of it. */
+  lost(isUnheard: boolean): void;
 }
 
 /** Something that a stop has to end. */
@@ -88,15 +90,15 @@ export class Streams {
     return this.#lastUsers.get(stream);
   }
 
-  /** The session is over. */
-  lose(session: Session): void {
+  /** The session is over; `isReopened`: streams that it told nobody of may go to another. */
+  lose(session: Session, isReopened = false): void {
     const users = this.#users.get(session);
     this.#users.delete(session);
     if (session === this.#lastSession) this.#lastSession = undefined;
     if (users === undefined) return;
     for (const user of users.values()) {
       user.session = undefined;
-      user.lost();
+      user.lost(isReopened && session.wasUnheard(user.stream));
     }
   }
 }
@@ -114,6 +116,7 @@ export class InboundContext {
   readonly tunnel: InboundTunnel;
   readonly splicer: Splicer;
   readonly streams: Streams;
+  readonly reopening: Reopening;
   readonly associations: Associations;
   /** All local connections, each as what it is at the moment. */
   readonly live: Set<Live> = new Set();
@@ -127,6 +130,7 @@ export class InboundContext {
     this.tunnel = tunnel;
     this.splicer = new Splicer(loop, tunnel);
     this.streams = new Streams(tunnel);
+    this.reopening = new Reopening(loop);
     this.associations = new Associations(loop, tunnel, this.counters);
   }
 

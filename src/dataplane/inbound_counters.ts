@@ -14,6 +14,8 @@ export class InboundCounters {
   requestsRefused = 0;
   /** The session had no room for another stream. */
   streamsRefused = 0;
+  /** Streams opened again since their session was lost before the server had heard of them. */
+  reopened = 0;
   /** The server could not or would not reach the target. */
   targetsRefused = 0;
   /** Associations or peers of a UDP forward beyond their maximum. */

@@ -7,7 +7,7 @@ import { HttpInbound } from "../proxy/http_inbound.ts";
 import { detectInbound } from "../proxy/inbound_detect.ts";
 import { httpStatusOf, SocksReply, socksReplyOf } from "../proxy/outcome.ts";
 import { Socks5Inbound, SocksCommand } from "../proxy/socks5_inbound.ts";
-import type { Target } from "../proxy/target.ts";
+import { Target } from "../proxy/target.ts";
 import { type Answerer, Connect } from "./inbound_connect.ts";
 import { HANDSHAKE_MS, type InboundContext, type Live } from "./inbound_context.ts";
 import { PlainHttp } from "./inbound_http.ts";
@@ -37,9 +37,11 @@ class SocksAnswerer implements Answerer {
     return this.#parser.drain(out, at, room);
   }
 
-  /** The bound address is not known here: zeros, as other proxies say. */
-  accept(): void {
-    this.#parser.accept();
+  /** A server that tells no address, or a name, gives zeros, as other proxies do. */
+  accept(bytes: Uint8Array, at: number, length: number): void {
+    const bound = new Target();
+    if (bound.readSocks(bytes, at, length) <= 0 || bound.isDomain) this.#parser.accept();
+    else this.#parser.accept(bound.ip, bound.port);
   }
 
   refuse(code: number): void {

@@ -22,6 +22,7 @@ import {
   type StreamUser,
 } from "./inbound_context.ts";
 import { Linger } from "./inbound_linger.ts";
+import { type Reopener, sayAgain, Unheard } from "./inbound_unheard.ts";
 import { NOT_ARMED, type Task, type Timer, type Watcher } from "./loop.ts";
 
 /** Of a response, on their way to the client. */
@@ -38,7 +39,7 @@ const LEFTOVER_BYTES_MAX = 64 << 10;
 
 type OnConnect = (bytes: Uint8Array<ArrayBuffer>, at: number, length: number) => void;
 
-export class PlainHttp implements StreamUser, Watcher, Timer, Task, Live {
+export class PlainHttp implements StreamUser, Reopener, Watcher, Timer, Task, Live {
   heapIndex: number = NOT_ARMED;
   dueAt = 0;
   isPosted = false;
@@ -58,6 +59,8 @@ export class PlainHttp implements StreamUser, Watcher, Timer, Task, Live {
   #waitsForRoom = false;
   #response: HttpResponse | undefined;
   #streamEnded = false;
+  /** Of the request at hand, to be said again. */
+  #unheard: Unheard;
   #out: Uint8Array<ArrayBuffer> = NOTHING;
   #outAt = 0;
   #outEnd = 0;
@@ -77,6 +80,7 @@ export class PlainHttp implements StreamUser, Watcher, Timer, Task, Live {
     this.#socket = socket;
     this.#parser = parser;
     this.#onConnect = onConnect;
+    this.#unheard = new Unheard(context.splicer);
     this.#tag = context.loop.watch(socket.fd, 0, this);
     context.live.add(this);
   }
@@ -181,12 +185,9 @@ export class PlainHttp implements StreamUser, Watcher, Timer, Task, Live {
 
   #request(): void {
     const parser = this.#parser;
-    const address = new Uint8Array(parser.target.socksLength);
-    parser.target.writeSocks(address, 0);
-    if (!this.#context.streams.open(this, address)) {
-      this.#context.counters.streamsRefused++;
-      return this.#fail(httpStatusOf(OpenCode.TOO_MANY));
-    }
+    if (!this.#openStream()) return;
+    this.#unheard.drop();
+    this.#unheard = new Unheard(this.#context.splicer);
     this.#streamEnded = false;
     this.#response = new HttpResponse(parser);
     const head = new Uint8Array(parser.requestPending);
@@ -196,8 +197,37 @@ export class PlainHttp implements StreamUser, Watcher, Timer, Task, Live {
     this.#send(head, 0, head.length);
   }
 
+  /** A stream to the target; false: the request has failed. */
+  #openStream(): boolean {
+    const { target } = this.#parser;
+    const address = new Uint8Array(target.socksLength);
+    target.writeSocks(address, 0);
+    if (this.#context.streams.open(this, address)) return true;
+    this.#context.counters.streamsRefused++;
+    this.#fail(httpStatusOf(OpenCode.TOO_MANY));
+    return false;
+  }
+
+  /** In the next session, as if nothing had been. */
+  reopen(): void {
+    if (this.#isOver || !this.#openStream()) return;
+    const { counters, loop, tunnel } = this.#context;
+    counters.reopened++;
+    // All of the request so far, also what the session before had not taken.
+    this.#unsent = sayAgain(this.session!, this.stream, this.#unheard);
+    if (this.#unsent.length > 0) loop.arm(this, loop.now + RETRY_MS);
+    tunnel.wake(this.session!);
+    this.#update();
+  }
+
   #send(bytes: Uint8Array<ArrayBuffer>, at: number, length: number): void {
     if (length === 0 || this.session === undefined) return;
+    this.#unheard.add(bytes, at, length);
+    this.#sendOn(bytes, at, length);
+  }
+
+  #sendOn(bytes: Uint8Array<ArrayBuffer>, at: number, length: number): void {
+    if (this.session === undefined) return;
     const taken = this.session.write(this.stream, bytes, at, length);
     this.#context.splicer.counters.bytesDown += taken;
     if (taken === length) return;
@@ -212,7 +242,7 @@ export class PlainHttp implements StreamUser, Watcher, Timer, Task, Live {
     if (this.#unsent.length > 0) {
       const bytes = this.#unsent;
       this.#unsent = NOTHING;
-      this.#send(bytes, 0, bytes.length);
+      this.#sendOn(bytes, 0, bytes.length);
     }
     if (this.#unsent.length === 0 && this.#input.length > 0) {
       const bytes = this.#input;
@@ -225,6 +255,7 @@ export class PlainHttp implements StreamUser, Watcher, Timer, Task, Live {
   // ---- the stream's events ----
 
   answered(code: number): void {
+    this.#unheard.drop();
     if (code === OpenCode.OK) return;
     this.#context.counters.targetsRefused++;
     this.#context.streams.forget(this);
@@ -266,8 +297,11 @@ export class PlainHttp implements StreamUser, Watcher, Timer, Task, Live {
     this.#broken();
   }
 
-  lost(): void {
-    this.#broken();
+  lost(isUnheard: boolean): void {
+    if (!isUnheard || this.#unheard.isGone || this.#isOver) return this.#broken();
+    this.#unsent = NOTHING;
+    this.#context.loop.disarm(this);
+    this.#context.reopening.add(this);
   }
 
   /** The stream is no more: bad, unless it had said everything. */
@@ -393,6 +427,7 @@ export class PlainHttp implements StreamUser, Watcher, Timer, Task, Live {
   /** The socket is free for who comes next; a stream that is left is reset. */
   #letGo(): void {
     this.#isOver = true;
+    this.#unheard.drop();
     const { live, loop, streams, tunnel } = this.#context;
     live.delete(this);
     loop.disarm(this);

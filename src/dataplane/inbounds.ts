@@ -8,6 +8,7 @@ import { EpollEvent } from "../../ffi/loop.ts";
 import { Credentials } from "../proxy/credentials.ts";
 import { Target } from "../proxy/target.ts";
 import type { Session, SessionEvents } from "../session/session.ts";
+import { CloseCode } from "../wire/frames.ts";
 import { Connect } from "./inbound_connect.ts";
 import { CONNECTIONS_MAX, InboundContext } from "./inbound_context.ts";
 import type { InboundCounters, InboundTunnel } from "./inbound_counters.ts";
@@ -19,6 +20,12 @@ import type { InboundSpec } from "./worker_protocol.ts";
 /** How long nothing is accepted after the system would not let us. */
 const ACCEPT_PAUSE_MS = 100;
 const NOTHING = new Uint8Array(0);
+/** A server that stopped, or was started anew, and one that fell silent. */
+const REOPENED_AFTER: ReadonlySet<number> = new Set([
+  CloseCode.done,
+  CloseCode.idle,
+  CloseCode.shutdown,
+]);
 
 /** One listener for TCP. */
 class TcpInbound implements Watcher, Timer {
@@ -93,6 +100,8 @@ export class Inbounds implements SessionEvents {
   readonly context: InboundContext;
   readonly #specs: readonly InboundSpec[];
   readonly #open: (TcpInbound | UdpForward)[] = [];
+  /** The session that the server has accepted. */
+  #connected: Session | undefined;
 
   constructor(loop: Loop, specs: readonly InboundSpec[], tunnel: InboundTunnel) {
     this.#specs = specs;
@@ -132,13 +141,22 @@ export class Inbounds implements SessionEvents {
 
   // ---- the session's events ----
 
-  sessionOpened(_session: Session, _user: string): void {}
+  sessionOpened(session: Session, _user: string): void {
+    this.#connected = session;
+  }
 
   /** A server can't open streams: the session does not get that far. */
   opened(): void {}
 
-  answered(session: Session, stream: number, code: number): void {
-    this.context.streams.get(session, stream)?.answered(code);
+  answered(
+    session: Session,
+    stream: number,
+    code: number,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): void {
+    this.context.streams.get(session, stream)?.answered(code, bytes, at, length);
   }
 
   data(
@@ -187,9 +205,12 @@ export class Inbounds implements SessionEvents {
 
   pathProven(): void {}
 
-  closed(session: Session): void {
+  closed(session: Session, code: number, _isLocal: boolean): void {
     this.context.associations.lose(session);
-    this.context.streams.lose(session);
+    // A server that never answered will not do so now, and one that closed for a reason has one.
+    const isReopened = session === this.#connected && REOPENED_AFTER.has(code);
+    if (session === this.#connected) this.#connected = undefined;
+    this.context.streams.lose(session, isReopened);
   }
 }
 

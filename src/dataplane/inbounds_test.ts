@@ -4,6 +4,7 @@ import { testNative } from "../../tests/native.ts";
 import { concat, echo, type FakeOptions, FakeTunnel } from "../../tests/fixtures/fake_tunnel.ts";
 import { endpoint } from "../../ffi/endpoint.ts";
 import { CONNECTIONS_MAX, HANDSHAKE_MS } from "./inbound_context.ts";
+import { UNHEARD_BYTES_MAX } from "./inbound_unheard.ts";
 import { Inbounds } from "./inbounds.ts";
 import { Loop } from "./loop.ts";
 import type { InboundSpec } from "./worker_protocol.ts";
@@ -193,6 +194,126 @@ Deno.test("what the server says of a target becomes the proxy's reply", async ()
   }
 });
 
+Deno.test("SOCKS5 tells the address that the server's connection has", async () => {
+  const bound = [
+    [1, 45, 3, 0, 1, 0xc3, 0x50],
+    [4, 0x2a, 0, 3, 0, ...new Array(11).fill(0), 1, 0xc3, 0x50],
+  ];
+  for (const address of bound) {
+    await bench(mixed, { bound: Uint8Array.from(address) }, async ({ connect }) => {
+      const conn = await connect();
+      await send(conn, concat([GREETING, CONNECT]));
+      const said = [5, 0, 5, 0, 0, ...address];
+      assert.deepEqual([...await read(conn, said.length)], said);
+    });
+  }
+  // A name is none that SOCKS5's clients know what to do with.
+  const name = concat([bytesOf(3, 1), utf8("x"), bytesOf(0, 80)]);
+  await bench(mixed, { bound: name }, async ({ connect }) => {
+    const conn = await connect();
+    await send(conn, concat([GREETING, CONNECT]));
+    assert.deepEqual([...await read(conn, OK_REPLY.length)], OK_REPLY);
+  });
+});
+
+Deno.test("a stream that the lost server never heard of is opened again, once", async () => {
+  const requests = {
+    socks: { says: concat([GREETING, CONNECT, utf8("hello")]), gets: [...OK_REPLY] },
+    http: {
+      says: utf8("CONNECT t.example:80 HTTP/1.1\r\nHost: t.example\r\n\r\nhello"),
+      gets: [...utf8("HTTP/1.1 200 Connection established\r\n\r\n")],
+    },
+  };
+  for (const { says, gets } of Object.values(requests)) {
+    let isOpen = false;
+    const answer = () => isOpen ? 0 : undefined;
+    await bench(mixed, { answer }, async ({ connect, tunnel, inbounds }) => {
+      const conn = await connect();
+      await send(conn, says);
+      await until(() => tunnel.current?.streams.get(0)?.upBytes === 5);
+      tunnel.lose(true);
+      await until(() => tunnel.current?.streams.get(0)?.upBytes === 5);
+      assert.equal(inbounds.counters.reopened, 1);
+      // What comes later follows in its place.
+      await send(conn, utf8(", world"));
+      await until(() => tunnel.current?.streams.get(0)?.upBytes === 12);
+      isOpen = true;
+      tunnel.wake(tunnel.session());
+      assert.deepEqual([...await read(conn, gets.length)], gets);
+      assert.equal(text(await read(conn, 12)), "hello, world");
+      conn.close();
+      await until(() => inbounds.context.live.size === 0);
+    });
+  }
+});
+
+Deno.test("a plain HTTP request and a forward are asked again, too", async () => {
+  const head = "POST http://t.example/ HTTP/1.1\r\nHost: t.example";
+  const says = `${head}\r\nContent-Length: 4\r\n\r\n`;
+  const http = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+  let asked = "";
+  const serve: FakeOptions["serve"] = (stream) => {
+    asked += text(stream.take());
+    if (!asked.endsWith("body") || stream.state > 0) return;
+    stream.state = 1;
+    stream.push(utf8(http));
+  };
+  const forward: InboundSpec = { kind: "tcp", listen, target: "t.example:80" };
+  for (const spec of [mixed, forward]) {
+    asked = "";
+    let isOpen = false;
+    const answer = () => isOpen ? 0 : undefined;
+    await bench(spec, { answer, serve }, async ({ connect, tunnel, inbounds }) => {
+      const conn = await connect();
+      await send(conn, utf8(`${says}bo`));
+      const sent = () => tunnel.current?.streams.get(0)?.upBytes ?? 0;
+      await until(() => sent() > 40);
+      const before = sent();
+      tunnel.lose(true);
+      await until(() => sent() === before);
+      await send(conn, utf8("dy"));
+      await until(() => sent() === before + 2);
+      isOpen = true;
+      tunnel.wake(tunnel.session());
+      assert.match(text(await read(conn, http.length)), /^HTTP\/1.1 200 OK\r\n/);
+      assert.match(asked, /^POST .*\r\n\r\nbody$/s);
+      assert.equal(inbounds.counters.reopened, 1);
+    });
+  }
+});
+
+Deno.test("no stream is opened again twice, after an answer, or with no server", async () => {
+  const says = concat([GREETING, CONNECT, utf8("hello")]);
+  const failed = [5, 0, 5, 3];
+  const answer = () => undefined;
+  await bench(mixed, { answer }, async ({ connect, tunnel, inbounds }) => {
+    const begin = async (bytes = says): Promise<Deno.TcpConn> => {
+      const conn = await connect();
+      await send(conn, bytes);
+      await until(() => (tunnel.current?.streams.get(0)?.upBytes ?? 0) >= 5);
+      return conn;
+    };
+    const never = await begin();
+    tunnel.lose(false);
+    assert.deepEqual([...(await readAll(never)).subarray(0, 4)], failed);
+    const twice = await begin();
+    tunnel.lose(true);
+    await until(() => tunnel.current?.streams.get(0)?.upBytes === 5);
+    tunnel.lose(true);
+    assert.deepEqual([...(await readAll(twice)).subarray(0, 4)], failed);
+    // More than is kept.
+    const much = await begin(concat([says, new Uint8Array(UNHEARD_BYTES_MAX)]));
+    await until(() => tunnel.current!.streams.get(0)!.upBytes > UNHEARD_BYTES_MAX);
+    tunnel.lose(true);
+    assert.deepEqual([...(await readAll(much)).subarray(0, 4)], failed);
+    const heard = await begin();
+    tunnel.current!.wasUnheard = () => false;
+    tunnel.lose(true);
+    assert.deepEqual([...(await readAll(heard)).subarray(0, 4)], failed);
+    assert.equal(inbounds.counters.reopened, 1);
+  });
+});
+
 Deno.test("HTTP CONNECT", async () => {
   await bench({ kind: "http", listen }, {}, async ({ connect, tunnel }) => {
     const conn = await connect();
@@ -341,6 +462,47 @@ Deno.test("a TCP forward", async () => {
     await until(() => inbounds.context.live.size === 0);
     assert.equal(inbounds.context.splicer.counters.bytesUp, data.length);
     assert.equal(inbounds.context.splicer.counters.bytesDown, data.length);
+  });
+});
+
+Deno.test("an end that comes before the answer leaves nothing behind", async () => {
+  const forward: InboundSpec = { kind: "tcp", listen, target: "t.example:1" };
+  for (
+    const [spec, says] of [[forward, utf8("x")], [mixed, concat([GREETING, CONNECT])]] as const
+  ) {
+    let isOpen = false;
+    const answer = () => isOpen ? 0 : undefined;
+    await bench(spec, { answer }, async ({ connect, tunnel, inbounds }) => {
+      const conn = await connect();
+      await send(conn, says);
+      await until(() => tunnel.current !== undefined);
+      conn.closeWrite();
+      await until(() => tunnel.current!.streams.get(0)!.upEnded);
+      isOpen = true;
+      tunnel.wake(tunnel.session());
+      await readAll(conn);
+      await until(() => inbounds.context.live.size === 0);
+    });
+  }
+});
+
+Deno.test("a reset behind an end is heard of, though the target says nothing", async () => {
+  const forward: InboundSpec = { kind: "tcp", listen, target: "t.example:1" };
+  const serve: FakeOptions["serve"] = (stream) => void stream.take();
+  await bench(forward, { serve }, async ({ connect, tunnel, inbounds }) => {
+    const conn = await connect();
+    await send(conn, utf8("x"));
+    conn.closeWrite();
+    await until(() => tunnel.current?.streams.get(0)?.upEnded === true);
+    const { asSession, streams } = tunnel.current!;
+    // A byte that the client leaves unread makes of its close() a reset.
+    streams.get(0)!.push(utf8("y"));
+    tunnel.wake(asSession);
+    await until(() => streams.get(0)!.delivered === 1);
+    await sleep(20);
+    conn.close();
+    await until(() => inbounds.context.live.size === 0);
+    assert.ok(streams.get(0)!.isOver);
   });
 });
 

@@ -1,17 +1,28 @@
 /**
  * Congestion control that is chosen late: a client learns what its server takes by ACCEPT, and has
- * sent its HELLO by then.
+ * sent its HELLO by then; and a session that has never sent anything needs none.
  */
 
 import type { AckSample, CongestionController } from "../reliability/congestion/controller.ts";
 
 export class LateController implements CongestionController {
-  #inner: CongestionController;
+  #choose: () => CongestionController;
+  #chosen: CongestionController | undefined;
   #packetBytes = 0;
 
-  /** `inner` serves until `replace`. */
-  constructor(inner: CongestionController) {
-    this.#inner = inner;
+  /** What `choose` gives when it is needed serves until `replace`. */
+  constructor(choose: () => CongestionController) {
+    this.#choose = choose;
+  }
+
+  get #inner(): CongestionController {
+    return this.#chosen ?? this.#make();
+  }
+
+  #make(): CongestionController {
+    const chosen = this.#choose();
+    if (this.#packetBytes > 0) chosen.setPacketBytes(this.#packetBytes);
+    return this.#chosen = chosen;
   }
 
   get name(): CongestionController["name"] {
@@ -19,9 +30,9 @@ export class LateController implements CongestionController {
   }
 
   /** From now on another one decides. */
-  replace(inner: CongestionController): void {
-    this.#inner = inner;
-    if (this.#packetBytes > 0) inner.setPacketBytes(this.#packetBytes);
+  replace(choose: () => CongestionController): void {
+    this.#choose = choose;
+    this.#chosen = undefined;
   }
 
   onSent(now: number, bytes: number, inFlight: number): void {
@@ -46,7 +57,7 @@ export class LateController implements CongestionController {
 
   setPacketBytes(bytes: number): void {
     this.#packetBytes = bytes;
-    this.#inner.setPacketBytes(bytes);
+    this.#chosen?.setPacketBytes(bytes);
   }
 
   window(): number {

@@ -37,6 +37,8 @@ const ROUND_WAIT_MAX_MS = 1000;
 export class Loop {
   /** Monotonic ms at the start of the round. */
   now: number;
+  /** When something was ready last. */
+  readyAt = -Infinity;
   isStopping = false;
   readonly native: Native;
   readonly #epoll: Epoll;
@@ -126,6 +128,7 @@ export class Loop {
   round(maxWaitMs: number): void {
     const ready = this.#epoll.wait(this.#waitMs(maxWaitMs));
     this.now = monotonicMs(this.native);
+    if (ready > 0) this.readyAt = this.now;
     for (let i = 0; i < ready; i++) {
       try {
         this.#watchers[this.#epoll.tag(i)]?.ready(this.#epoll.events(i));

@@ -15,6 +15,7 @@ import { EpollEvent, monotonicMs } from "../../ffi/loop.ts";
 import { PacketHeaders, PacketMask } from "../../ffi/mask.ts";
 import { type DatagramInbox, UdpInbox, type UdpOptions, UdpSocket } from "../../ffi/udp.ts";
 import type { XskPort } from "../../ffi/xsk.ts";
+import { NO_NUMBER } from "../base/number_field.ts";
 import { NO_KEY } from "../crypto/key_update.ts";
 import type { Primitives } from "../crypto/primitives.ts";
 import { ReplayWindows } from "../crypto/replay_window.ts";
@@ -28,7 +29,7 @@ import { LinkTable } from "./link_table.ts";
 import type { Loop, Task, Watcher } from "./loop.ts";
 import { Outlet } from "./outlet.ts";
 import { PACKET_ROOM, SendBatch } from "./send_batch.ts";
-import type { LinkOwner, SessionLink } from "./session_link.ts";
+import { type LinkOwner, SessionLink } from "./session_link.ts";
 
 /** Receive calls in a round of the loop: a flood must not hold off timers and sending. */
 const RECEIVES_A_ROUND = 4;
@@ -105,12 +106,11 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   readonly sends: SendBatch;
   readonly received: ReceiveCounters = new ReceiveCounters();
   /** Monotonic ms: of the batch that is being worked on. */
-  now: number;
+  now: number = NO_NUMBER;
   readonly #loop: Loop;
   readonly #owner: PathOwner;
   readonly #options: PacketPathOptions;
   readonly #mask: PacketMask;
-  readonly #bySession = new Map<Session, SessionLink>();
   readonly #opens = new AeadBatch(this.#udpInbox.spanMax);
   readonly #openLinks: (SessionLink | undefined)[] = new Array(this.#udpInbox.spanMax).fill(
     undefined,
@@ -201,14 +201,15 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   // ---- sessions ----
 
   linkOf(session: Session): SessionLink | undefined {
-    return this.#bySession.get(session);
+    const link = session.tag;
+    return link instanceof SessionLink && link.isOf(this) ? link : undefined;
   }
 
   /** Takes a session in. Its packets are dropped until it is active. */
   add(link: SessionLink): void {
     this.links.add(link);
     link.window = this.windows.acquire();
-    this.#bySession.set(link.session, link);
+    link.session.tag = link;
     this.#lastLink = undefined;
   }
 
@@ -231,7 +232,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     link.receiveKeys?.wipe();
     this.windows.release(link.window);
     this.links.remove(link);
-    this.#bySession.delete(session);
+    session.tag = undefined;
     this.#lastLink = this.#routeLink = undefined;
     this.#owner.released(link, this.now);
   }

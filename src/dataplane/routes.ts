@@ -16,6 +16,8 @@ export interface Routes {
   /** Ways of this machine's own beside `direct`. */
   readonly origins?: ReadonlyMap<string, Origin>;
   readonly dial?: DialOptions;
+  /** Whether the server itself is a target, for measuring. @default {true} */
+  readonly bench?: boolean;
 }
 
 /** Throws where the rules, or what they name, can't be used. */
@@ -42,6 +44,7 @@ export function routesOf(routing: Routing): Routes {
     upstreams: new Map(upstreams.map((one) => [one.name, upstreamOf(one)])),
     origins: new Map(directs.map((one) => [one.name, originOf(one)])),
     dial: familiesOf(ipPreference),
+    bench: routing.bench ?? true,
   };
 }
 

@@ -234,6 +234,7 @@ Deno.test("routingText() looks the proxies' names up", async () => {
       ],
       defaultOutbound: "a",
       ipPreference: "auto",
+      bench: true,
     },
     { find },
     log,

@@ -17,12 +17,12 @@ export function ruleText({ network, outbound, ...lists }: RuleConfig): RuleText 
 
 export type RoutingSettings = Pick<
   Config,
-  "rules" | "outbounds" | "defaultOutbound" | "ipPreference"
+  "rules" | "outbounds" | "defaultOutbound" | "ipPreference" | "bench"
 >;
 
 /** With the addresses of proxies that are named by name as they are now. */
 export async function routingText(
-  { rules, outbounds, defaultOutbound, ipPreference }: RoutingSettings,
+  { rules, outbounds, defaultOutbound, ipPreference, bench }: RoutingSettings,
   lookup: Pick<NameLookup, "find">,
   log: Log,
 ): Promise<Routing> {
@@ -31,6 +31,7 @@ export async function routingText(
     outbounds: await Promise.all(outbounds.map((one) => outboundText(one, lookup, log))),
     defaultOutbound,
     ipPreference,
+    bench,
   };
 }
 

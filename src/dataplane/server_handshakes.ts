@@ -54,6 +54,10 @@ export class ServerHandshakes {
   readonly hello: HelloOpened = new HelloOpened();
   readonly #options: HandshakeOptions;
   readonly #secret: Bytes;
+  // For one handshake after another; wiped after each.
+  readonly #privateKey: Bytes = new Uint8Array(KEY_BYTES);
+  readonly #serverPublic: Bytes = new Uint8Array(KEY_BYTES);
+  readonly #keys = new SessionKeys();
 
   constructor(options: HandshakeOptions) {
     const { primitives, tskd, users, filter, sessionsMax, secret } = options;
@@ -80,10 +84,12 @@ export class ServerHandshakes {
   agree(now: number, serverSession: number, table: AeadTable): ServerKeys | undefined {
     const { primitives } = this.#options;
     const { clientSession, clientPublic, user } = this.hello;
-    const privateKey = new Uint8Array(KEY_BYTES);
+    const { cache } = this;
+    const privateKey = this.#privateKey;
+    const serverPublic = this.#serverPublic;
+    using keys = this.#keys;
     primitives.random(privateKey);
-    const serverPublic = primitives.x25519Public(privateKey);
-    using keys = new SessionKeys();
+    primitives.x25519Public(privateKey, serverPublic);
     const agreement = {
       privateKey,
       peerPublic: clientPublic,
@@ -94,12 +100,11 @@ export class ServerHandshakes {
     const agreed = deriveSessionKeys(primitives, agreement, keys);
     privateKey.fill(0);
     if (!agreed) return undefined;
-    const { cache } = this;
     const handshake = cache.add(clientSession, clientPublic, user!.id, serverSession, serverPublic);
     if (handshake < 0) return undefined;
     return {
       sendKeys: new SendKeys(table, keys.serverToClient, now),
-      receiveKeys: new ReceiveKeys(primitives, table, keys.clientToServer),
+      receiveKeys: new ReceiveKeys(table, keys.clientToServer),
       handshake,
     };
   }

@@ -18,7 +18,7 @@ import { PMTU_BASE } from "../reliability/params.ts";
 import { PathMtu } from "../reliability/pmtu.ts";
 import { TokenBucket } from "../reliability/token_bucket.ts";
 import { Budget } from "../session/byte_ring.ts";
-import { Session } from "../session/session.ts";
+import { Session, type SessionOptions } from "../session/session.ts";
 import { CloseCode } from "../wire/frames.ts";
 import { RESETS_A_SECOND_MAX, UNPROVEN_PATH_FACTOR } from "../wire/limits.ts";
 import { PacketKind, SALT_AT } from "../wire/packet.ts";
@@ -77,12 +77,12 @@ const HELD_BYTES_MAX = 16 << 20;
 const CONFIRM_MS = 15_000;
 const RESET_INTERVAL_MS = 1000 / RESETS_A_SECOND_MAX;
 
-/** What the server keeps of a session beside the link. */
-interface Guest {
-  readonly user: TunnelUser;
+/** A session of the server. */
+class Guest extends SessionLink {
+  user: TunnelUser | undefined;
   /** Its place in the table of sources, and in the cache of handshakes. */
-  readonly source: number;
-  readonly handshake: number;
+  source = -1;
+  handshake = -1;
   /** 0-RTT frames that wait for the first DATA. */
   early: Uint8Array | undefined;
 }
@@ -107,7 +107,8 @@ export class ServerTunnel implements PathOwner {
   readonly #handshakeRate: TokenBucket;
   readonly #records = new FrameRecords();
   readonly #keyLimits: KeyLimits;
-  readonly #guests = new Map<SessionLink, Guest>();
+  /** Of all sessions: one object, since each would keep its own. */
+  readonly #sessionOptions: SessionOptions;
   /** The lowest bits of a session id say which worker's it is. */
   readonly #ownerBits: number;
   #heldBytes = 0;
@@ -143,7 +144,12 @@ export class ServerTunnel implements PathOwner {
       ...{ unixMs, denied: (user) => this.#deny(user) },
     });
     this.#users.set(start.users);
-    const { sessionsMax, serverSecret, idleMs, upRate, downRate } = start;
+    const { sessionsMax, serverSecret, idleMs, upRate, downRate, maxRetries } = start;
+    this.#sessionOptions = {
+      ...{ isClient: false, events, budget: this.budget, records: this.#records },
+      ...{ random: this.#random.unit, maxRetries, idleMs, keepAliveMs: Infinity },
+      onRates: this.#onRates,
+    };
     this.path = new PacketPath(loop, this, {
       primitives,
       budget: this.budget,
@@ -204,7 +210,7 @@ export class ServerTunnel implements PathOwner {
   /** The users from now on; the sessions of those that are gone, or have a new key, are closed. */
   setUsers(specs: readonly UserSpec[]): void {
     this.#users.set(specs);
-    for (const [link, { user }] of this.#guests) limit(link, user);
+    for (const link of this.path.links.all()) limit(link as Guest);
   }
 
   /** What a user has used, and may use. */
@@ -213,8 +219,8 @@ export class ServerTunnel implements PathOwner {
   }
 
   #deny(user: TunnelUser): void {
-    for (const [link, guest] of [...this.#guests]) {
-      if (guest.user !== user || !link.session.isOpen) continue;
+    for (const link of this.path.links.all()) {
+      if ((link as Guest).user !== user || !link.session.isOpen) continue;
       link.session.close(this.#loop.now, CloseCode.denied);
       this.path.touch(link);
     }
@@ -294,35 +300,31 @@ export class ServerTunnel implements PathOwner {
     const user = this.#users.of(hello.user!);
     const link = this.#makeLink(localId, user);
     link.activate(path.now, hello.clientSession, keys.sendKeys, keys.receiveKeys);
-    const guest: Guest = { user, source, handshake: keys.handshake, early: undefined };
-    this.#guests.set(link, guest);
+    link.source = source;
+    link.handshake = keys.handshake;
     this.#users.entered(user);
     path.add(link);
     this.#openPath(link, route, path.now, path.inbox.length(i));
     this.#sendAccept(keys.handshake, route, path.inbox.length(i), link);
     link.ownDueAt = path.now + (this.#tuning.confirmMs ?? CONFIRM_MS);
     this.#events.sessionOpened(link.session, hello.user!.name);
-    this.#takeEarly(link, guest, isHeld);
+    this.#takeEarly(link, isHeld);
     path.touch(link);
   }
 
-  #makeLink(localId: number, user: TunnelUser): SessionLink {
-    const { idleMs, maxRetries } = this.#start;
-    const session = new Session(this.path.now, {
-      ...{ isClient: false, events: this.#events, budget: this.budget, records: this.#records },
-      ...{ random: this.#random.unit, maxRetries, idleMs, keepAliveMs: Infinity },
-      onRates: this.#onRates,
-    });
-    const link = new SessionLink(session, localId, this.path, this.#keyLimits);
+  #makeLink(localId: number, user: TunnelUser): Guest {
+    const session = new Session(this.path.now, this.#sessionOptions);
+    const link = new Guest(session, localId, this.path, this.#keyLimits);
+    link.user = user;
     link.account = user.account;
-    limit(link, user);
+    limit(link);
     return link;
   }
 
   /** A path to where a packet came from; its index, or -1. */
   #openPath(link: SessionLink, route: Route, now: number, heardBytes: number): number {
     const { session } = link;
-    const controller = new LateController(this.#controller(link));
+    const controller = new LateController(() => this.#controller(link as Guest));
     const index = session.addPath(false, controller, new PathMtu());
     if (index < 0) return index;
     link.routes[index] = route;
@@ -338,15 +340,16 @@ export class ServerTunnel implements PathOwner {
     link.takeRate = downKbps * BYTES_A_KBIT;
     for (let index = 0; index < link.routes.length; index++) {
       const controller = session.recovery.path(index)?.controller;
-      if (controller instanceof LateController) controller.replace(this.#controller(link));
+      if (controller instanceof LateController) {
+        controller.replace(() => this.#controller(link as Guest));
+      }
     }
   };
 
-  #controller(link: SessionLink): CongestionController {
-    const user = this.#guests.get(link)?.user;
+  #controller({ user, takeRate }: Guest): CongestionController {
     return chooseController({
       sendRate: lower(this.#start.upRate, user?.downRate ?? 0),
-      takeRate: link.takeRate,
+      takeRate,
       floorPackets: this.#start.windowPackets,
       packetBytes: PMTU_BASE,
       random: this.#random.unit,
@@ -365,7 +368,7 @@ export class ServerTunnel implements PathOwner {
     if (link !== undefined) link.session.pathState(0)!.sentBytes += length;
   }
 
-  #takeEarly(link: SessionLink, guest: Guest, isHeld: boolean): void {
+  #takeEarly(link: Guest, isHeld: boolean): void {
     const { framesAt, framesBytes } = this.#handshakes.hello;
     const { arena } = this.path.inbox;
     if (framesBytes === 0) return;
@@ -373,7 +376,7 @@ export class ServerTunnel implements PathOwner {
       link.session.receiveEarly(this.path.now, arena, framesAt, framesBytes);
       return;
     }
-    guest.early = arena.slice(framesAt, framesAt + framesBytes);
+    link.early = arena.slice(framesAt, framesAt + framesBytes);
     this.#heldBytes += framesBytes;
   }
 
@@ -389,13 +392,12 @@ export class ServerTunnel implements PathOwner {
   // ---- what the path says ----
 
   confirmed(link: SessionLink, now: number): void {
-    const { session } = link;
+    const guest = link as Guest;
+    const { session, early } = guest;
     link.ownDueAt = Infinity;
-    const guest = this.#guests.get(link)!;
     // Only who got the ACCEPT has the keys: the address is where the client is.
     const first = session.pathState(session.activePath);
     if (first !== undefined && link.heardAt[first.index] === now) first.isProven = true;
-    const { early } = guest;
     if (early === undefined) return;
     guest.early = undefined;
     this.#heldBytes -= early.length;
@@ -450,11 +452,9 @@ export class ServerTunnel implements PathOwner {
   }
 
   released(link: SessionLink, now: number): void {
-    const guest = this.#guests.get(link);
-    if (guest === undefined) return;
-    this.#guests.delete(link);
+    const guest = link as Guest;
     this.#heldBytes -= guest.early?.length ?? 0;
-    this.#users.left(guest.user);
+    this.#users.left(guest.user!);
     this.#sources.leave(guest.source);
     this.#handshakes.cache.release(guest.handshake, now);
     if (this.#publisher.isDue(now)) this.#publish(now);
@@ -499,7 +499,8 @@ export class ServerTunnel implements PathOwner {
 }
 
 /** Has a session keep to the limits of its user. */
-function limit(link: SessionLink, { up, down, packets }: TunnelUser): void {
+function limit(link: Guest): void {
+  const { up, down, packets } = link.user!;
   link.sendLimit = down.unlimited ? undefined : down;
   link.receiveLimit = packets.unlimited ? undefined : packets;
   link.session.limitReading(up.unlimited ? undefined : up);

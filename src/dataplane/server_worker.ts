@@ -103,18 +103,28 @@ export class ServerWorker implements Watcher, Timer {
   /** Until main says stop. */
   run(): void {
     try {
-      this.loop.watch(this.#wake.fd, EpollEvent.in, this);
-      this.tunnel.start();
-      const { port, features = 0 } = this.tunnel;
-      this.#post({ kind: "ready", ports: [port], features });
-      this.loop.arm(this, this.loop.now + COUNT_MS);
-      // What was said before the descriptor was watched.
-      this.ready();
+      this.open();
       this.loop.run();
     } finally {
-      this.#wipe();
-      this.loop.close();
+      this.close();
     }
+  }
+
+  /** Opens the sockets and says so; from then on the loop serves. */
+  open(): void {
+    this.loop.watch(this.#wake.fd, EpollEvent.in, this);
+    this.tunnel.start();
+    const { port, features = 0 } = this.tunnel;
+    this.#post({ kind: "ready", ports: [port], features });
+    this.loop.arm(this, this.loop.now + COUNT_MS);
+    // What was said before the descriptor was watched.
+    this.ready();
+  }
+
+  /** Wipes the keys it was given, and lets go of the loop. */
+  close(): void {
+    this.#wipe();
+    this.loop.close();
   }
 
   /** Main has rung. */

@@ -25,6 +25,8 @@ export interface LinkOwner {
 /** A second for each of the seconds in which a RESET may be about a number. */
 const SECONDS = RESET_NUMBER_MS_MAX / 1000;
 const NO_SLOT = -1;
+/** Of a session that has not sent anything. */
+const NO_SECONDS = new Float64Array(0);
 
 export class SessionLink implements Timer {
   heapIndex: number = NOT_ARMED;
@@ -47,9 +49,9 @@ export class SessionLink implements Timer {
   /** Its place in ReplayWindows. */
   window: number = NO_SLOT;
   /** By path index. */
-  readonly routes: (Route | undefined)[] = [];
+  readonly routes: (Route | undefined)[] = [undefined];
   /** When each path was last heard of, by path index. */
-  readonly heardAt: number[] = [];
+  readonly heardAt: number[] = [-Infinity];
   /** The path that carried data when it was last looked at. */
   lastActive = 0;
   /** Largest packet that the peer takes. */
@@ -70,14 +72,18 @@ export class SessionLink implements Timer {
   #keyFirst = 0;
   /** Acknowledged packets that prove one of this phase to be among them. */
   #keyProof = 1;
-  readonly #secondBegan = new Float64Array(SECONDS).fill(-Infinity);
-  readonly #secondFirst = new Float64Array(SECONDS);
+  /** By second: when it began, and behind all of those the first number sent in each. */
+  #seconds = NO_SECONDS;
 
   constructor(session: Session, localId: number, owner: LinkOwner, keyLimits: KeyLimits) {
     this.session = session;
     this.localId = localId;
     this.#owner = owner;
     this.#keyLimits = keyLimits;
+  }
+
+  isOf(owner: LinkOwner): boolean {
+    return this.#owner === owner;
   }
 
   fire(now: number): void {
@@ -126,9 +132,12 @@ export class SessionLink implements Timer {
   noteSecond(now: number): void {
     const second = Math.floor(now / 1000);
     const place = second % SECONDS;
-    if (this.#secondBegan[place] === second * 1000) return;
-    this.#secondBegan[place] = second * 1000;
-    this.#secondFirst[place] = this.session.recovery.nextNumber;
+    if (this.#seconds[place] === second * 1000) return;
+    if (this.#seconds === NO_SECONDS) {
+      this.#seconds = new Float64Array(2 * SECONDS).fill(-Infinity, 0, SECONDS);
+    }
+    this.#seconds[place] = second * 1000;
+    this.#seconds[SECONDS + place] = this.session.recovery.nextNumber;
   }
 
   /** Whether a number was sent lately enough for a RESET to be about it. */
@@ -136,8 +145,8 @@ export class SessionLink implements Timer {
     if (number >= this.session.recovery.nextNumber) return false;
     let first = Infinity;
     for (let i = 0; i < SECONDS; i++) {
-      if (this.#secondBegan[i]! > now - RESET_NUMBER_MS_MAX) {
-        first = Math.min(first, this.#secondFirst[i]!);
+      if (this.#seconds[i]! > now - RESET_NUMBER_MS_MAX) {
+        first = Math.min(first, this.#seconds[SECONDS + i]!);
       }
     }
     return number >= first;

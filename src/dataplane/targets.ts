@@ -10,12 +10,14 @@
 
 import type { Endpoint } from "../../ffi/endpoint.ts";
 import type { TcpSocket } from "../../ffi/tcp.ts";
+import { BENCH_HOST, type BenchLimits } from "../proxy/bench.ts";
 import { OpenCode } from "../proxy/outcome.ts";
 import { type CheckedTarget, DIRECT, type Pending, type Rules } from "../proxy/rules.ts";
 import type { UserAccount } from "../proxy/users.ts";
 import { BAD_ADDRESS, Target } from "../proxy/target.ts";
 import { writeIpAddress } from "../wire/address.ts";
 import { RstCode } from "../wire/frames.ts";
+import { type BenchOwner, BenchTargets } from "./bench_target.ts";
 import { Dial, type DialEvents, type DialOptions, endpointOf } from "./dial.ts";
 import type { Loop } from "./loop.ts";
 import type { NameWaiter, Resolution, Resolver } from "./resolver.ts";
@@ -38,6 +40,7 @@ export interface TargetsOptions extends Routes {
   readonly unixMs?: () => number;
   readonly connectionsMax?: number;
   readonly sessionConnectionsMax?: number;
+  readonly benchLimits?: BenchLimits;
 }
 
 /** Counted since the start. */
@@ -57,11 +60,14 @@ export class TargetCounters {
   }
 }
 
+/** Of a session that has had no stream yet; never added to. */
+const NO_STREAMS = new Map<number, TargetStream>();
+
 /** What one session has open. */
 class SessionStreams {
   readonly user: string;
   readonly account: UserAccount | undefined;
-  readonly streams = new Map<number, TargetStream>();
+  streams = NO_STREAMS;
 
   constructor(user: string, account: UserAccount | undefined) {
     this.user = user;
@@ -72,6 +78,7 @@ class SessionStreams {
 export class Targets {
   readonly counters: TargetCounters = new TargetCounters();
   readonly splicer: Splicer;
+  readonly bench: BenchTargets;
   readonly loop: Loop;
   readonly options: TargetsOptions;
   #routes: Routes;
@@ -88,6 +95,7 @@ export class Targets {
     this.options = options;
     this.#routes = options;
     this.splicer = new Splicer(loop, options.waker);
+    this.bench = new BenchTargets(loop, options.waker, options.benchLimits);
   }
 
   /** Streams that are not over. */
@@ -147,6 +155,7 @@ export class Targets {
       return this.refuse(session, id, OpenCode.TOO_MANY);
     }
     const stream = new TargetStream(this, session, id, target.name);
+    if (streams.streams === NO_STREAMS) streams.streams = new Map();
     streams.streams.set(id, stream);
     this.#count++;
     stream.begin(this.#routes.rules.decideBeforeResolution(streams.user, "tcp", target), target);
@@ -159,10 +168,10 @@ export class Targets {
     at: number,
     length: number,
   ): number {
-    const splice = this.#streamOf(session, id)?.splice;
-    if (splice === undefined) return 0;
+    const carrier = this.#streamOf(session, id)?.carrier;
+    if (carrier === undefined) return 0;
     // Packets and buffers of this worker are never shared memory.
-    return splice.data(bytes as Uint8Array<ArrayBuffer>, at, length);
+    return carrier.data(bytes as Uint8Array<ArrayBuffer>, at, length);
   }
 
   ended(session: StreamSession, id: number): void {
@@ -174,7 +183,7 @@ export class Targets {
   }
 
   writable(session: StreamSession, id: number): void {
-    this.#streamOf(session, id)?.splice?.writable();
+    this.#streamOf(session, id)?.carrier?.writable();
   }
 
   gone(session: StreamSession, id: number): void {
@@ -230,10 +239,13 @@ export class Targets {
   }
 }
 
+/** Where the bytes of a stream go: a connection's splice, or what the server itself serves. */
+type Carrier = Pick<Splice, "data" | "end" | "abort" | "writable">;
+
 /** One stream, from OPEN to its end. */
-class TargetStream implements NameWaiter, DialEvents, SpliceOwner {
+class TargetStream implements NameWaiter, DialEvents, SpliceOwner, BenchOwner {
   readonly id: number;
-  splice: Splice | undefined;
+  carrier: Carrier | undefined;
   readonly #targets: Targets;
   readonly #session: StreamSession;
   readonly #name: string;
@@ -264,12 +276,30 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner {
 
   #begin(pending: Pending, target: Target): void {
     this.#pending = pending;
+    if (this.#name === BENCH_HOST) return this.#measure(target.port);
     if (pending.step === "reject") return this.failed(OpenCode.DENIED);
     if (pending.step === "hand-over") return this.#dialUpstream(pending.outbound, target);
     if (!target.isDomain) return this.#choose([target.ip.slice()]);
     const resolution = this.#targets.options.resolver.resolve(this.#name, this);
     if (resolution !== undefined) return this.#take(resolution);
     this.#isResolving = true;
+  }
+
+  /** The server itself is the target: for whoever is let in, whatever the rules say of others. */
+  #measure(port: number): void {
+    const { bench, options } = this.#targets;
+    if (this.#routes.bench === false) return this.failed(OpenCode.DENIED);
+    if (!BenchTargets.isPort(port)) return this.failed(OpenCode.REFUSED);
+    this.carrier = bench.open(this, this.#session, this.id, port);
+    if (this.carrier === undefined) return this.failed(OpenCode.TOO_MANY);
+    this.#session.answer(this.id, OpenCode.OK, NO_ADDRESS);
+    this.#session.resume(this.id);
+    options.waker.wake(this.#session);
+  }
+
+  benchClosed(): void {
+    this.#remove();
+    this.carrier = undefined;
   }
 
   resolved(resolution: Resolution): void {
@@ -340,15 +370,16 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner {
     this.#dial = undefined;
     const { splicer, counters, options } = this.#targets;
     try {
-      this.splice = new Splice(splicer, this, this.#session, this.id, socket, early);
+      const splice = new Splice(splicer, this, this.#session, this.id, socket, early);
+      this.carrier = splice;
       this.#session.answer(this.id, OpenCode.OK, boundAddress(socket));
-      this.splice.start();
+      splice.start();
       counters.connected++;
       this.#session.resume(this.id);
-      if (this.#endedEarly) this.splice?.end();
+      if (this.#endedEarly) this.carrier?.end();
       options.waker.wake(this.#session);
     } catch {
-      if (this.splice === undefined) socket.abort();
+      if (this.carrier === undefined) socket.abort();
       this.#fault();
     }
   }
@@ -361,22 +392,22 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner {
   }
 
   end(): void {
-    if (this.splice === undefined) this.#endedEarly = true;
-    else this.splice.end();
+    if (this.carrier === undefined) this.#endedEarly = true;
+    else this.carrier.end();
   }
 
   /** The client, or its session, has gone. */
   abort(): void {
     if (this.#isOver) return;
     this.#remove();
-    this.splice?.abort();
+    this.carrier?.abort();
     this.#dial?.abort();
-    this.splice = this.#dial = undefined;
+    this.carrier = this.#dial = undefined;
   }
 
   spliceClosed(): void {
     this.#remove();
-    this.splice = undefined;
+    this.carrier = undefined;
   }
 
   #remove(): void {

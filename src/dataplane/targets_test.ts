@@ -5,6 +5,7 @@ import { tcpAgain, TcpListener, TcpSocket } from "../../ffi/tcp.ts";
 import { FakeSession, type FakeStream, waker } from "../../tests/fixtures/stream_session.ts";
 import { testNative } from "../../tests/native.ts";
 import { ipBytes } from "../base/ip.ts";
+import { BENCH_HOST, BenchPort } from "../proxy/bench.ts";
 import { compileRules, type Rules } from "../proxy/rules.ts";
 import type { RuleSpec } from "../proxy/rule_spec.ts";
 import { encodeAddress } from "../wire/address.ts";
@@ -160,6 +161,53 @@ function pattern(length: number): Uint8Array<ArrayBuffer> {
   for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >>> 8) * 7) & 0xff;
   return bytes;
 }
+
+const MEASURES = { ms: 60_000, bytes: 2 ** 30, streams: 2 };
+
+Deno.test("the server itself is a sink and a source, whatever the rules say", () => {
+  using bench = new Bench({ rule: [], benchLimits: MEASURES });
+  const sink = bench.open(BENCH_HOST, BenchPort.sink);
+  const source = bench.open(BENCH_HOST, BenchPort.source);
+  const [up, down] = [bench.session.stream(sink), bench.session.stream(source)];
+  down.room = 300_000;
+  assert.deepEqual([up.answer?.code, down.answer?.code], [OpenedCode.ok, OpenedCode.ok]);
+  bench.session.push(sink, pattern(1_000_000));
+  assert.equal(up.takenBytes, 1_000_000);
+  assert.equal(up.isFinished, false);
+  bench.session.end(sink);
+  assert.ok(up.isFinished);
+  bench.until(() => down.receivedBytes === 300_000);
+  down.room = 1000;
+  bench.targets.writable(bench.session, source);
+  bench.until(() => down.receivedBytes === 301_000);
+  assert.equal(bench.targets.count, 1);
+  // Whoever has measured enough goes.
+  bench.targets.wasReset(bench.session, source);
+  assert.equal(bench.targets.count, 0);
+});
+
+Deno.test("measurements are bounded: in number, in bytes, in time, and by the owner", () => {
+  const ms = 50;
+  using bench = new Bench({ benchLimits: { ms, bytes: 500_000, streams: 2 } });
+  const sink = bench.open(BENCH_HOST, BenchPort.sink);
+  const source = bench.open(BENCH_HOST, BenchPort.source);
+  assert.equal(bench.answer(bench.open(BENCH_HOST, BenchPort.sink)), OpenedCode.tooManyStreams);
+  const [up, down] = [bench.session.stream(sink), bench.session.stream(source)];
+  bench.until(() => down.isFinished);
+  assert.equal(down.receivedBytes, 500_000);
+  bench.session.push(sink, pattern(500_001));
+  assert.equal(up.resetCode, RstCode.timedOut);
+  // A client that never ends its half, or never says anything.
+  const silent = bench.open(BENCH_HOST, BenchPort.sink);
+  const began = performance.now();
+  bench.until(() => bench.targets.count === 0);
+  assert.ok(performance.now() - began >= ms - 5);
+  assert.equal(bench.session.stream(silent).resetCode, RstCode.timedOut);
+  assert.equal(down.resetCode, RstCode.timedOut);
+  assert.equal(bench.answer(bench.open(BENCH_HOST, 3)), OpenedCode.refused);
+  bench.targets.setRoutes({ ...bench.targets.routes, bench: false });
+  assert.equal(bench.answer(bench.open(BENCH_HOST, BenchPort.source)), OpenedCode.denied);
+});
 
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const utf8 = (value: string) => new TextEncoder().encode(value);

@@ -73,10 +73,13 @@ export class RelayCounters {
   faults = 0;
 }
 
+/** Of a session that has had none yet; never added to. */
+const NO_ASSOCIATIONS = new Map<number, Association>();
+
 class SessionAssociations {
   readonly user: string;
   readonly account: UserAccount | undefined;
-  readonly associations = new Map<number, Association>();
+  associations = NO_ASSOCIATIONS;
 
   constructor(user: string, account: UserAccount | undefined) {
     this.user = user;
@@ -245,6 +248,7 @@ export class UdpRelay implements Task, Timer {
     }
     try {
       const association = new Association(this, session, id, found.user);
+      if (found.associations === NO_ASSOCIATIONS) found.associations = new Map();
       found.associations.set(id, association);
       this.#count++;
       this.#lastAssociation = undefined;

@@ -5,9 +5,14 @@
  */
 
 import { openLoadedLibraries } from "../../ffi/libraries.ts";
+import { ServerRehearsal } from "./server_rehearsal.ts";
 import { ServerTunnel } from "./server_tunnel.ts";
 import { ServerWorker } from "./server_worker.ts";
+import { WarmUp } from "./warm_up.ts";
 import type { ServerStart, WorkerMessage } from "./worker_protocol.ts";
+
+/** Main and the other workers still start. */
+const WARM_UP_DELAY_MS = 300;
 
 declare const self: {
   onmessage: ((event: MessageEvent<ServerStart>) => void) | null;
@@ -17,8 +22,9 @@ declare const self: {
 
 self.onmessage = ({ data }) => {
   try {
+    const libs = openLoadedLibraries();
     const worker = new ServerWorker(
-      openLoadedLibraries(),
+      libs,
       data,
       (message) => self.postMessage(message),
       (loop, start, libs, events, words) => {
@@ -29,7 +35,13 @@ self.onmessage = ({ data }) => {
         });
       },
     );
-    worker.run();
+    const warmUp = new WarmUp(worker.loop, (course) => new ServerRehearsal(libs, course));
+    warmUp.begin(WARM_UP_DELAY_MS);
+    try {
+      worker.run();
+    } finally {
+      warmUp.close();
+    }
     self.postMessage({ kind: "stopped" });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -84,6 +84,8 @@ export interface Routing {
   /** What no rule matches; `direct` by default. */
   readonly defaultOutbound?: string;
   readonly ipPreference?: IpPreference;
+  /** Whether the server itself is a target, for measuring; it is by default. */
+  readonly bench?: boolean;
 }
 
 /** Which addresses of a name are tried first, or at all. */
@@ -141,6 +143,8 @@ export type ToWorker =
   | { readonly kind: "users"; readonly users: readonly UserText[] }
   /** The server only: how datagrams come in from now on; nothing: by the UDP socket alone. */
   | { readonly kind: "delivery"; readonly xsk?: XskSpec }
+  /** The client only: where the server is from now on, best first. */
+  | { readonly kind: "servers"; readonly servers: readonly { host: string; port: number }[] }
   /** The client only: tell the state of the session (WorkerMessage "session"). */
   | { readonly kind: "report" };
 

@@ -11,7 +11,7 @@ import {
   Event,
   layoutHash,
   layoutHashes,
-  Limit,
+  ListenWord,
   Reason,
   reasonName,
   Verdict,
@@ -25,6 +25,7 @@ import { BpfObject } from "../../ffi/object.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
 import type { Log } from "../base/log.ts";
+import { relayBits, type RelayPlan, sizeRelayMaps } from "../relay/kernel_relay.ts";
 import { InstanceBusyError, PinFolder } from "./pins.ts";
 import { type HealthCounters, type InterfaceState, PlaneInterfaces } from "./plane_interfaces.ts";
 import { PlaneMaps, TYPES_MAP } from "./plane_maps.ts";
@@ -55,6 +56,8 @@ export interface PlaneOptions extends ProgramSettings {
   readonly layout?: string;
   /** UDP ports that are ours. */
   readonly ports: readonly number[];
+  /** What the relay does, where it is configured. */
+  readonly relay?: RelayPlan;
   readonly log: Log;
 }
 
@@ -117,10 +120,11 @@ export class XdpPlane {
     let interfaces: PlaneInterfaces | undefined;
     try {
       object = openProgram(libs, options.code, options);
+      sizeRelayMaps(object, options.relay);
       const { layout = layoutHash, log } = options;
       const maps = pins && PlaneMaps.load({ libs, object, pins, layout, log });
       if (maps === undefined) object.load();
-      setPorts(object.map("listen_ports"), options.ports);
+      setPorts(object.map("listen_ports"), options.ports, options.relay);
       interfaces = openInterfaces(libs, pins, object, options);
       interfaces.start(performance.now());
       maps?.finish();
@@ -256,6 +260,7 @@ export function openProgram(
   try {
     for (const [name, value] of Object.entries(constants)) object.setConstant(name, value);
     for (const [name, size] of Object.entries(sizes)) object.resize(name, size);
+    object.omit("perf_events");
     return object;
   } catch (error) {
     object.close();
@@ -336,12 +341,17 @@ export function unloadPlane(libs: Libraries, pins: PinFolder): string[] {
 }
 
 /** Makes exactly these ports ours, a word (64 ports) at a time. */
-function setPorts(map: BpfMap, ports: readonly number[]): void {
-  const words = new BigUint64Array(Limit.listenWords);
-  for (const port of ports) words[port >> 6]! |= 1n << BigInt(port & 63);
+function setPorts(
+  map: BpfMap,
+  ports: readonly number[],
+  relay: RelayPlan | undefined,
+): void {
+  const words = relayBits(relay);
+  for (const port of ports) words[port >> 6]!.ports |= 1n << BigInt(port & 63);
   const rows = map.rows(words.length);
   rows.keys.set(new Uint8Array(Uint32Array.from(words.keys()).buffer));
-  rows.values.set(new Uint8Array(words.buffer));
+  const view = new DataView(rows.values.buffer);
+  words.forEach((word, index) => ListenWord.write(view, index * ListenWord.size, word));
   rows.count = words.length;
   map.setMany(rows);
 }

@@ -1,6 +1,6 @@
 // Flow control: what a sender may still send, and what a receiver lets it send.
 
-import { WINDOW_GROWTH_RTTS, WINDOW_UPDATE_SHARE } from "./params.ts";
+import { WINDOW_GROWTH_RTTS, WINDOW_SPENT_SHARE, WINDOW_UPDATE_SHARE } from "./params.ts";
 
 /** The sender's side of one limit: of a stream, or of the session. */
 export class SendCredit {
@@ -36,8 +36,9 @@ export class SendCredit {
 }
 
 /**
- * The receiver's side: the limit runs ahead of what was consumed by a window, which doubles while
- * it is used up faster than the round trip can renew it, up to a maximum.
+ * The receiver's side: the limit runs ahead of what was consumed by a window, up to a maximum. The
+ * window doubles while it is used up faster than the round trip can renew it, and where what is
+ * lost holds up so much that the peer runs out of credit.
  */
 export class ReceiveWindow {
   #limit: number;
@@ -93,11 +94,23 @@ export class ReceiveWindow {
     return this.#limit - this.#consumed <= this.#window * (1 - WINDOW_UPDATE_SHARE);
   }
 
-  /** The limit to tell now, grown with use; `rtt` is the smoothed round trip. */
-  update(now: number, rtt: number): number {
-    const quick = this.#updatedAt >= 0 &&
+  /**
+   * Whether the peer soon runs out of credit though the window may still grow. Where the reader
+   * takes all that it can have, it is losses that hold up what came: the window has to span them.
+   */
+  get isSpent(): boolean {
+    return this.#window < this.#max &&
+      this.#limit - this.#received < WINDOW_SPENT_SHARE * this.#window;
+  }
+
+  /**
+   * The limit to tell now, grown with use; `rtt` is the smoothed round trip. `keepsUp`: the reader
+   * has taken all that it can have.
+   */
+  update(now: number, rtt: number, keepsUp: boolean): number {
+    const isQuick = this.#updatedAt >= 0 &&
       now - this.#updatedAt < WINDOW_GROWTH_RTTS * rtt * WINDOW_UPDATE_SHARE;
-    if (quick && this.#window < this.#max) this.#window = Math.min(this.#max, 2 * this.#window);
+    if (isQuick || (keepsUp && this.isSpent)) this.#window = Math.min(this.#max, 2 * this.#window);
     this.#updatedAt = now;
     this.#limit = Math.max(this.#limit, this.#consumed + this.#window);
     return this.#limit;

@@ -32,23 +32,38 @@ Deno.test("ReceiveWindow grows with quick use, up to its maximum, and not with s
       window.receive(window.limit);
       window.consume(window.held);
       assert.ok(window.updateDue);
-      window.update(now, 50);
+      window.update(now, 50, false);
       assert.ok(!window.updateDue);
     }
     return window;
   };
-  assert.equal(use(1).window, 400);
+  assert.equal(use(0.5).window, 400);
   assert.equal(use(10).window, 100);
+});
+
+Deno.test("ReceiveWindow grows where holes use it up, but not for a reader that is slow", () => {
+  const use = (keepsUp: boolean, share: number): number => {
+    const window = new ReceiveWindow(100, 400);
+    for (let now = 0; now < 10_000; now += 1000) {
+      window.receive(window.limit - share * window.window);
+      window.consume(window.held);
+      window.update(now, 50, keepsUp);
+    }
+    return window.window;
+  };
+  assert.equal(use(true, 0.4), 400);
+  assert.equal(use(true, 0.6), 100);
+  assert.equal(use(false, 0), 100);
 });
 
 Deno.test("ReceiveWindow does not move while nothing is consumed", () => {
   const window = new ReceiveWindow(100, 400);
   window.receive(100);
   assert.ok(!window.updateDue);
-  assert.equal(window.update(0, 50), 100);
-  window.consume(49);
+  assert.equal(window.update(0, 50, false), 100);
+  window.consume(24);
   assert.ok(!window.updateDue);
   window.consume(1);
   assert.ok(window.updateDue);
-  assert.equal(window.update(1000, 50), 150);
+  assert.equal(window.update(1000, 50, false), 125);
 });

@@ -5,11 +5,16 @@ import { PACING_BURST_PACKETS, PACING_DELAY_MS_MIN } from "./params.ts";
 const PACKET = 1400;
 
 /** Bytes sent in a time by a sender that wakes when it is told, plus some lateness. */
-function run(rate: number, ms: number, late: number): { bytes: number; bursts: number } {
+function run(
+  rate: number,
+  ms: number,
+  late: number | ((burst: number) => number),
+): { bytes: number; bursts: number } {
+  const lateness = typeof late === "number" ? () => late : late;
   const pacer = new Pacer();
   let bytes = 0;
   let bursts = 0;
-  for (let now = 0; now < ms; now = pacer.next(now, rate, PACKET) + late) {
+  for (let now = 0; now < ms; now = pacer.next(now, rate, PACKET) + lateness(bursts)) {
     bursts += 1;
     while (pacer.ready(now, rate, PACKET)) {
       pacer.onSent(now, rate, PACKET, PACKET);
@@ -17,6 +22,13 @@ function run(rate: number, ms: number, late: number): { bytes: number; bursts: n
     }
   }
   return { bytes, bursts };
+}
+
+/** Sends what may go now; how much that was. */
+function sendAll(pacer: Pacer, now: number, rate: number): number {
+  let sent = 0;
+  for (; pacer.ready(now, rate, PACKET); sent += PACKET) pacer.onSent(now, rate, PACKET, PACKET);
+  return sent;
 }
 
 Deno.test("Pacer holds the rate at any speed, woken in time or late", () => {
@@ -28,6 +40,36 @@ Deno.test("Pacer holds the rate at any speed, woken in time or late", () => {
       assert.ok(bytes >= 10 * rate * 0.98 - burst, `${rate} ${late}: ${bytes}`);
     }
   }
+});
+
+Deno.test("Pacer makes up for late wakes at twice the rate, but for no more than 50 ms", () => {
+  const rate = 12.5e6;
+  const { bytes } = run(rate, 10_000, (burst) => burst % 50 === 0 ? 30 : 0.5);
+  assert.ok(bytes >= 0.98 * 10 * rate && bytes <= 10 * rate + burstBytes(rate, PACKET), `${bytes}`);
+  const pacer = new Pacer();
+  const send = (now: number) => sendAll(pacer, now, rate);
+  send(0);
+  pacer.next(0, rate, PACKET);
+  const burst = burstBytes(rate, PACKET);
+  assert.ok(send(1000) <= burst);
+  let sent = 0;
+  for (let now = 1001; now <= 1200; now = pacer.next(now, rate, PACKET)) {
+    const now1 = send(now);
+    assert.ok(now1 <= 2 * rate / 1000 + 2 * PACKET, `${now1} bytes at ${now}`);
+    sent += now1;
+  }
+  assert.ok(Math.abs(sent - (200 + 50) / 1000 * rate) < burst, `${sent}`);
+});
+
+Deno.test("Pacer does not make up for time in which nothing waited", () => {
+  const rate = 12.5e6;
+  const pacer = new Pacer();
+  const send = (now: number) => sendAll(pacer, now, rate);
+  send(0);
+  pacer.next(0, rate, PACKET);
+  pacer.rest();
+  assert.ok(send(1000) <= burstBytes(rate, PACKET));
+  assert.ok(send(1010) <= 0.01 * rate + PACKET);
 });
 
 Deno.test("Pacer makes batches and does not wake for each packet of a fast path", () => {

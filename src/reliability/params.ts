@@ -98,6 +98,12 @@ export const PACING_BURST_MS_MAX = 10;
 /** … but never less than this: a loop that wakes late has to catch up. */
 export const PACING_BURST_MS_MIN = 2;
 
+/** What a worker that woke late could not send is made up for, up to so much time … */
+export const PACING_LATE_MS_MAX = 50;
+
+/** … at so many times the rate, not in one burst. */
+export const PACING_LATE_GAIN = 2;
+
 /** Smallest burst in packets, for very slow paths. */
 export const PACING_BURST_PACKETS_MIN = 2;
 
@@ -114,6 +120,8 @@ export const BRUTAL_SAMPLE_PACKETS_MIN = 50;
 export const BRUTAL_WINDOW_GAIN = 2;
 /** Window before the first round trip is known. */
 export const BRUTAL_WINDOW_BYTES_MIN = 10_240;
+/** A stated rate is the line's: Ethernet, IPv4 and UDP headers of a packet count. */
+export const BRUTAL_PACKET_OVERHEAD = 14 + 20 + 8;
 /** A stated rate below this is a slip of the pen (512 kbit/s). */
 export const BRUTAL_RATE_MIN = 65_536;
 
@@ -183,7 +191,9 @@ export const SESSION_WINDOW_INITIAL = 16 << 20;
 /** 1 Gbit/s at 130 ms on one stream. */
 export const STREAM_WINDOW_MAX = 16 << 20;
 export const SESSION_WINDOW_MAX = 64 << 20;
-/** A new limit is told once so much of the window is used up. */
-export const WINDOW_UPDATE_SHARE = 0.5;
+/** A new limit is told once so much of the window is used up; if it is lost, the next one comes. */
+export const WINDOW_UPDATE_SHARE = 0.25;
 /** A window used up in fewer round trips than this was the bottleneck, and doubles. */
 export const WINDOW_GROWTH_RTTS = 4;
+/** Less credit left than this share of the window: the peer may soon run out of it. */
+export const WINDOW_SPENT_SHARE = 0.5;

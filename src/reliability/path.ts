@@ -13,6 +13,9 @@ import { PathMtu } from "./pmtu.ts";
 import { RttEstimator } from "./rtt.ts";
 import { Flag, NONE, type SentPackets } from "./sent.ts";
 
+/** Of the packet that is being noted: see SentPackets.describe. */
+const delivery = new Float64Array(3);
+
 /** Counters of a path, for metrics and for the switcher. */
 export class PathCounters {
   sentPackets = 0;
@@ -74,26 +77,38 @@ export class Path {
 
   /** Whether the window has room, without regard to pacing. */
   get windowOpen(): boolean {
-    return this.probes > 0 || this.inFlight < this.controller.window();
+    return this.probes > 0 || this.inFlight === 0 || this.inFlight < this.controller.window();
   }
 
   /** Whether a packet that asks for an ACK may be sent now. */
   canSend(now: number): boolean {
+    // The first packet waits for nothing: no controller has to be asked, nor made.
+    if (this.#nextSequence === 0) return !this.dead;
     if (this.dead) return false;
     if (this.probes > 0) return true;
-    return this.inFlight < this.controller.window() &&
-      this.#pacer.ready(now, this.controller.pacingRate(), this.pmtu.size);
+    if (this.inFlight >= this.controller.window()) {
+      this.rest();
+      return false;
+    }
+    return this.#pacer.ready(now, this.controller.pacingRate(), this.pmtu.size);
   }
 
   /** When canSend() turns true by itself; Infinity: only an ACK or a timeout can make it so. */
   nextSend(now: number): number {
     if (this.dead || !this.windowOpen) return Infinity;
+    if (this.#nextSequence === 0) return now;
     if (this.probes > 0) return now;
     return this.#pacer.next(now, this.controller.pacingRate(), this.pmtu.size);
   }
 
+  /** Nothing waits to be sent: the time until something does is not made up for. */
+  rest(): void {
+    this.#pacer.rest();
+  }
+
   /** There was nothing to send while the window was open: rates from here on show too little. */
   onAppLimited(): void {
+    this.rest();
     if (this.windowOpen) this.#appLimitedUntil = Math.max(1, this.#delivered + this.inFlight);
   }
 
@@ -106,15 +121,10 @@ export class Path {
     this.controller.onSent(now, bytes, this.inFlight);
     const limited = this.#appLimitedUntil > 0;
     if (limited) sent.addFlag(number, Flag.appLimited);
-    sent.describe(
-      number,
-      now,
-      bytes,
-      this.#nextSequence++,
-      this.#delivered,
-      this.#deliveredTime,
-      this.#firstSent,
-    );
+    delivery[0] = this.#delivered;
+    delivery[1] = this.#deliveredTime;
+    delivery[2] = this.#firstSent;
+    sent.describe(number, now, bytes, this.#nextSequence++, delivery);
     sent.setOlder(number, this.newest);
     if (this.newest === NONE) this.oldest = number;
     else sent.setNewer(this.newest, number);

@@ -12,6 +12,7 @@ export const ACK_LIST_LENGTH = 2 * ACK_RANGES_MAX;
 
 /** First room for ranges: most sessions never see more than one. */
 const ROOM_MIN = 4;
+const NO_RANGES = new Float64Array(0);
 
 /**
  * Ranges of received packet numbers, at most ACK_RANGES_MAX: beyond that the oldest goes, and
@@ -19,7 +20,7 @@ const ROOM_MIN = 4;
  */
 export class ReceivedNumbers {
   /** Ascending pairs (smallest, largest) of disjoint ranges with a gap between neighbours. */
-  #ranges = new Float64Array(2 * ROOM_MIN);
+  #ranges = NO_RANGES;
   #count = 0;
   #floor = 0;
   #largestTime = 0;
@@ -143,7 +144,7 @@ export class ReceivedNumbers {
       this.#dropOldest(1);
       at -= 1;
     } else if (2 * this.#count === this.#ranges.length) {
-      const larger = new Float64Array(2 * this.#ranges.length);
+      const larger = new Float64Array(Math.max(2 * ROOM_MIN, 2 * this.#ranges.length));
       larger.set(this.#ranges);
       this.#ranges = larger;
     }

@@ -29,6 +29,9 @@ export const Flag = {
   fragmented: 8,
 } as const;
 
+/** The `delivery` of a packet that makes no rate sample. */
+export const NO_DELIVERY = new Float64Array(3);
+
 /** No packet, in links. */
 export const NONE = -1;
 
@@ -47,6 +50,10 @@ const RECORDS = 0;
 /** path << 16 | flags << 8 | state */
 const STATE = 1;
 
+/** Of a session that has not sent anything: many never do. */
+const NO_VALUES = new Float64Array(0);
+const NO_TAGS = new Int32Array(0);
+
 /**
  * Packets `base` to `next - 1`. Those in flight on one path are linked from old to new; what is
  * acknowledged is skipped over by links too, so that an ACK that repeats old ranges costs little.
@@ -54,10 +61,10 @@ const STATE = 1;
 export class SentPackets {
   base = 0;
   next = 0;
-  #capacity = SENT_SLOTS_MIN;
-  #mask = SENT_SLOTS_MIN - 1;
-  #values = new Float64Array(STRIDE * SENT_SLOTS_MIN);
-  #tags = new Int32Array(TAGS * SENT_SLOTS_MIN);
+  #capacity = 0;
+  #mask = 0;
+  #values = NO_VALUES;
+  #tags = NO_TAGS;
 
   get size(): number {
     return this.next - this.base;
@@ -74,7 +81,7 @@ export class SentPackets {
 
   /** Adds the packet `next`, zeroed but for its tags, and returns its number. */
   push(path: number, flags: number, state: number, records: number): number {
-    if (this.size === this.#capacity) this.#resize(2 * this.#capacity);
+    if (this.size === this.#capacity) this.#resize(Math.max(SENT_SLOTS_MIN, 2 * this.#capacity));
     const number = this.next;
     const tag = TAGS * (number & this.#mask);
     this.#tags[tag + RECORDS] = records;
@@ -86,24 +93,26 @@ export class SentPackets {
     return number;
   }
 
-  /** Notes what loss detection and the rate sample need to know later. */
+  /**
+   * Notes what loss detection and the rate sample need to know later. `delivery`: bytes delivered,
+   * when that was, when the first of the flight was sent; in an array, since fractions that are
+   * passed one by one are an object each.
+   */
   describe(
     number: number,
     time: number,
     bytes: number,
     sequence: number,
-    delivered: number,
-    deliveredTime: number,
-    firstSent: number,
+    delivery: Float64Array,
   ): void {
     const at = STRIDE * (number & this.#mask);
     const values = this.#values;
     values[at + TIME] = time;
     values[at + BYTES] = bytes;
     values[at + SEQUENCE] = sequence;
-    values[at + DELIVERED] = delivered;
-    values[at + DELIVERED_TIME] = deliveredTime;
-    values[at + FIRST_SENT] = firstSent;
+    values[at + DELIVERED] = delivery[0]!;
+    values[at + DELIVERED_TIME] = delivery[1]!;
+    values[at + FIRST_SENT] = delivery[2]!;
   }
 
   /** Gives the memory of a burst back. */

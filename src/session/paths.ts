@@ -34,7 +34,7 @@ export class SessionPath {
   responseHigh = 0;
   responseLow = 0;
   /** PONGs: high and low of each PING that came and is not answered yet. */
-  readonly #pongs = new Uint32Array(2 * PONGS_MAX);
+  #pongs: Uint32Array | undefined;
   #pongCount = 0;
   owesPing = false;
   pingHigh = 0;
@@ -55,8 +55,9 @@ export class SessionPath {
   /** Owes a PONG. False: too many are owed already; the packet then counts as lost. */
   owePong(high: number, low: number): boolean {
     if (this.#pongCount === PONGS_MAX) return false;
-    this.#pongs[2 * this.#pongCount] = high;
-    this.#pongs[2 * this.#pongCount + 1] = low;
+    const pongs = this.#pongs ??= new Uint32Array(2 * PONGS_MAX);
+    pongs[2 * this.#pongCount] = high;
+    pongs[2 * this.#pongCount + 1] = low;
     this.#pongCount++;
     return true;
   }
@@ -130,12 +131,14 @@ export class SessionPath {
   }
 
   #writePongs(w: Writer): void {
+    const pongs = this.#pongs;
+    if (pongs === undefined || this.#pongCount === 0) return;
     let said = 0;
     while (
       said < this.#pongCount &&
-      frames.writePong(w, this.#pongs[2 * said]!, this.#pongs[2 * said + 1]!)
+      frames.writePong(w, pongs[2 * said]!, pongs[2 * said + 1]!)
     ) said++;
-    this.#pongs.copyWithin(0, 2 * said, 2 * this.#pongCount);
+    pongs.copyWithin(0, 2 * said, 2 * this.#pongCount);
     this.#pongCount -= said;
   }
 }
@@ -146,7 +149,8 @@ export class SessionPaths {
   /** Of the newest PATH_STATUS that we said. */
   sequence = 0;
   readonly #isClient: boolean;
-  readonly #list: (SessionPath | undefined)[] = [];
+  // Room for one, which is what most sessions have: an empty list would grow to 17.
+  readonly #list: (SessionPath | undefined)[] = [undefined];
   /** Of the newest PATH_STATUS that we heard, and the path it wants active. */
   #heard = -1;
   #wanted = NO_PATH;

@@ -15,6 +15,7 @@ import type { Path } from "../reliability/path.ts";
 import type { PathMtu } from "../reliability/pmtu.ts";
 import { ACK_LIST_LENGTH, ReceivedNumbers } from "../reliability/received.ts";
 import type { TokenBucket } from "../reliability/token_bucket.ts";
+import { NO_NUMBER } from "../base/number_field.ts";
 import { Writer } from "../wire/cursor.ts";
 import * as frames from "../wire/frames.ts";
 import {
@@ -29,7 +30,7 @@ import {
 } from "../wire/frames.ts";
 import { ACK_RANGES_MAX, DATA_OVERHEAD } from "../wire/limits.ts";
 import type { Budget } from "./budget.ts";
-import { SessionCounters } from "./counters.ts";
+import { Limit, SessionCounters } from "./counters.ts";
 import { DatagramQueue } from "./datagram_queue.ts";
 import * as limits from "./limits.ts";
 import { NO_PATH, type SessionPath, SessionPaths } from "./paths.ts";
@@ -82,6 +83,8 @@ export interface SessionOptions {
 const State = { open: 0, closing: 1, done: 2 } as const;
 const TWO_32 = 0x1_0000_0000;
 const NO_BYTES = new Uint8Array(0);
+/** Of a session whose associations never ended; never added to. */
+const NO_ASSOCS: number[] = [];
 
 // One thread, no re-entry (see SessionEvents): these live as long as the module.
 const reader = new FrameReader();
@@ -114,7 +117,7 @@ export class Session implements RecoverySink {
   readonly #received = new ReceivedNumbers();
   /** The first datagram waits for more to come by a path that is not proven. */
   #datagramWaits = false;
-  readonly #endedAssocs: number[] = [];
+  #endedAssocs: number[] = NO_ASSOCS;
   #owesRates = false;
   #upKbps = 0;
   #downKbps = 0;
@@ -125,7 +128,7 @@ export class Session implements RecoverySink {
   #closeAt = Infinity;
   #lastHeard: number;
   #lastSent: number;
-  #now = 0;
+  #now = NO_NUMBER;
   /** A path that recovery has just found dead. */
   #died = NO_PATH;
   /** Frame records were spent: when to try again. */
@@ -281,6 +284,14 @@ export class Session implements RecoverySink {
     this.#streams.resume(id);
   }
 
+  /**
+   * Of a session that is over: whether the peer acknowledged nothing of a stream of ours, so that
+   * it may be opened again elsewhere.
+   */
+  wasUnheard(id: number): boolean {
+    return this.#streams.unheard.has(id);
+  }
+
   // ---- datagrams ----
 
   /**
@@ -313,7 +324,12 @@ export class Session implements RecoverySink {
   }
 
   endAssoc(assoc: number): void {
-    if (this.isOpen) this.#endedAssocs.push(assoc);
+    if (this.isOpen) this.#oweAssocEnd(assoc);
+  }
+
+  #oweAssocEnd(assoc: number): void {
+    if (this.#endedAssocs === NO_ASSOCS) this.#endedAssocs = [];
+    this.#endedAssocs.push(assoc);
   }
 
   /** Tells the peer this side's line in kbit/s, 0: not stated. */
@@ -517,7 +533,7 @@ export class Session implements RecoverySink {
     if (this.#state !== State.open) return;
     if (isOfStream(kind)) this.#streams.lost(kind, id, offset, length);
     else if (kind === FrameType.maxData) this.#streams.owesMaxData = true;
-    else if (kind === FrameType.assocEnd) this.#endedAssocs.push(id);
+    else if (kind === FrameType.assocEnd) this.#oweAssocEnd(id);
     else if (kind === FrameType.rates) this.#owesRates = true;
     else if (kind === FrameType.pathStatus) this.#paths.statusLost(offset);
     else if (kind === FrameType.ping) this.#pingLost(id, offset, length);
@@ -617,9 +633,19 @@ export class Session implements RecoverySink {
     if (length > 0) {
       return this.#sent(now, path, length, probe > 0 ? SentKind.mtuProbe : +eliciting);
     }
-    if (maySend && isActive) way.onAppLimited();
+    if (isActive) {
+      if (maySend) way.onAppLimited();
+      this.counters.limits.note(now, this.#limit(way, maySend));
+    }
     this.recovery.discard();
     return 0;
+  }
+
+  /** Why nothing more goes out on the active path now: a Limit. */
+  #limit(way: Path, maySend: boolean): number {
+    if (!this.#hasData()) return this.#output.limit;
+    if (maySend) return Limit.flow;
+    return way.windowOpen && this.recovery.hasRoom() ? Limit.pacing : Limit.window;
   }
 
   /** A packet of one datagram that is larger than the path's packets; its length, or 0. */
@@ -795,8 +821,11 @@ export class Session implements RecoverySink {
   #nextOnActive(way: Path): number {
     const next = Math.min(this.#received.nextTimeout(), this.#pingAt());
     if (way.probes > 0) return Math.min(next, this.#now);
-    const hasWork = this.#hasData() && this.recovery.hasRoom();
-    return hasWork ? Math.min(next, way.nextSend(this.#now)) : next;
+    if (this.#hasData() && this.recovery.hasRoom()) {
+      return Math.min(next, way.nextSend(this.#now));
+    }
+    way.rest();
+    return next;
   }
 
   onTimeout(now: number): void {

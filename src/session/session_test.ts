@@ -55,6 +55,21 @@ Deno.test("a stream from OPEN to its end, seen from the client", () => {
   assert.equal(client.budget.used, 0);
 });
 
+Deno.test("a session that is over knows which of its streams nobody had heard of", () => {
+  const client = opening();
+  client.send();
+  client.ackAll();
+  // Only said, only in part acknowledged, and answered: the peer's word overtook its ACK.
+  for (let id = 1; id <= 3; id++) assert.equal(client.session.openStream(ADDRESS), id);
+  client.session.write(1, new Uint8Array(10), 0, 10);
+  client.send();
+  client.receive((w) => f.writeOpened(w, 3, 0, ADDRESS, 0, ADDRESS.length));
+  const unheard = () => [0, 1, 2, 3, 4].filter((id) => client.session.wasUnheard(id));
+  assert.deepEqual(unheard(), []);
+  client.session.onTimeout(Infinity);
+  assert.deepEqual(unheard(), [1, 2]);
+});
+
 Deno.test("a stream from OPEN to its end, seen from the server", () => {
   const lone = new LoneSession();
   lone.receive((w) => {

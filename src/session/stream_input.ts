@@ -66,8 +66,10 @@ export class StreamInput<Owner> {
     const at = dataAt + known;
     const left = length - known;
     if (!stream.isOpen || stream.isPaused || !receive.isNext(start)) {
-      if (!receive.keep(start, bytes, at, left)) this.#refuse();
-      else if (stream.isOpen) streams.deliverHeld(stream);
+      if (!receive.keep(start, bytes, at, left)) return this.#refuse();
+      if (!stream.isOpen) return;
+      streams.deliverHeld(stream);
+      if (!streams.isClosed) streams.spanHoles(stream);
       return;
     }
     const taken = streams.offer(stream, bytes, at, left);
@@ -137,7 +139,8 @@ export class StreamInput<Owner> {
     if (!streams.isClosed) streams.deliverHeld(stream);
   }
 
-  #onOpened({ stream: id, code }: FrameReader): void {
+  #onOpened(reader: FrameReader): void {
+    const { stream: id, code } = reader;
     const streams = this.#streams;
     if (!this.#isClient) {
       streams.failure = CloseCode.streamState;
@@ -149,7 +152,8 @@ export class StreamInput<Owner> {
     // Whoever gave the stream up does not want to hear.
     if (stream.isReset) return;
     if (code !== OpenedCode.ok) streams.end(stream);
-    streams.events.answered(streams.owner, id, code);
+    const { bytes, addressAt, addressLength } = reader;
+    streams.events.answered(streams.owner, id, code, bytes, addressAt, addressLength);
     streams.removeIfGone(stream);
   }
 

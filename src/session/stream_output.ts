@@ -5,6 +5,7 @@ import type { RttEstimator } from "../reliability/rtt.ts";
 import type { Writer } from "../wire/cursor.ts";
 import * as frames from "../wire/frames.ts";
 import { FrameType } from "../wire/frames.ts";
+import { Limit } from "./counters.ts";
 import { Pending, type Stream } from "./stream.ts";
 import type { Streams } from "./streams.ts";
 
@@ -17,6 +18,8 @@ export class StreamOutput<Owner> {
   readonly #writer: Writer;
   /** Frame records were spent: nothing that is sent again can be written before some come back. */
   isShort = false;
+  /** The stream that was written last. */
+  #last: Stream | undefined;
 
   constructor(streams: Streams<Owner>, recovery: Recovery, writer: Writer) {
     this.#streams = streams;
@@ -24,13 +27,19 @@ export class StreamOutput<Owner> {
     this.#writer = writer;
   }
 
-  /** `rtt`: of the path that the packet goes by. */
+  /** Why streams have nothing to send: a Limit, by the one that sent last. */
+  get limit(): number {
+    const last = this.#last;
+    if (this.#streams.table.isStalled || last?.send.isBlocked) return Limit.flow;
+    return last?.writerWaits ? Limit.buffer : Limit.app;
+  }
+
   writeMaxData(now: number, rtt: RttEstimator): void {
     const { window } = this.#streams;
     // What the limit grows to is known only by growing it: the longest form has to fit.
     if (this.#writer.room < frames.singleFrameBytes(Number.MAX_SAFE_INTEGER)) return;
     if (!this.record(FrameType.maxData, 0, 0, 0)) return;
-    frames.writeMaxData(this.#writer, window.update(now, rtt.smoothed));
+    frames.writeMaxData(this.#writer, window.update(now, rtt.smoothed, false));
     this.#streams.owesMaxData = false;
   }
 
@@ -54,6 +63,7 @@ export class StreamOutput<Owner> {
 
   #writeStream(stream: Stream, now: number, rtt: RttEstimator): void {
     if (stream.pending !== 0 && !this.#writeControl(stream, now, rtt)) return;
+    this.#last = stream;
     const { send, id } = stream;
     const writer = this.#writer;
     const { credit } = this.#streams;
@@ -113,7 +123,8 @@ export class StreamOutput<Owner> {
     const { id, window } = stream;
     const longest = frames.pairFrameBytes(id, Number.MAX_SAFE_INTEGER);
     if (this.#writer.room < longest || !this.record(FrameType.maxStream, id, 0, 0)) return false;
-    frames.writeMaxStream(this.#writer, id, window.update(now, rtt.smoothed));
+    const max = window.update(now, rtt.smoothed, !stream.isPaused);
+    frames.writeMaxStream(this.#writer, id, max);
     stream.pending &= ~Pending.maxStream;
     return true;
   }

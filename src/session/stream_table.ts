@@ -6,12 +6,15 @@ import { CLOSED_RANGES_MAX, STREAMS_MAX, STREAMS_REFUSED_MAX } from "./limits.ts
 import { Stream } from "./stream.ts";
 
 const QUEUE_MIN = 16;
+// Of a session that has had no stream yet; never written to.
+const NO_STREAMS = new Map<number, Stream>();
+const NO_QUEUE: (Stream | undefined)[] = [];
 
 export class StreamTable {
   readonly #budget: Budget;
-  readonly #byId = new Map<number, Stream>();
+  #byId = NO_STREAMS;
   readonly #closed = new Intervals(CLOSED_RANGES_MAX);
-  #queue: (Stream | undefined)[] = new Array(QUEUE_MIN).fill(undefined);
+  #queue = NO_QUEUE;
   #head = 0;
   #queued = 0;
   /** Nobody in the queue could send anything: no use to ask before something changes. */
@@ -38,6 +41,10 @@ export class StreamTable {
     return this.#byId.get(id);
   }
 
+  all(): Iterable<Stream> {
+    return this.#byId.values();
+  }
+
   /** Whether a stream of this id has been here and is over. */
   isClosed(id: number): boolean {
     return this.#closed.covers(id, id + 1);
@@ -45,6 +52,7 @@ export class StreamTable {
 
   add(id: number): Stream {
     const stream = new Stream(id, this.#budget);
+    if (this.#byId === NO_STREAMS) this.#byId = new Map();
     this.#byId.set(id, stream);
     return stream;
   }
@@ -101,7 +109,8 @@ export class StreamTable {
   }
 
   #grow(): void {
-    const grown: (Stream | undefined)[] = new Array(2 * this.#queue.length).fill(undefined);
+    const length = Math.max(QUEUE_MIN, 2 * this.#queue.length);
+    const grown: (Stream | undefined)[] = new Array(length).fill(undefined);
     for (let i = 0; i < this.#queued; i++) {
       grown[i] = this.#queue[(this.#head + i) & (this.#queue.length - 1)];
     }

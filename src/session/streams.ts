@@ -4,6 +4,7 @@
  * StreamOutput.
  */
 
+import { NO_NUMBER } from "../base/number_field.ts";
 import { ReceiveWindow, SendCredit } from "../reliability/flow.ts";
 import type { TokenBucket } from "../reliability/token_bucket.ts";
 import { CloseCode, FrameType, OpenedCode, StreamKind } from "../wire/frames.ts";
@@ -18,8 +19,15 @@ import { StreamTable } from "./stream_table.ts";
 export interface StreamEvents<Owner> {
   /** The peer opened a stream; `answer` it. Data may follow at once. */
   opened(session: Owner, stream: number, bytes: Uint8Array, at: number, length: number): void;
-  /** The peer's answer to our stream: an OpenedCode. */
-  answered(session: Owner, stream: number, code: number): void;
+  /** The peer's answer to our stream: an OpenedCode, and the address it is bound to. */
+  answered(
+    session: Owner,
+    stream: number,
+    code: number,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): void;
   /** Data in order; how much was taken. After less than `length` comes no more before `resume`. */
   data(
     session: Owner,
@@ -38,6 +46,9 @@ export interface StreamEvents<Owner> {
   gone(session: Owner, stream: number): void;
 }
 
+/** Of a session that had no such stream yet; never added to. */
+const NO_STREAMS = new Set<Stream>();
+
 export class Streams<Owner> {
   readonly owner: Owner;
   readonly events: StreamEvents<Owner>;
@@ -51,21 +62,23 @@ export class Streams<Owner> {
   /** How fast the peer's data is passed on; what is over that waits, and holds up its window. */
   readLimit: TokenBucket | undefined;
   /** Of the present call into the session. */
-  now = 0;
+  now: number = NO_NUMBER;
   /** The session has to close with this CloseCode; 0: it has not. */
   failure = 0;
   /** The session is over: nothing is said to the driver any more. */
   isClosed = false;
+  /** When it was closed: our streams of which the peer has acknowledged nothing, not even OPEN. */
+  readonly unheard = new Set<number>();
   /** Streams that were reset, in the order in which they are forgotten. */
-  readonly #resets = new Set<Stream>();
+  #resets = NO_STREAMS;
   /** Those of them that still have to be given a time. */
   readonly #unstamped: Stream[] = [];
   #forgetAt = Infinity;
   /** Writers that wait though nothing of theirs is in flight: the budget was spent. */
-  readonly #starved = new Set<Stream>();
+  #starved = NO_STREAMS;
   #retryAt = Infinity;
   /** Streams whose data waits for the rate, who waits longest first; and when to look again. */
-  readonly #throttled = new Set<Stream>();
+  #throttled = NO_STREAMS;
   #throttleAt = Infinity;
 
   constructor(
@@ -123,7 +136,7 @@ export class Streams<Owner> {
     stream.writerWaits = true;
     if (stream.send.unacked === 0) {
       // No acknowledgement will ever tell of room.
-      this.#starved.add(stream);
+      this.#starved = withStream(this.#starved, stream);
       this.#retryAt = Math.min(this.#retryAt, this.now + RETRY_MS);
     }
     return taken;
@@ -183,7 +196,7 @@ export class Streams<Owner> {
     const taken = most > 0 ? this.events.data(this.owner, stream.id, bytes, at, most) : 0;
     readLimit.charge(this.now, taken);
     if (taken === most && most < length && !stream.isReset && !this.isClosed) {
-      this.#throttled.add(stream);
+      this.#throttled = withStream(this.#throttled, stream);
       this.#throttleAt = readLimit.next(this.now, READ_STEP_BYTES);
     }
     return taken;
@@ -218,8 +231,17 @@ export class Streams<Owner> {
     stream.window.consume(bytes);
     this.window.consume(bytes);
     if (this.window.updateDue) this.owesMaxData = true;
+    if (stream.window.updateDue) this.#renewLimit(stream);
+  }
+
+  /** Bytes were kept that wait for lost ones before them: the peer must not wait for these too. */
+  spanHoles(stream: Stream): void {
+    if (!stream.isPaused && stream.window.isSpent) this.#renewLimit(stream);
+  }
+
+  #renewLimit(stream: Stream): void {
     if (stream.isReset || stream.receive.final !== Infinity) return;
-    if (!stream.window.updateDue || (stream.pending & Pending.maxStream) !== 0) return;
+    if ((stream.pending & Pending.maxStream) !== 0) return;
     stream.pending |= Pending.maxStream;
     this.table.wake(stream);
   }
@@ -231,7 +253,7 @@ export class Streams<Owner> {
     stream.isReset = true;
     stream.endTold = true;
     stream.pending &= ~Pending.maxStream;
-    this.#resets.add(stream);
+    this.#resets = withStream(this.#resets, stream);
     this.#unstamped.push(stream);
     stream.receive.release();
     this.consume(stream, stream.window.held);
@@ -257,6 +279,7 @@ export class Streams<Owner> {
 
   /** The session is over: all memory goes back. */
   close(): void {
+    if (!this.isClosed) this.#noteUnheard();
     this.isClosed = true;
     this.table.clear();
     this.#resets.clear();
@@ -265,6 +288,14 @@ export class Streams<Owner> {
     this.#throttled.clear();
     this.owesMaxData = false;
     this.#forgetAt = this.#retryAt = this.#throttleAt = Infinity;
+  }
+
+  #noteUnheard(): void {
+    for (const stream of this.table.all()) {
+      const { send, unsettled, isAnswered } = stream;
+      const isHeard = (unsettled & Pending.open) === 0 || send.unacked < send.end;
+      if (!isHeard && !isAnswered) this.unheard.add(stream.id);
+    }
   }
 
   // ---- what recovery says
@@ -347,4 +378,8 @@ export class Streams<Owner> {
       }
     }
   }
+}
+
+function withStream(set: Set<Stream>, stream: Stream): Set<Stream> {
+  return (set === NO_STREAMS ? new Set<Stream>() : set).add(stream);
 }

@@ -112,7 +112,7 @@ function listen(object: BpfObject): void {
   const key = new Uint8Array(Uint32Array.of(PORT >> 6).buffer);
   object.map("listen_ports").set(
     key,
-    new Uint8Array(BigUint64Array.of(1n << BigInt(PORT & 63)).buffer),
+    new Uint8Array(BigUint64Array.of(1n << BigInt(PORT & 63), 0n, 0n).buffer),
   );
 }
 

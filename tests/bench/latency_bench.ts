@@ -17,6 +17,8 @@ const PINGS = 500;
 const PAUSE_US = 2000;
 /** One behind the other, so that the code of both ends is compiled. */
 const WARM_PINGS = 30_000;
+/** Both ends warm up by themselves first, as they do before any user comes. */
+const SETTLE_MS = 2500;
 const DELAY_MS = 50;
 const FIRSTS = 7;
 const BLIND_MS = 92_000;
@@ -41,6 +43,7 @@ async function idlePath(): Promise<Figure[]> {
     const text = await net.output(net.client, echo, ...args);
     return text.trim().split("\n").map((ns) => Number(ns) / 1000);
   };
+  await sleep(SETTLE_MS);
   const cold = median(await ping(ways[1]!, PINGS, PAUSE_US));
   const busy: number[] = [];
   for (const way of ways) {

@@ -2,18 +2,27 @@
 
 import { SysError } from "../../ffi/errors.ts";
 import {
+  Config,
+  ConfigFlag,
   Event,
   EventGate,
+  EventKind,
+  Limit,
   ListenWord,
+  MaskKey,
   Reason,
   reasonName,
+  SessionKey,
+  SessionValue,
   Verdict,
   verdictName,
 } from "../../ffi/layout.gen.ts";
+import { monotonicMs } from "../../ffi/loop.ts";
 import { BpfObject } from "../../ffi/object.ts";
+import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
-import type { Bytes } from "./packets.ts";
+import { type Bytes, hex } from "./packets.ts";
 import type { Outcome } from "./xdp_model.ts";
 
 /** ETH_HLEN: the shortest frame that BPF_PROG_TEST_RUN takes, on most kernels. */
@@ -29,7 +38,14 @@ export interface HarnessOptions {
   readonly statsEnabled?: boolean;
   /** Of the ring; a power of two and of whole pages. */
   readonly eventRingBytes?: number;
+  /** Entries of the table. */
+  readonly sessions?: number;
+  /** Events by the perf buffer, as on a kernel without ring buffers. @default {false} */
+  readonly perf?: boolean;
 }
+
+/** What the program is told; what is left out is 0. */
+export type Settings = Partial<Config>;
 
 export interface FrameResult {
   readonly verdict: Verdict;
@@ -44,11 +60,17 @@ export class XdpHarness {
 
   constructor(ports: Iterable<number>, options: HarnessOptions = {}) {
     const libs = libraries();
+    const { perf = false } = options;
     this.#object = new BpfObject(libs, "xdp_phantom", bpfObject("xdp_phantom"));
     if (options.statsEnabled === false) this.#object.setConstant("stats_enabled", 0);
+    this.#object.setConstant("events_by_perf", perf ? 1 : 0);
     if (options.eventRingBytes) this.#object.resize("events", options.eventRingBytes);
+    if (options.sessions) this.#object.resize("sessions", options.sessions);
+    this.#object.omit(perf ? "events" : "perf_events");
     this.#object.load();
-    this.#ring = EventRing.ofRingBuffer(libs, this.#object.map("events"));
+    this.#ring = perf
+      ? EventRing.ofPerfBuffer(libs, this.#object.map("perf_events"), 8)
+      : EventRing.ofRingBuffer(libs, this.#object.map("events"));
     this.cpus = this.#object.map("event_gate").cpus;
     this.#listen(ports);
   }
@@ -76,6 +98,11 @@ export class XdpHarness {
     return this.#object.map("stats").sums();
   }
 
+  /** The program itself, for those who measure it. */
+  get program(): BpfProgram {
+    return this.#object.program("xdp_phantom");
+  }
+
   /** All events since the last call. */
   events(): Event[] {
     const events: Event[] = [];
@@ -83,17 +110,18 @@ export class XdpHarness {
     const view = new DataView(bytes.buffer);
     for (let used = this.#ring.drain(bytes); used > 0; used = this.#ring.drain(bytes)) {
       eachRecord(view, used, (offset, length) => {
-        if (length !== Event.size) throw new RangeError(`Cannot read an event of ${length} bytes`);
+        // A perf buffer pads its records to 8 bytes behind a length of 4.
+        if (length < Event.size) throw new RangeError(`Cannot read an event of ${length} bytes`);
         events.push(Event.read(view, offset));
       });
     }
     return events;
   }
 
-  /** The gate of each CPU. */
-  gates(): EventGate[] {
-    const bytes = this.#object.map("event_gate").get(new Uint8Array(4));
-    if (bytes === undefined) throw new Error("Cannot read event_gate as it has no entry 0");
+  /** The gate of each CPU, of one kind of event. */
+  gates(kind: EventKind = EventKind.malformed): EventGate[] {
+    const bytes = this.#object.map("event_gate").get(keyOf(kind));
+    if (bytes === undefined) throw new Error(`Cannot read event_gate as it has no entry ${kind}`);
     const view = new DataView(bytes.buffer);
     return Array.from(
       { length: this.cpus },
@@ -102,13 +130,79 @@ export class XdpHarness {
   }
 
   /** Makes every CPU's gate open at `nextNs`, with nothing suppressed. */
-  setGates(nextNs: bigint): void {
+  setGates(nextNs: bigint, kind: EventKind = EventKind.malformed): void {
     const bytes = new Uint8Array(EventGate.size * this.cpus);
     const view = new DataView(bytes.buffer);
     for (let cpu = 0; cpu < this.cpus; cpu++) {
       EventGate.write(view, cpu * EventGate.size, { nextNs, suppressed: 0n });
     }
-    this.#object.map("event_gate").set(new Uint8Array(4), bytes);
+    this.#object.map("event_gate").set(keyOf(kind), bytes);
+  }
+
+  /** Turns the filter on, with these limits and no others. */
+  configure(settings: Settings = {}): void {
+    const fields = Object.fromEntries(Object.keys(Config.offset).map((name) => [name, 0n]));
+    const numbers = { present: 0, workers: 0, ownerMask: 0 };
+    const flags = ConfigFlag.filter;
+    const value = new Uint8Array(Config.size);
+    const config = { ...fields, ...numbers, flags, ...settings } as unknown as Config;
+    Config.write(new DataView(value.buffer), 0, config);
+    this.#object.map("config").set(keyOf(0), value);
+  }
+
+  /** Gives the keys of windows, of which `present` began `sinceMs` ago; no others are there. */
+  setKeys(keys: ReadonlyMap<number, Uint8Array>, present: number, sinceMs = 10_000): void {
+    const map = this.#object.map("mask_keys");
+    const now = BigInt(Math.round((monotonicMs(libraries().native) - sinceMs) * 1e6));
+    for (let place = 0; place < Limit.maskKeys; place++) {
+      const value = new Uint8Array(MaskKey.size);
+      const window = [...keys.keys()].find((one) => one % Limit.maskKeys === place);
+      if (window !== undefined) {
+        const view = new DataView(keys.get(window)!.slice().buffer);
+        MaskKey.write(new DataView(value.buffer), 0, {
+          window: BigInt(window),
+          beginNs: now + BigInt(window - present) * 30_000_000_000n,
+          k0: view.getBigUint64(0, true),
+          k1: view.getBigUint64(8, true),
+        });
+      }
+      map.set(keyOf(place), value);
+    }
+  }
+
+  /** The whole table. */
+  sessions(): Map<string, SessionValue> {
+    const found = new Map<string, SessionValue>();
+    for (const rows of this.#object.map("sessions").batches()) {
+      const view = new DataView(rows.values.buffer);
+      for (let row = 0; row < rows.count; row++) {
+        const key = rows.keys.slice(row * SessionKey.size, (row + 1) * SessionKey.size);
+        found.set(hex(key), SessionValue.read(view, row * SessionValue.size));
+      }
+    }
+    return found;
+  }
+
+  setSession(key: SessionKey, value: SessionValue): void {
+    const keyBytes = new Uint8Array(SessionKey.size);
+    const bytes = new Uint8Array(SessionValue.size);
+    SessionKey.write(new DataView(keyBytes.buffer), 0, key);
+    SessionValue.write(new DataView(bytes.buffer), 0, value);
+    this.#object.map("sessions").set(keyBytes, bytes);
+  }
+
+  /** Forgets all sessions, sources and rates. */
+  forget(): void {
+    for (const name of ["sessions", "sources"]) {
+      const map = this.#object.map(name);
+      for (const key of [...map.keys()]) map.delete(key);
+    }
+    const front = this.#object.map("front");
+    const rows = front.rows(front.info.maxEntries);
+    rows.count = front.info.maxEntries;
+    new Uint32Array(rows.keys.buffer).forEach((_, i, all) => all[i] = i);
+    front.setMany(rows);
+    this.#object.map("totals").set(keyOf(0), new Uint8Array(8));
   }
 
   #listen(ports: Iterable<number>): void {
@@ -119,10 +213,14 @@ export class XdpHarness {
     }
     const value = new Uint8Array(ListenWord.size);
     for (const [index, word] of words) {
-      ListenWord.write(new DataView(value.buffer), 0, { ports: word });
+      ListenWord.write(new DataView(value.buffer), 0, { ports: word, relays: 0n, returns: 0n });
       this.#object.map("listen_ports").set(new Uint8Array(Uint32Array.of(index).buffer), value);
     }
   }
+}
+
+function keyOf(index: number): Bytes {
+  return new Uint8Array(Uint32Array.of(index).buffer);
 }
 
 /** Where a verdict's and reason's packets are in the counters; the bytes are behind them. */

@@ -4,7 +4,10 @@
  * so that nothing behind the packet's own end can be looked at.
  */
 
-import { Limit, Reason, Verdict } from "../../ffi/layout.gen.ts";
+import { Limit, Reason, SessionFlag, Verdict } from "../../ffi/layout.gen.ts";
+import { headerKind, headerSession, PacketKind, unmaskHeader } from "../../src/wire/packet.ts";
+import { SIP_KEY_WORDS, sipKey } from "../../src/wire/siphash.ts";
+import { hex } from "./packets.ts";
 
 /** How far into the frame a header of an IPv6 chain may begin. */
 export const headerOffsetMax = 2047;
@@ -14,14 +17,92 @@ export interface Outcome {
   readonly reason: Reason;
 }
 
-/** What happens to a frame where `ports` are ours. */
+/** What happens to a frame where `ports` are ours and nothing is looked into. */
 export function modelOf(frame: Uint8Array, ports: ReadonlySet<number>): Outcome {
-  const reason = reasonOf(frame, ports);
-  const verdict = reason === Reason.badUdp ? Verdict.drop : Verdict.pass;
-  return { verdict, reason };
+  return outcomeOf(parse(frame, ports).reason);
 }
 
-function reasonOf(frame: Uint8Array, ports: ReadonlySet<number>): Reason {
+const DROPPED: ReadonlySet<Reason> = new Set([
+  Reason.badUdp,
+  Reason.short,
+  Reason.junk,
+  Reason.helloSourceLimit,
+  Reason.helloTotalLimit,
+]);
+
+function outcomeOf(reason: Reason): Outcome {
+  return { reason, verdict: DROPPED.has(reason) ? Verdict.drop : Verdict.pass };
+}
+
+/** What the model keeps of a session: what may be compared with the kernel's entry. */
+export interface ModelSession {
+  packets: number;
+  bytes: number;
+  readonly flags: number;
+}
+
+/** The program with its filter on. Limits are left out: they are of time and have own tests. */
+export class FilterModel {
+  /** By the hex digits of their keys. */
+  readonly sessions = new Map<string, ModelSession>();
+  readonly #ports: ReadonlySet<number>;
+  readonly #words: Uint32Array;
+  readonly #count: number;
+
+  /** Keys by window; without one for `present` there are none. */
+  constructor(ports: ReadonlySet<number>, keys: ReadonlyMap<number, Uint8Array>, present: number) {
+    this.#ports = ports;
+    const used = [present, present - 1, present + 1].filter((window) => keys.has(window));
+    this.#count = keys.has(present) ? used.length : 0;
+    this.#words = new Uint32Array(used.length * SIP_KEY_WORDS);
+    for (const [i, window] of used.entries()) {
+      sipKey(keys.get(window)!, 0, this.#words, i * SIP_KEY_WORDS);
+    }
+  }
+
+  take(frame: Uint8Array): Outcome {
+    const { reason, key, payload } = parse(frame, this.#ports);
+    if (reason !== Reason.listen) return outcomeOf(reason);
+    if (payload!.length < 32) return outcomeOf(Reason.short);
+    if (this.#count === 0) return outcomeOf(Reason.noKeys);
+    const packet = payload!.slice();
+    if (unmaskHeader(packet, 0, packet.length, this.#words, this.#count) < 0) {
+      return outcomeOf(Reason.junk);
+    }
+    const known = this.sessions.get(key!);
+    if (known !== undefined) {
+      known.packets++;
+      known.bytes += frame.length;
+      return outcomeOf(Reason.session);
+    }
+    const flags = headerKind(packet, 0) === PacketKind.hello ? SessionFlag.hello : 0;
+    this.sessions.set(key!, { packets: 1, bytes: frame.length, flags });
+    return outcomeOf(Reason.sessionNew);
+  }
+
+  /** The session id that a frame carries; undefined for one that does not unmask. */
+  sessionOf(frame: Uint8Array): number | undefined {
+    const { payload } = parse(frame, this.#ports);
+    if (payload === undefined) return undefined;
+    const packet = payload.slice();
+    const index = unmaskHeader(packet, 0, packet.length, this.#words, this.#count);
+    return index < 0 ? undefined : headerSession(packet, 0);
+  }
+}
+
+interface Parsed {
+  readonly reason: Reason;
+  /** struct ph_session_key in hex, and what UDP carries; of what is ours and sound. */
+  readonly key?: string;
+  readonly payload?: Uint8Array;
+}
+
+function parse(frame: Uint8Array, ports: ReadonlySet<number>): Parsed {
+  const found = reasonOf(frame, ports);
+  return typeof found === "number" ? { reason: found } : found;
+}
+
+function reasonOf(frame: Uint8Array, ports: ReadonlySet<number>): Reason | Parsed {
   if (frame.length < 14) return Reason.badEthernet;
   let etherType = u16(frame, 12);
   let at = 14;
@@ -38,7 +119,7 @@ function reasonOf(frame: Uint8Array, ports: ReadonlySet<number>): Reason {
 }
 
 /** RFC 791 */
-function ipv4Reason(rest: Uint8Array, ports: ReadonlySet<number>): Reason {
+function ipv4Reason(rest: Uint8Array, ports: ReadonlySet<number>): Reason | Parsed {
   if (rest.length < 20 || rest[0]! >> 4 !== 4) return Reason.badIp;
   const headerLength = (rest[0]! & 15) * 4;
   const totalLength = u16(rest, 2);
@@ -48,11 +129,12 @@ function ipv4Reason(rest: Uint8Array, ports: ReadonlySet<number>): Reason {
   const flags = rest[6]! >> 5;
   const fragmentOffset = u16(rest, 6) & 0x1fff;
   if ((flags & 1) === 1 || fragmentOffset !== 0) return Reason.fragment;
-  return udpReason(rest.subarray(headerLength, totalLength), ports);
+  const addresses = [mapped(rest.subarray(12, 16)), mapped(rest.subarray(16, 20))];
+  return udpReason(rest.subarray(headerLength, totalLength), ports, addresses.join(""), "04");
 }
 
 /** RFC 8200; jumbograms (RFC 2675), whose payload length is 0, are not followed. */
-function ipv6Reason(frame: Uint8Array, at: number, ports: ReadonlySet<number>): Reason {
+function ipv6Reason(frame: Uint8Array, at: number, ports: ReadonlySet<number>): Reason | Parsed {
   const packet = frame.subarray(at);
   if (packet.length < 40 || packet[0]! >> 4 !== 6) return Reason.badIp;
   const payloadLength = u16(packet, 4);
@@ -74,7 +156,7 @@ function ipv6Reason(frame: Uint8Array, at: number, ports: ReadonlySet<number>): 
   }
   if (next !== 17) return Reason.notUdp;
   if (carried.byteOffset - frame.byteOffset > headerOffsetMax) return Reason.tooDeep;
-  return udpReason(carried, ports);
+  return udpReason(carried, ports, hex(packet.subarray(8, 40)), "06");
 }
 
 function isExtension(protocol: number): boolean {
@@ -88,11 +170,25 @@ function extensionLength(protocol: number, header: Uint8Array): number {
 }
 
 /** RFC 768; bytes of the packet behind the datagram are allowed (RFC 9868 puts options there). */
-function udpReason(carried: Uint8Array, ports: ReadonlySet<number>): Reason {
+function udpReason(
+  carried: Uint8Array,
+  ports: ReadonlySet<number>,
+  addresses: string,
+  family: string,
+): Reason | Parsed {
   if (carried.length < 8) return Reason.badIp;
   if (!ports.has(u16(carried, 2))) return Reason.notListening;
   const length = u16(carried, 4);
-  return length < 8 || length > carried.length ? Reason.badUdp : Reason.listen;
+  if (length < 8 || length > carried.length) return Reason.badUdp;
+  return {
+    reason: Reason.listen,
+    key: `${addresses}${hex(carried.subarray(0, 4))}11${family}0000`,
+    payload: carried.subarray(8, length),
+  };
+}
+
+function mapped(address: Uint8Array): string {
+  return `00000000000000000000ffff${hex(address)}`;
 }
 
 function u16(bytes: Uint8Array, at: number): number {

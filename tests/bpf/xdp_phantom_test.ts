@@ -53,7 +53,8 @@ function checkCase(harness: XdpHarness, one: XdpCase): void {
 
 Deno.test("the table has every reason, and no case twice", () => {
   const reasons = new Set(all.map(({ reason }) => reason));
-  assert.equal(reasons.size, Reason.count);
+  // From SHORT on they are of the filter (xdp_filter_test.ts).
+  assert.equal(reasons.size, Reason.short);
   for (const cases of xdpCases.values()) {
     assert.equal(new Set(cases.map(({ name }) => name)).size, cases.length);
   }

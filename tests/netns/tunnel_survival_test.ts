@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import {
   curl,
   download,
+  MIXED,
   NAME_URL,
   shell,
   sleep,
@@ -14,6 +15,7 @@ import { SERVER, TARGET, type Topology } from "../fixtures/topology.ts";
 import { patternHash } from "../fixtures/tunnel_probe.ts";
 import { WEB } from "../fixtures/web.ts";
 
+const HELLO = /^hello from /;
 const BYTES = 20_000_000;
 /** How fast curl takes and gives: what happens meanwhile falls into the middle. */
 const SLOW = "--limit-rate 5M --max-time 60";
@@ -96,6 +98,62 @@ for (const signal of ["SIGTERM", "SIGKILL"] as const) {
     await second.kill("SIGTERM");
   });
 }
+
+for (const signal of ["SIGTERM", "SIGKILL"] as const) {
+  test(`programs see no error when the server is started anew after ${signal}`, {
+    client: { mixed: MIXED, forwards: [{ listen: 7007, target: `${TARGET.name}:7` }] },
+    serverDies: true,
+  }, async ({ topology, server }) => {
+    const ways = [SOCKS, `http://${MIXED}`];
+    for (const proxy of ways) assert.match(await curl(topology, "-x", proxy, NAME_URL), HELLO);
+    const hash = await patternHash(10_000);
+    await server.kill(signal);
+    await using second = await topology.startServer();
+    // All at once, so that each of them meets the session that is lost.
+    const results = await Promise.all([
+      curl(topology, "-x", SOCKS, NAME_URL),
+      curl(topology, "-p", "-x", ways[1]!, NAME_URL),
+      curl(topology, "-x", ways[1]!, NAME_URL),
+      topology.probe("echo", "127.0.0.1", "7007", "10000"),
+    ]);
+    for (const said of results.slice(0, 3)) assert.match(said, HELLO);
+    assert.equal(results[3], hash);
+    await second.kill("SIGTERM");
+  });
+}
+
+test("a server whose name leads elsewhere is found again", {
+  serverDies: true,
+}, async ({ topology, server }) => {
+  const hosts = `${topology.folder}/hosts`;
+  const name = "phantom.test";
+  const nameLeads = (to: string) => Deno.writeTextFileSync(hosts, `${to} ${name}\n`);
+  nameLeads(SERVER.v4);
+  const mixed = "127.0.0.1:2000";
+  await using client = await topology.startClientWithHosts(hosts, {
+    ...{ server: `${name}:${SERVER.port}`, mixed, arq: { max_retries: 3 } },
+  });
+  const ask = ["--max-time", "2", "-x", `socks5h://${mixed}`, NAME_URL];
+  assert.match(await curl(topology, ...ask), HELLO);
+  // Nobody answers at the old address.
+  await server.kill("SIGKILL");
+  topology.server.ip("addr", "del", `${SERVER.v4}/24`, "dev", "sv");
+  topology.server.ip("addr", "add", "45.2.0.9/24", "dev", "sv");
+  topology.server.ip("route", "replace", "45.1.0.0/24", "via", "45.2.0.1");
+  await using second = await topology.startServer();
+  nameLeads("45.2.0.9");
+  const began = performance.now();
+  for (;;) {
+    try {
+      assert.match(await curl(topology, ...ask), HELLO);
+      break;
+    } catch (error) {
+      if (performance.now() - began > 20_000) throw error;
+    }
+  }
+  assert.match(client.output, /the server's name leads elsewhere now name=phantom\.test/);
+  await second.kill("SIGTERM");
+});
 
 test("two workers share the sessions, without XDP", {
   server: { workers: 2 },

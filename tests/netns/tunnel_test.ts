@@ -34,6 +34,14 @@ test("curl over SOCKS5, by name and by address, IPv4 and IPv6", {}, async ({ top
   }
 });
 
+test("SOCKS5 tells the server's address towards the target, of either family", {}, async ({
+  topology,
+}) => {
+  const ask = (target: string) => topology.probe("socks-bound", "127.0.0.1", "1080", target, "80");
+  assert.match(await ask(TARGET.v4), /^45\.3\.0\.1:\d{4,5}$/);
+  assert.match(await ask(TARGET.v6), /^\[2a00:3::1\]:\d{4,5}$/);
+});
+
 test("curl over HTTP: plain and CONNECT, IPv4 and IPv6", {}, async ({ topology }) => {
   const proxy = `http://${MIXED}`;
   for (const [host, seen] of Object.entries(SERVER_SEEN)) {
@@ -151,6 +159,26 @@ test("a user comes in with their key, and with no other", {
     const proxied = ["--connect-timeout", "3", "-m", "4", "-x", "socks5h://127.0.0.1:1081"];
     await assert.rejects(curl(topology, ...proxied, NAME_URL));
   }
+});
+
+test("bench needs nothing but a link; a server may refuse to be measured", {
+  // Of all else it lets nobody out.
+  server: { rules: [{ domain_suffix: ["test"], outbound: "reject" }], default_outbound: "reject" },
+}, async ({ topology, server }) => {
+  const listen = `${SERVER.v4}:${SERVER.port}`;
+  const path = topology.file({ listen, psk: topology.key });
+  const { stdout: link } = await topology.phantom(topology.server, "link", "-c", path);
+  const args = ["bench", "--json", "--seconds", "1", "--link", link.trim()];
+  const { code, stdout, stderr } = await topology.phantom(topology.client, ...args);
+  assert.equal(code, 0, stderr);
+  const { downMbps, upMbps, rttMs, lostShare } = JSON.parse(stdout);
+  assert.ok(downMbps > 20 && upMbps > 20 && rttMs < 100 && lostShare < 0.5, stdout);
+  topology.writeServer({ bench: false });
+  server.signal("SIGHUP");
+  await server.until("configuration read again");
+  const refused = await topology.phantom(topology.client, ...args);
+  assert.equal(refused.code, 1, refused.stdout);
+  assert.match(refused.stderr, /the source can't be reached.*"bench: false"/);
 });
 
 test("bench measures both ways, against targets of one's own", {}, async ({ topology }) => {

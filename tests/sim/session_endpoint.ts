@@ -38,6 +38,8 @@ export interface EndpointOptions {
   /** The first path of a server. */
   readonly isProven?: boolean;
   readonly pmtu?: () => PathMtu;
+  /** The worker gets no processor for `ms` once in every `every` ms. */
+  readonly stalls?: { readonly every: number; readonly ms: number };
 }
 
 export class Endpoint {
@@ -96,7 +98,19 @@ export class Endpoint {
     return this.#paths.get(way) ?? -1;
   }
 
-  receive({ number, way, bytes }: SessionPacket, wireBytes: number): void {
+  /** Runs something now, or when the worker has a processor again. */
+  #whenAwake(run: () => void): void {
+    const { now } = this.clock;
+    const { every, ms } = this.#options.stalls ?? { every: 1, ms: 0 };
+    if (now % every >= ms) run();
+    else this.clock.at(now - now % every + ms, run);
+  }
+
+  receive(packet: SessionPacket, wireBytes: number): void {
+    this.#whenAwake(() => this.#receive(packet, wireBytes));
+  }
+
+  #receive({ number, way, bytes }: SessionPacket, wireBytes: number): void {
     if (this.#seen.has(number)) return;
     this.#seen.add(number);
     this.#heard.set(way, (this.#heard.get(way) ?? 0) + wireBytes);
@@ -155,7 +169,7 @@ export class Endpoint {
       if (timer !== this.#timer) return;
       this.#timerAt = Infinity;
       this.#countWake();
-      this.pump();
+      this.#whenAwake(() => this.pump());
     });
   }
 

@@ -7,6 +7,7 @@ import { Brutal } from "../../src/reliability/congestion/brutal.ts";
 import type { CongestionController } from "../../src/reliability/congestion/controller.ts";
 import { Cubic } from "../../src/reliability/congestion/cubic.ts";
 import { FrameRecords } from "../../src/reliability/frame_records.ts";
+import { PathMtu } from "../../src/reliability/pmtu.ts";
 import { Budget } from "../../src/session/budget.ts";
 import { CloseCode } from "../../src/wire/frames.ts";
 import { Rng } from "../fuzz/rng.ts";
@@ -193,6 +194,50 @@ Deno.test("on a perfect link everything comes, and comes fast", () => {
   assert.equal(client.pongs + server.pongs > 5, true);
   assert.equal(client.goneCount, 20);
   finishWorld(world, 20);
+});
+
+/** Share of 100 Mbit/s that one stream gets through at 100 ms, in the span from and to these ms. */
+function share(
+  kind: "brutal" | "bbr",
+  loss: number,
+  stalls: { every: number; ms: number },
+  from: number,
+  to: number,
+): number {
+  const rate = 12_500_000;
+  const rng = new Rng(1);
+  const link = { delay: 50, loss, rate, queue: rate / 10 };
+  const controller = () =>
+    kind === "brutal" ? new Brutal(rate, 256, 1452) : new Bbr(256, 1452, () => rng.float());
+  const pmtu = () => new PathMtu(1452, 1452);
+  const world = makeWorld(1, {
+    ...{ there: link, back: link, app: {}, kind },
+    endpoint: { controller, pmtu, stalls, budget: new Budget(64 << 20) },
+  });
+  const { clock, client, server } = world;
+  clock.at(0, () => client.open(2 * rate * to / 1000));
+  clock.run(from);
+  const before = server.ends.get(0)!.got;
+  clock.run(to);
+  // Only the rate and the window hold it up, but for the first round trips of the stream's window.
+  const { flow, buffer, pacing, window } = world.ends[0].session.counters.limits;
+  assert.ok(flow + buffer < 0.15 * to, `${flow} ms for MAX_STREAM, ${buffer} ms for memory`);
+  assert.ok(pacing + window > 0.8 * to, `${pacing} and ${window} ms of ${to} ms`);
+  return (server.ends.get(0)!.got - before) / (rate * (to - from) / 1000);
+}
+
+Deno.test("one stream fills a long lossy link, and so it does when it is woken late", () => {
+  const never = { every: 1, ms: 0 };
+  for (const loss of [0.02, 0.1]) {
+    for (const [kind, least] of [["brutal", 0.9], ["bbr", 0.8]] as const) {
+      for (const stalls of [never, { every: 400, ms: 40 }]) {
+        const got = share(kind, loss, stalls, 1500, 4500);
+        const what = `${kind}, ${loss * 100} % lost, stalls of ${stalls.ms} ms`;
+        console.log(`    ${what}: ${(100 * got).toFixed(1)} %`);
+        assert.ok(got >= least, `${what}: ${got}`);
+      }
+    }
+  }
 });
 
 Deno.test("with nine in ten acknowledgements lost it goes on", () => {

@@ -36,6 +36,10 @@ struct {
 	enum ph_session_flag session_flag;
 	enum ph_session_op session_op;
 	enum ph_session_result session_result;
+	enum ph_relay_limit relay_limit;
+	enum ph_relay_outcome relay_outcome;
+	enum ph_relay_backend_state relay_backend_state;
+	enum ph_relay_flag relay_flag;
 } btf_anchor SEC(".bss.anchor") = {};
 
 /* The bits of a port: BIT_LISTEN, BIT_RELAY, BIT_RETURN. */

@@ -36,6 +36,8 @@ export type { HealthCounters, InterfaceState } from "./plane_interfaces.ts";
 
 const PROGRAM = "xdp_phantom";
 const EVENT_BATCH_BYTES = 64 << 10;
+/** Of each CPU, where there are no ring buffers. */
+const PERF_PAGES = 8;
 
 /** What is set in a program before it is loaded. */
 export interface ProgramSettings {
@@ -94,6 +96,7 @@ export class XdpPlane {
     parts: {
       pins: PinFolder | undefined;
       isNew: boolean;
+      byPerf: boolean;
       object: BpfObject;
       adopted: readonly string[];
       interfaces: PlaneInterfaces;
@@ -105,7 +108,9 @@ export class XdpPlane {
     this.#object = parts.object;
     this.adopted = parts.adopted;
     this.#interfaces = parts.interfaces;
-    this.#ring = EventRing.ofRingBuffer(libs, this.#object.map("events"));
+    this.#ring = parts.byPerf
+      ? EventRing.ofPerfBuffer(libs, this.#object.map("perf_events"), PERF_PAGES)
+      : EventRing.ofRingBuffer(libs, this.#object.map("events"));
   }
 
   /**
@@ -128,7 +133,9 @@ export class XdpPlane {
       interfaces = openInterfaces(libs, pins, object, options);
       interfaces.start(performance.now());
       maps?.finish();
-      return new XdpPlane(libs, { pins, isNew, object, adopted: maps?.adopted ?? [], interfaces });
+      const byPerf = Boolean(options.constants["events_by_perf"]);
+      const adopted = maps?.adopted ?? [];
+      return new XdpPlane(libs, { pins, isNew, byPerf, object, adopted, interfaces });
     } catch (error) {
       interfaces?.close();
       object?.close();
@@ -260,7 +267,7 @@ export function openProgram(
   try {
     for (const [name, value] of Object.entries(constants)) object.setConstant(name, value);
     for (const [name, size] of Object.entries(sizes)) object.resize(name, size);
-    object.omit("perf_events");
+    object.omit(constants["events_by_perf"] ? "events" : "perf_events");
     return object;
   } catch (error) {
     object.close();

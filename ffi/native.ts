@@ -95,6 +95,8 @@ export const nativeSymbols = {
     result: "i32",
   },
 
+  // int32_t ph_xsk_queues(uint32_t ifindex)
+  ph_xsk_queues: { parameters: ["u32"], result: "i32" },
   // struct ph_xsk *ph_xsk_open(const struct ph_xsk_options *options, uint8_t *memory, uint32_t
   //   memory_len, int32_t *err)
   ph_xsk_open: { parameters: ["buffer", "buffer", "u32", "buffer"], result: "pointer" },

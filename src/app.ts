@@ -12,6 +12,7 @@ import { UdpSocket } from "../ffi/udp.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
+import { Delivery } from "./dataplane/delivery.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
 import type { Resources } from "./dataplane/resources.ts";

@@ -247,6 +247,9 @@ struct ph_xsk_options {
 	uint32_t queue[PH_XSK_QUEUES_MAX];
 };
 
+/* Queues that an interface receives by, 1 where its driver does not tell; or -errno. */
+PH_API int32_t ph_xsk_queues(uint32_t ifindex);
+
 struct ph_xsk;
 /*
  * Opens a socket for each queue, all with their frames in memory, of PH_XSK_MEMORY(queues) bytes:

@@ -14,6 +14,9 @@
 #include "maps.h"
 #include "parse.h"
 
+/* Set before loading; where it is 0 the verifier removes it all, and `xsks` need not be there. */
+const volatile __u32 af_xdp_enabled = 1;
+
 /* Of a packet whose header has not been shown. */
 #define KIND_UNSEEN 0
 
@@ -31,8 +34,11 @@ static __always_inline int deliver(struct xdp_md *ctx, const struct packet *pkt,
 				   __u32 kind)
 {
 	__u32 zero = 0, queue = ctx->rx_queue_index, owner;
-	const struct ph_delivery *to = bpf_map_lookup_elem(&delivery, &zero);
+	const struct ph_delivery *to;
 
+	if (!af_xdp_enabled)
+		return XDP_PASS;
+	to = bpf_map_lookup_elem(&delivery, &zero);
 	if (!to || to->ifindex != ctx->ingress_ifindex || pkt->udp->dest != to->port ||
 	    !is_plain(ctx, pkt))
 		return XDP_PASS;

@@ -48,6 +48,11 @@ const perCpuTypes: ReadonlySet<number> = new Set([
   BpfMapType.lruPercpuHash,
 ]);
 
+/** A key of four bytes, as array maps have them. */
+export function keyOfIndex(index: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Uint32Array.of(index).buffer);
+}
+
 /** Rows of a batch: `count` keys and values, one behind the other. Reused between batches. */
 export interface MapRows {
   readonly keys: Uint8Array<ArrayBuffer>;

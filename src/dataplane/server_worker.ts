@@ -38,12 +38,16 @@ export interface Tunnel {
   readonly features?: number;
   /** What AF_XDP may feed. */
   readonly path?: PacketPath;
+  /** The descriptor that packets come by. */
+  readonly socket?: number;
   start(): void;
   /** Closes the sessions with a word to the peers, and the sockets. */
   stop(): void;
   wake(session: Session): void;
   setUsers?(users: readonly UserSpec[]): void;
   accountOf?(user: string): UserAccount | undefined;
+  /** What main is to tell the kernel's table of sessions (session_marks.ts). */
+  takeMarks?(): Uint8Array | undefined;
   /** What the next start has to know of HELLOs. After `stop`. */
   saveReplayRecord?(): Uint8Array;
 }
@@ -114,8 +118,9 @@ export class ServerWorker implements Watcher, Timer {
   open(): void {
     this.loop.watch(this.#wake.fd, EpollEvent.in, this);
     this.tunnel.start();
-    const { port, features = 0 } = this.tunnel;
-    this.#post({ kind: "ready", ports: [port], features });
+    const { port, features = 0, socket } = this.tunnel;
+    const sockets = socket === undefined ? {} : { socket };
+    this.#post({ kind: "ready", ports: [port], features, ...sockets });
     this.loop.arm(this, this.loop.now + COUNT_MS);
     // What was said before the descriptor was watched.
     this.ready();
@@ -194,6 +199,8 @@ export class ServerWorker implements Watcher, Timer {
   }
 
   #count(): void {
+    const marks = this.tunnel.takeMarks?.();
+    if (marks !== undefined) this.#post({ kind: "marks", marks });
     const { targets, relay } = this;
     this.#streams = this.#told(SharedWord.streams, this.#streams, targets.count);
     const refusals = targets.counters.refused + relay.counters.refused + relay.counters.tooMany;

@@ -46,6 +46,8 @@ export interface ServerStart extends WorkerCommon, Routing {
   readonly accounts?: SharedArrayBuffer;
   readonly idleMs: number;
   readonly sessionsMax: number;
+  /** Tell of sessions' addresses ("marks"). */
+  readonly marks?: boolean;
 }
 
 export interface ClientStart extends WorkerCommon {
@@ -182,7 +184,15 @@ export const SharedWord = {
 } as const;
 
 export type WorkerMessage =
-  | { readonly kind: "ready"; readonly ports: readonly number[]; readonly features: number }
+  | {
+    readonly kind: "ready";
+    readonly ports: readonly number[];
+    readonly features: number;
+    /** The server's: a descriptor of this process. */
+    readonly socket?: number;
+  }
+  /** Requests to the kernel's table of sessions. */
+  | { readonly kind: "marks"; readonly marks: Uint8Array }
   | { readonly kind: "resolve"; readonly id: number; readonly name: string }
   | {
     readonly kind: "log";

@@ -50,6 +50,21 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__type(key, __u32);
+	__type(value, struct ph_delivery);
+	__uint(max_entries, 1);
+} delivery SEC(".maps");
+
+/* By queue of the one interface; sockets leave it when they are closed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, PH_LIMIT_QUEUES);
+} xsks SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
 	__type(value, struct ph_mask_key);
 	__uint(max_entries, PH_LIMIT_MASK_KEYS);
 } mask_keys SEC(".maps");

@@ -7,7 +7,7 @@
  */
 
 /** Must equal PH_ABI of the library that is loaded. */
-export const nativeAbi = 3;
+export const nativeAbi = 4;
 
 export const nativeSymbols = {
   // uint32_t ph_abi(void)
@@ -97,6 +97,8 @@ export const nativeSymbols = {
     result: "i32",
   },
 
+  // int32_t ph_xsk_queues(uint32_t ifindex)
+  ph_xsk_queues: { parameters: ["u32"], result: "i32" },
   // struct ph_xsk *ph_xsk_open(const struct ph_xsk_options *options, uint8_t *memory, uint32_t
   //   memory_len, int32_t *err)
   ph_xsk_open: { parameters: ["buffer", "buffer", "u32", "buffer"], result: "pointer" },

@@ -5,6 +5,8 @@
 
 import { BpfError } from "../ffi/bpf_error.ts";
 import { endpoint, formatEndpoint } from "../ffi/endpoint.ts";
+import { BpfMapType } from "../ffi/libbpf.gen.ts";
+import { probeMapType } from "../ffi/probe.ts";
 import { SysError } from "../ffi/errors.ts";
 import { type Event, EventKind, eventKindName, Limit, reasonName } from "../ffi/layout.gen.ts";
 import { type Libraries, openLibraries } from "../ffi/libraries.ts";
@@ -13,6 +15,7 @@ import { UdpSocket } from "../ffi/udp.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
+import { Delivery } from "./dataplane/delivery.ts";
 import { KernelControl } from "./dataplane/kernel_control.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
@@ -49,6 +52,7 @@ interface Parts {
   readonly log: Log;
   readonly relay: RelayControl | undefined;
   readonly control: KernelControl | undefined;
+  readonly delivery: Delivery | undefined;
 }
 
 export class Server {
@@ -66,6 +70,7 @@ export class Server {
     this.#timers = [
       setInterval(() => {
         plane?.check();
+        parts.delivery?.check();
         logEvents(plane, parts.log);
       }, PLANE_EVERY_MS),
       setInterval(() => parts.users.save(), SAVE_MS),
@@ -100,8 +105,11 @@ export class Server {
       plane = startPlane(libs, config, resources, log);
       const workers = await starting;
       control = startControl(libs, config, resources, log, { plane, sockets: workers.sockets });
+      const delivery = startDelivery(libs, config, log, plane, workers);
       relay = await startRelay(libs, config, resources, plane, log);
-      return new Server(workers, plane, { config, users, lookup, log, relay, control });
+      return new Server(workers, plane, {
+        ...{ config, users, lookup, log, relay, control, delivery },
+      });
     } catch (error) {
       await relay?.stop();
       control?.stop();
@@ -253,7 +261,10 @@ function startPlane(
       mode: ebpf.xdpMode,
       code,
       egress: resources.bpf("tc_egress"),
-      constants: { stats_enabled: ebpf.enableStats ? 1 : 0 },
+      constants: {
+        stats_enabled: ebpf.enableStats ? 1 : 0,
+        af_xdp_enabled: hasAfXdp(libs, config) ? 1 : 0,
+      },
       sizes: { sessions: ebpf.mapSize, front: possibleCpus(libs) * Limit.frontSlots },
       ports: [listen.port],
       ...(plan === undefined ? {} : { relay: plan }),
@@ -320,6 +331,32 @@ function startControl(
     });
     return undefined;
   }
+}
+
+/** Whether AF_XDP is wanted, and this kernel has it. */
+function hasAfXdp(libs: Libraries, { ebpf }: Config): boolean {
+  return ebpf.delivery !== "socket" && probeMapType(libs, BpfMapType.xskmap).have === true;
+}
+
+function startDelivery(
+  libs: Libraries,
+  config: Config,
+  log: Log,
+  plane: XdpPlane | undefined,
+  workers: Workers,
+): Delivery | undefined {
+  if (plane === undefined) return undefined;
+  const { ebpf, listen } = config;
+  if (hasAfXdp(libs, config)) {
+    return new Delivery({ libs, plane, workers, setting: ebpf.delivery, port: listen.port, log });
+  }
+  if (ebpf.delivery === "af_xdp") {
+    log.warn("UDP sockets deliver", {
+      cause: "this kernel has no AF_XDP",
+      remedy: "a kernel with CONFIG_XDP_SOCKETS",
+    });
+  }
+  return undefined;
 }
 
 /** What came of the start. The levels that did not work are told by the plane itself. */

@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #define PH_API __attribute__((visibility("default")))
-#define PH_ABI 3
+#define PH_ABI 4
 
 /* The number the TypeScript side was written for; a mismatch is refused at load. */
 PH_API uint32_t ph_abi(void);
@@ -249,6 +249,9 @@ struct ph_xsk_options {
 	uint32_t queues;
 	uint32_t queue[PH_XSK_QUEUES_MAX];
 };
+
+/* Queues that an interface receives by, 1 where its driver does not tell; or -errno. */
+PH_API int32_t ph_xsk_queues(uint32_t ifindex);
 
 struct ph_xsk;
 /*

@@ -84,6 +84,10 @@ const EBPF = section("The data plane inside the kernel", {
     default: "auto",
     doc: "Where XDP runs; auto tries the driver (native) first and the generic hook next.",
   }),
+  delivery: oneOf(["auto", "socket", "af_xdp"], {
+    default: "auto",
+    doc: "How packets reach the program: af_xdp goes past the network stack, socket through it.",
+  }),
   program_path: absolutePath({
     default: "",
     optional: true,

@@ -1,9 +1,9 @@
 /**
  * What a tunnel adds to a round trip of 64 bytes on an idle path, and when the first byte of a new
  * session's answer comes on a long one: `deno run -A tests/bench/latency_bench.ts [--json]
- * [--rounds N] [idle]`, as root, after `make build`; with `idle` only what it adds. About two minutes: a server without a record of
- * earlier HELLOs holds 0-RTT data back for 90 seconds. shadowsocks-libev stands beside it where it
- * is installed.
+ * [--rounds N] [idle]`, as root, after `make build`; with `idle` only the first of the two. About
+ * two minutes: a server without a record of earlier HELLOs holds 0-RTT data back for 90 seconds.
+ * shadowsocks-libev stands beside it where it is installed.
  */
 
 import { compiled } from "../fixtures/compiled.ts";

@@ -254,7 +254,7 @@ test("run makes a pinned map of another size anew, with a warning", async (bench
   assert.equal(after.maps["stats"], before.maps["stats"]);
 });
 
-test("run takes the sessions of another layout over, and starts with other maps new", async (bench) => {
+test("run takes over sessions of another layout, and starts with other maps new", async (bench) => {
   const config = bench.config();
   const first = await bench.start(config);
   assert.ok(await counts(bench));

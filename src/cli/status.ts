@@ -73,7 +73,14 @@ function textOf({ path, isLoaded, interfaces, counters, maps, server }: Report):
       ),
     ),
   );
-  parts.push(section("maps", maps.map((map) => [map.name, useOf(map)])));
+  // An array is always full: nothing to tell.
+  const tables = maps.filter(({ entries }) => entries !== undefined);
+  parts.push(
+    section(
+      "tables",
+      tables.map(({ name, entries, maxEntries }) => [name, `${entries} of ${maxEntries} entries`]),
+    ),
+  );
   if (isLoaded && counters === undefined) parts.push("counters: another version's, not readable");
   else if (counters?.length === 0) parts.push("counters: nothing seen yet");
   parts.push(
@@ -86,10 +93,6 @@ function textOf({ path, isLoaded, interfaces, counters, maps, server }: Report):
   );
   parts.push(...serverText(server));
   return parts.filter((part) => part !== "").join("\n\n");
-}
-
-function useOf({ entries, maxEntries }: MapUse): string {
-  return entries === undefined ? `${maxEntries} entries` : `${entries} of ${maxEntries} entries`;
 }
 
 function serverText(server: ServerStatus | undefined): string[] {

@@ -180,6 +180,12 @@ export function attachTcx(
   return new BpfLink(libs, checked(fd, () => `attach ${label}`), label);
 }
 
+/** What tells a filter from the others of its hook. */
+export interface TcIdentity {
+  readonly handle: number;
+  readonly priority: number;
+}
+
 /** A filter on a clsact qdisc. Ours to take off: the kernel keeps it when the process ends. */
 export class ClsactFilter extends Handle {
   readonly #libs: Libraries;
@@ -189,7 +195,14 @@ export class ClsactFilter extends Handle {
   /** Whether we made the qdisc; if so it goes with the filter. */
   readonly #ownsQdisc: boolean;
 
-  constructor(libs: Libraries, program: BpfProgram, ifindex: number, direction: TcDirection) {
+  /** With an identity it replaces the filter that has the same; else it is another one. */
+  constructor(
+    libs: Libraries,
+    program: BpfProgram,
+    ifindex: number,
+    direction: TcDirection,
+    identity?: TcIdentity,
+  ) {
     super(`clsact ${direction} filter on interface ${ifindex}`);
     this.#libs = libs;
     this.#ifindex = ifindex;
@@ -198,7 +211,8 @@ export class ClsactFilter extends Handle {
     const created = libs.libbpf.bpf_tc_hook_create(hook);
     if (created !== -EEXIST) checked(created, () => `create clsact on interface ${ifindex}`);
     this.#ownsQdisc = created !== -EEXIST;
-    const opts = optionsOf(BpfTcOpts, { progFd: program.fd });
+    const replaces = identity === undefined ? {} : { ...identity, flags: BPF_TC_F_REPLACE };
+    const opts = optionsOf(BpfTcOpts, { progFd: program.fd, ...replaces });
     const result = libs.libbpf.bpf_tc_attach(hook, opts);
     this.#filter = BpfTcOpts.read(new DataView(opts.buffer));
     if (result < 0) {
@@ -253,12 +267,13 @@ export function attachTc(
   program: BpfProgram,
   ifindex: number,
   direction: TcDirection,
+  identity?: TcIdentity,
 ): BpfLink | ClsactFilter {
   try {
     return attachTcx(libs, program, ifindex, direction);
   } catch (error) {
     // A kernel without tcx does not know the attach type.
     if (!(error instanceof SysError) || error.errno !== EINVAL) throw error;
-    return new ClsactFilter(libs, program, ifindex, direction);
+    return new ClsactFilter(libs, program, ifindex, direction, identity);
   }
 }

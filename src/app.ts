@@ -250,6 +250,7 @@ function startControl(
   const code = {
     sessions: resources.bpf("xdp_sessions", ebpf.programPath),
     steer: resources.bpf("steer", ebpf.programPath),
+    egress: resources.bpf("tc_egress", ebpf.programPath),
   };
   try {
     return KernelControl.start({
@@ -262,7 +263,7 @@ function startControl(
         sessionTimeoutMs: ebpf.sessionTimeoutMs,
       },
       plane: plane && ((name) => plane.map(name)),
-      isAttached: plane !== undefined && plane.level !== "no XDP",
+      interfaces: () => attachedTo(plane),
       ...{ code, sockets, log },
     });
   } catch (error) {
@@ -271,6 +272,11 @@ function startControl(
     });
     return undefined;
   }
+}
+
+function attachedTo(plane: XdpPlane | undefined): number[] {
+  const attached = plane?.interfaces().filter(({ mode }) => mode !== undefined) ?? [];
+  return attached.map(({ ifindex }) => ifindex);
 }
 
 /** What came of the start. The levels that did not work are told by the plane itself. */

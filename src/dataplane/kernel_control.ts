@@ -10,6 +10,7 @@ import { type BpfMap, keyOfIndex } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import { NativePrimitives } from "../../ffi/primitives.ts";
 import type { Log } from "../base/log.ts";
+import { EgressCounter } from "./egress_counter.ts";
 import { KernelKeys } from "./kernel_keys.ts";
 import { KernelSessions, PRESSURE_STEPS, type SessionCounts } from "./kernel_sessions.ts";
 import type { BpfCode } from "./resources.ts";
@@ -26,6 +27,9 @@ const BURST_S = 2;
 const NS_A_S = 1e9;
 const NS_A_MS = 1e6;
 
+/** What xdp_sessions uses. */
+const SESSIONS_MAPS = ["config", "sessions", "front", "event_gate", "events"] as const;
+
 export interface KernelLimits {
   /** A second; 0: no limit. */
   readonly hellosPerSource: number;
@@ -40,9 +44,13 @@ export interface KernelControlOptions {
   readonly limits: KernelLimits;
   /** The maps of the XDP program, where one is loaded. */
   readonly plane: ((name: string) => BpfMap) | undefined;
-  /** Whether frames meet it. */
-  readonly isAttached: boolean;
-  readonly code: { readonly sessions: BpfCode; readonly steer: BpfCode };
+  /** The indices of the interfaces that it is on now. */
+  readonly interfaces: () => readonly number[];
+  readonly code: {
+    readonly sessions: BpfCode;
+    readonly steer: BpfCode;
+    readonly egress: BpfCode;
+  };
   /** Descriptors of the workers' sockets, by index. */
   readonly sockets: readonly number[];
   readonly log: Log;
@@ -55,6 +63,7 @@ export class KernelControl {
   readonly #steering: Steering | undefined;
   readonly #sessions: KernelSessions | undefined;
   readonly #sessionsObject: BpfObject | undefined;
+  readonly #egress: EgressCounter | undefined;
   readonly #keys: KernelKeys | undefined;
   readonly #config: BpfMap | undefined;
   readonly #timer: number;
@@ -74,6 +83,8 @@ export class KernelControl {
     }
     if (plane !== undefined) {
       this.#sessionsObject = openSessions(options, plane);
+      this.#egress = new EgressCounter(libs, options.code.egress, plane, options.log);
+      this.#egress.keep(options.interfaces());
       const { sessionTimeoutMs } = options.limits;
       this.#sessions = new KernelSessions(
         this.#sessionsObject.program("xdp_sessions"),
@@ -106,6 +117,7 @@ export class KernelControl {
   /** The programs go on with the keys that they have. */
   stop(): void {
     clearInterval(this.#timer);
+    this.#egress?.close();
     this.#sessionsObject?.close();
     this.#steering?.close();
   }
@@ -143,6 +155,7 @@ export class KernelControl {
     if (sessions === undefined || now < this.#roundAt) return;
     if (!sessions.step(now)) return;
     this.#roundAt = now + ROUND_MS;
+    this.#egress?.keep(this.#options.interfaces());
     this.#tellPressure(sessions.counts);
   }
 
@@ -160,7 +173,8 @@ export class KernelControl {
 }
 
 function startSteering(options: KernelControlOptions): Steering | undefined {
-  const { libs, plane, isAttached, sockets, code, log } = options;
+  const { libs, plane, interfaces, sockets, code, log } = options;
+  const isAttached = interfaces().length > 0;
   if (sockets.length === 0 || (sockets.length < 2 && isAttached)) return undefined;
   try {
     const filters = !isAttached;
@@ -179,8 +193,8 @@ function openSessions(
 ): BpfObject {
   const object = new BpfObject(libs, code.sessions.name, code.sessions.bytes);
   try {
-    object.omit("perf_events");
-    for (const { name } of object.shapes()) object.reuse(name, plane(name));
+    object.omitAllBut(SESSIONS_MAPS);
+    for (const name of SESSIONS_MAPS) object.reuse(name, plane(name));
     return object.load();
   } catch (error) {
     object.close();

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* Every map, once. A program's object holds only those that it uses. */
+/* Every map, once. Every object declares all of them: user space leaves out what is not used. */
 #ifndef PHANTOM_MAPS_H
 #define PHANTOM_MAPS_H
 

@@ -321,11 +321,10 @@ relay_chosen(const struct ph_relay_service *service, const struct ph_relay_key *
  * The service of an address and port: by the address, or else by any that is this machine's own
  * (which it has been once, where the flow is known). Answers its index or minus an outcome.
  */
-static __always_inline int relay_service_of(struct xdp_md *ctx, const struct ph_relay_key *key,
-					    bool is_ip4, bool is_known)
+static __always_inline int relay_service_of(const struct ph_relay_key *key, bool is_ip4,
+					    bool is_known)
 {
 	struct ph_relay_listen listen = { .port = key->dst_port };
-	struct bpf_fib_lookup fib;
 	__u32 *found;
 
 	relay_copy_ip(listen.ip, key->dst_ip);
@@ -337,8 +336,8 @@ static __always_inline int relay_service_of(struct xdp_md *ctx, const struct ph_
 	found = bpf_map_lookup_elem(&relay_listens, &listen);
 	if (!found)
 		return RELAY_NO_SERVICE;
-	if (!is_known && relay_route(ctx, &fib, key->dst_ip, key->dst_ip, is_ip4) !=
-	    BPF_FIB_LKUP_RET_NOT_FWDED)
+	/* Not by a route: that an address has none looks the same as that it is our own. */
+	if (!is_known && !bpf_map_lookup_elem(&relay_locals, key->dst_ip))
 		return -PH_RELAY_OUTCOME_NOT_LOCAL;
 	return *found & 0xffff;
 }
@@ -370,7 +369,7 @@ __noinline int relay_admits(struct xdp_md *ctx)
 	if (!relay_enabled || !relay_headers(ctx, &view))
 		return RELAY_NO_SERVICE;
 	relay_key_of(&view, &key);
-	index = relay_service_of(ctx, &key, view.ip4, true);
+	index = relay_service_of(&key, view.ip4, true);
 	if (index < 0)
 		return index;
 	service = bpf_map_lookup_elem(&relay_services, &index);
@@ -478,7 +477,7 @@ static __always_inline int relay_make_way(struct xdp_md *ctx, const struct relay
 		way->packets = old->packets;
 		way->bytes = old->bytes;
 	}
-	result = relay_service_of(ctx, key, is_ip4, is_known);
+	result = relay_service_of(key, is_ip4, is_known);
 	if (result < 0)
 		return result;
 	index = result;

@@ -712,7 +712,9 @@ export const RelayLimit = {
   backends: 1024,
   table: 16381,
   portProbes: 8,
+  portStep: 7919,
   devices: 64,
+  addresses: 1024,
   unansweredS: 10,
   sumBytes: 9216,
 } as const;
@@ -724,6 +726,7 @@ const RELAY_LIMIT_NAMES: Readonly<Record<number, string>> = {
   1024: "backends",
   16381: "table",
   8: "port_probes",
+  7919: "port_step",
   10: "unanswered_s",
   9216: "sum_bytes",
 };
@@ -967,6 +970,25 @@ export const RelayBackend = {
     view.setUint16(at + 32, value.port);
     view.setUint16(at + 34, value.state, true);
     view.setUint32(at + 36, value.service, true);
+  },
+} as const;
+
+/** `struct ph_relay_address` */
+export interface RelayAddress {
+  ip: Uint8Array;
+}
+
+/** `struct ph_relay_address`: 16 bytes. */
+export const RelayAddress = {
+  size: 16,
+  offset: { ip: 0 },
+  read(view: DataView, at = 0): RelayAddress {
+    return {
+      ip: getBytes(view, at, 16),
+    };
+  },
+  write(view: DataView, at: number, value: RelayAddress): void {
+    setBytes(view, at, value.ip, 16, "RelayAddress.ip");
   },
 } as const;
 
@@ -1241,6 +1263,15 @@ export const maps = {
     key: "RelayListen",
     value: "u32",
   },
+  relay_locals: {
+    type: "hash",
+    keySize: 16,
+    valueSize: 4,
+    maxEntries: 1024,
+    flags: 0,
+    key: "RelayAddress",
+    value: "u32",
+  },
   relay_maglev: {
     type: "array",
     keySize: 4,
@@ -1342,7 +1373,7 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_event_gate: "878f895b58b79fb5",
   ph_event_kind: "ee6df7ed5ac6a6da",
   ph_event: "12b268bc17c8fef7",
-  ph_relay_limit: "da20d8923a6f9f3d",
+  ph_relay_limit: "9bbc52cebca57c78",
   ph_relay_outcome: "b15094eaeb3abb20",
   ph_relay_backend_state: "d5323adff39252ae",
   ph_relay_flag: "e3a2c2e4aa574a4f",
@@ -1351,6 +1382,7 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_relay_service: "87d91acb091df064",
   ph_relay_places: "94825e10849cf0f9",
   ph_relay_backend: "e24e90d6fed84c4c",
+  ph_relay_address: "a0278b7f9ba64471",
   ph_relay_key: "3082b15797572b7c",
   ph_relay_way: "02398526ab0e12d7",
   ph_relay_traffic: "de445e224b6ba7c6",
@@ -1360,4 +1392,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "9c5a57f116974dfe";
+export const layoutHash: string = "76d53361f9fa2ca3";

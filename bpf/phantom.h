@@ -265,6 +265,7 @@ enum ph_relay_limit {
 	PH_RELAY_LIMIT_DEVICES = 64,
 	PH_RELAY_LIMIT_ADDRESSES = 1024,	/* of this machine */
 	PH_RELAY_LIMIT_UNANSWERED_S = 10,	/* then a flow without reply may lose its port */
+	PH_RELAY_LIMIT_ICMP_INTERVAL_NS = 1000 * 1000,	/* between two ICMP messages */
 	PH_RELAY_LIMIT_SUM_BYTES = 9216,	/* of a datagram whose checksum is completed */
 };
 

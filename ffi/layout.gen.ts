@@ -716,6 +716,7 @@ export const RelayLimit = {
   devices: 64,
   addresses: 1024,
   unansweredS: 10,
+  icmpIntervalNs: 1000000,
   sumBytes: 9216,
 } as const;
 
@@ -728,6 +729,7 @@ const RELAY_LIMIT_NAMES: Readonly<Record<number, string>> = {
   8: "port_probes",
   7919: "port_step",
   10: "unanswered_s",
+  1000000: "icmp_interval_ns",
   9216: "sum_bytes",
 };
 
@@ -1373,7 +1375,7 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_event_gate: "878f895b58b79fb5",
   ph_event_kind: "ee6df7ed5ac6a6da",
   ph_event: "12b268bc17c8fef7",
-  ph_relay_limit: "9bbc52cebca57c78",
+  ph_relay_limit: "12a3f5ccf185834c",
   ph_relay_outcome: "b15094eaeb3abb20",
   ph_relay_backend_state: "d5323adff39252ae",
   ph_relay_flag: "e3a2c2e4aa574a4f",
@@ -1392,4 +1394,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "76d53361f9fa2ca3";
+export const layoutHash: string = "85953a29fedbf612";

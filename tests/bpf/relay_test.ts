@@ -12,6 +12,8 @@ import {
   fragment,
   frame,
   hex,
+  icmp,
+  icmpv6,
   ipv4,
   type Ipv4Options,
   ipv6,
@@ -147,7 +149,6 @@ const cases: RelayCase[] = [
   { name: "IPv6", frame: to6(4010), action: redirect, outcomes: [newFlow] },
   { name: "... the flow again", frame: to6(4010, 1), action: redirect, outcomes: [] },
   { name: "... as long as the MTU", frame: to6(4010, 1452), action: redirect, outcomes: [] },
-  { name: "... longer", frame: to6(4010, 1453), action: pass, outcomes: [tooLong] },
   {
     name: "IPv6 without a checksum",
     frame: frame(ethernet(), ipv6(RELAY6), udp({ from: 5000, to: 4010, checksum: 0 }), payload(5)),
@@ -239,6 +240,29 @@ function changed(before: Float64Array, after: Float64Array): string[] {
   return [...after.keys()].filter((outcome) => after[outcome]! > before[outcome]!)
     .map((outcome) => relayOutcomeName(outcome)).toSorted();
 }
+
+Deno.test("who sends what is too long is told so, where it may not be sent in parts", async () => {
+  using harness = new RelayHarness(PLAN);
+  const cases = [
+    { family: 4, frame: to4(4000, 1473, { dontFragment: true }) },
+    { family: 6, frame: to6(4010, 1453) },
+  ] as const;
+  for (const { family, frame: sent } of cases) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const { action, frame: told } = harness.run(sent, "in");
+    assert.equal(action, tx);
+    const [from, to] = family === 4 ? [V4.relayIn, V4.sender] : [V6.relayIn, V6.sender];
+    const macs = { to: [2, 0, 0, 0, 0, 1], from: [2, 0, 0, 0, 0, 2] };
+    const quoted = sent.slice(14, 14 + (family === 4 ? 28 : 48));
+    const expected = family === 4
+      ? frame(ethernet(macs), ipv4({ from, to }), icmp({ type: 3, code: 4, rest: 1500 }), quoted)
+      : frame(ethernet(macs), ipv6({ from, to }), icmpv6({ type: 2, rest: 1500 }), quoted);
+    assert.equal(hex(told), hex(expected));
+    // A second one at once is only dropped.
+    assert.equal(harness.run(sent, "in").action, drop);
+  }
+  assert.equal(harness.counts()[RelayOutcome.toldTooLong], 4);
+});
 
 Deno.test("what a backend answers comes back to its client, whole", () => {
   using harness = new RelayHarness(PLAN);

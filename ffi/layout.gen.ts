@@ -763,7 +763,9 @@ export const RelayLimit = {
   portProbes: 8,
   portStep: 7919,
   devices: 64,
+  addresses: 1024,
   unansweredS: 10,
+  icmpIntervalNs: 1000000,
   sumBytes: 9216,
 } as const;
 
@@ -776,6 +778,7 @@ const RELAY_LIMIT_NAMES: Readonly<Record<number, string>> = {
   8: "port_probes",
   7919: "port_step",
   10: "unanswered_s",
+  1000000: "icmp_interval_ns",
   9216: "sum_bytes",
 };
 
@@ -1018,6 +1021,25 @@ export const RelayBackend = {
     view.setUint16(at + 32, value.port);
     view.setUint16(at + 34, value.state, true);
     view.setUint32(at + 36, value.service, true);
+  },
+} as const;
+
+/** `struct ph_relay_address` */
+export interface RelayAddress {
+  ip: Uint8Array;
+}
+
+/** `struct ph_relay_address`: 16 bytes. */
+export const RelayAddress = {
+  size: 16,
+  offset: { ip: 0 },
+  read(view: DataView, at = 0): RelayAddress {
+    return {
+      ip: getBytes(view, at, 16),
+    };
+  },
+  write(view: DataView, at: number, value: RelayAddress): void {
+    setBytes(view, at, value.ip, 16, "RelayAddress.ip");
   },
 } as const;
 
@@ -1301,6 +1323,15 @@ export const maps = {
     key: "RelayListen",
     value: "u32",
   },
+  relay_locals: {
+    type: "hash",
+    keySize: 16,
+    valueSize: 4,
+    maxEntries: 1024,
+    flags: 0,
+    key: "RelayAddress",
+    value: "u32",
+  },
   relay_maglev: {
     type: "array",
     keySize: 4,
@@ -1413,7 +1444,7 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_event_gate: "878f895b58b79fb5",
   ph_event_kind: "ee6df7ed5ac6a6da",
   ph_event: "12b268bc17c8fef7",
-  ph_relay_limit: "d2e29c2d2b0b43db",
+  ph_relay_limit: "12a3f5ccf185834c",
   ph_relay_outcome: "b15094eaeb3abb20",
   ph_relay_backend_state: "d5323adff39252ae",
   ph_relay_flag: "e3a2c2e4aa574a4f",
@@ -1422,6 +1453,7 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_relay_service: "87d91acb091df064",
   ph_relay_places: "94825e10849cf0f9",
   ph_relay_backend: "e24e90d6fed84c4c",
+  ph_relay_address: "a0278b7f9ba64471",
   ph_relay_key: "3082b15797572b7c",
   ph_relay_way: "02398526ab0e12d7",
   ph_relay_traffic: "de445e224b6ba7c6",
@@ -1431,4 +1463,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "6f880b40227d041c";
+export const layoutHash: string = "1e5d5af9df4b52f0";

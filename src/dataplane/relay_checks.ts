@@ -4,6 +4,8 @@ import { endpoint, formatEndpoint, routeTo } from "../../ffi/endpoint.ts";
 import type { Native } from "../../ffi/native.ts";
 import { UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 
+import { isV4 } from "../relay/kernel_relay.ts";
+
 export interface CheckTarget {
   readonly kind: "tcp" | "udp";
   /** 16 bytes. */
@@ -43,8 +45,7 @@ async function checkUdp(
   native: Native,
   { ip, port, timeoutMs }: CheckTarget,
 ): Promise<boolean> {
-  const isV4 = ip[10] === 255;
-  const any = Uint8Array.from(ip, (byte, at) => isV4 && at < 12 ? byte : 0);
+  const any = Uint8Array.from(ip, (byte, at) => isV4(ip) && at < 12 ? byte : 0);
   try {
     using socket = new UdpSocket(native, { local: endpoint(any, 0), packetInfo: false });
     const outbox = new UdpOutbox(Uint8Array.from(PROBE));

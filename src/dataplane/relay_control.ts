@@ -69,6 +69,7 @@ export class RelayControl {
   readonly #timers: number[] = [];
   #isStopping = false;
   #devices = "";
+  #addresses = "";
 
   private constructor(options: RelayControlOptions) {
     const { libs, plan, relays, plane } = options;
@@ -80,6 +81,7 @@ export class RelayControl {
       this.#kernel = new KernelRelay({ map: (name) => plane.map(name), plan });
     }
     this.#findDevices();
+    this.#findAddresses();
     this.#findSources();
     this.#tell();
     this.#worker = this.#startWorker();
@@ -169,6 +171,7 @@ export class RelayControl {
       if (backend.check !== undefined) this.#every(backend.intervalMs, () => this.#check(backend));
     }
     this.#every(ROUTES_MS, () => {
+      this.#findAddresses();
       const isNew = this.#findDevices();
       if (this.#findSources() || isNew) this.#tell();
     });
@@ -205,6 +208,17 @@ export class RelayControl {
     this.#devices = found;
     this.#kernel?.setDevices(devices, isGeneric);
     return true;
+  }
+
+  #findAddresses(): void {
+    if (this.#kernel === undefined) return;
+    const addresses = Deno.networkInterfaces().map(({ address }) =>
+      ipBytes(address.split("%")[0]!).toHex()
+    );
+    const found = addresses.toSorted().join();
+    if (found === this.#addresses) return;
+    this.#addresses = found;
+    this.#kernel.setAddresses(new Set(addresses));
   }
 
   /** Our addresses towards the backends; whether one has changed. */

@@ -10,7 +10,7 @@ import { EpollEvent } from "../../ffi/loop.ts";
 import { maskKeyBytes, PacketHeaders, PacketMask } from "../../ffi/mask.ts";
 import { udpBatchMax, UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import { type BackendNow, type RelayPlan, type RelayServiceSpec } from "../relay/kernel_relay.ts";
-import { tableOf } from "../relay/kernel_relay.ts";
+import { isV4, tableOf } from "../relay/kernel_relay.ts";
 import { clientHash, NOBODY } from "../relay/maglev.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "./loop.ts";
 import { RelayByte, RelayWord } from "./relay_protocol.ts";
@@ -250,10 +250,9 @@ export class Forwarder implements Timer {
       this.#add(RelayWord.tooMany, 1);
       return undefined;
     }
-    const isV4 = listener.service.spec.backends[0]!.ip[10] === 255;
     let socket: UdpSocket;
     try {
-      const local = isV4 ? ANY_V4 : ANY_V6;
+      const local = isV4(listener.service.spec.backends[0]!.ip) ? ANY_V4 : ANY_V6;
       socket = new UdpSocket(this.#loop.native, { local, packetInfo: false });
     } catch (error) {
       this.#add(RelayWord.tooMany, 1);

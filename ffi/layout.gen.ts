@@ -18,6 +18,7 @@ export const Limit = {
   sources: 16384,
   requests: 60,
   workers: 256,
+  queues: 64,
   frontSlots: 512,
 } as const;
 
@@ -37,6 +38,7 @@ const LIMIT_NAMES: Readonly<Record<number, string>> = {
   16384: "sources",
   60: "requests",
   256: "workers",
+  64: "queues",
   512: "front_slots",
 };
 
@@ -296,6 +298,53 @@ export const Config = {
     view.setBigUint64(at + 72, value.closingTimeoutNs, true);
     view.setUint32(at + 80, value.workers, true);
     view.setUint32(at + 84, value.ownerMask, true);
+  },
+} as const;
+
+/** `enum ph_delivery_flag` */
+export const DeliveryFlag = {
+  hellos: 1,
+} as const;
+
+export type DeliveryFlag = (typeof DeliveryFlag)[keyof typeof DeliveryFlag];
+
+const DELIVERY_FLAG_NAMES: Readonly<Record<number, string>> = {
+  1: "hellos",
+};
+
+/** The name of a value of `enum ph_delivery_flag`, or the number as text. */
+export function deliveryFlagName(value: number): string {
+  return DELIVERY_FLAG_NAMES[value] ?? String(value);
+}
+
+/** `struct ph_delivery` */
+export interface Delivery {
+  ifindex: number;
+  workers: number;
+  ownerMask: number;
+  port: number;
+  flags: number;
+}
+
+/** `struct ph_delivery`: 16 bytes. */
+export const Delivery = {
+  size: 16,
+  offset: { ifindex: 0, workers: 4, ownerMask: 8, port: 12, flags: 14 },
+  read(view: DataView, at = 0): Delivery {
+    return {
+      ifindex: view.getUint32(at, true),
+      workers: view.getUint32(at + 4, true),
+      ownerMask: view.getUint32(at + 8, true),
+      port: view.getUint16(at + 12),
+      flags: view.getUint16(at + 14, true),
+    };
+  },
+  write(view: DataView, at: number, value: Delivery): void {
+    view.setUint32(at, value.ifindex, true);
+    view.setUint32(at + 4, value.workers, true);
+    view.setUint32(at + 8, value.ownerMask, true);
+    view.setUint16(at + 12, value.port);
+    view.setUint16(at + 14, value.flags, true);
   },
 } as const;
 
@@ -712,8 +761,11 @@ export const RelayLimit = {
   backends: 1024,
   table: 16381,
   portProbes: 8,
+  portStep: 7919,
   devices: 64,
+  addresses: 1024,
   unansweredS: 10,
+  icmpIntervalNs: 1000000,
   sumBytes: 9216,
 } as const;
 
@@ -724,7 +776,9 @@ const RELAY_LIMIT_NAMES: Readonly<Record<number, string>> = {
   1024: "backends",
   16381: "table",
   8: "port_probes",
+  7919: "port_step",
   10: "unanswered_s",
+  1000000: "icmp_interval_ns",
   9216: "sum_bytes",
 };
 
@@ -745,14 +799,15 @@ export const RelayOutcome = {
   notLocal: 7,
   tooLong: 8,
   unfinished: 9,
-  badUdp: 10,
-  junk: 11,
-  noBackend: 12,
-  noPort: 13,
-  noHops: 14,
-  noRoom: 15,
-  toldTooLong: 16,
-  count: 17,
+  noKeys: 10,
+  badUdp: 11,
+  junk: 12,
+  noBackend: 13,
+  noPort: 14,
+  noHops: 15,
+  noRoom: 16,
+  toldTooLong: 17,
+  count: 18,
 } as const;
 
 export type RelayOutcome = (typeof RelayOutcome)[keyof typeof RelayOutcome];
@@ -768,14 +823,15 @@ const RELAY_OUTCOME_NAMES: Readonly<Record<number, string>> = {
   7: "not_local",
   8: "too_long",
   9: "unfinished",
-  10: "bad_udp",
-  11: "junk",
-  12: "no_backend",
-  13: "no_port",
-  14: "no_hops",
-  15: "no_room",
-  16: "told_too_long",
-  17: "count",
+  10: "no_keys",
+  11: "bad_udp",
+  12: "junk",
+  13: "no_backend",
+  14: "no_port",
+  15: "no_hops",
+  16: "no_room",
+  17: "told_too_long",
+  18: "count",
 };
 
 /** The name of a value of `enum ph_relay_outcome`, or the number as text. */
@@ -968,6 +1024,25 @@ export const RelayBackend = {
   },
 } as const;
 
+/** `struct ph_relay_address` */
+export interface RelayAddress {
+  ip: Uint8Array;
+}
+
+/** `struct ph_relay_address`: 16 bytes. */
+export const RelayAddress = {
+  size: 16,
+  offset: { ip: 0 },
+  read(view: DataView, at = 0): RelayAddress {
+    return {
+      ip: getBytes(view, at, 16),
+    };
+  },
+  write(view: DataView, at: number, value: RelayAddress): void {
+    setBytes(view, at, value.ip, 16, "RelayAddress.ip");
+  },
+} as const;
+
 /** `struct ph_relay_key` */
 export interface RelayKey {
   srcIp: Uint8Array;
@@ -1131,6 +1206,15 @@ export const maps = {
     key: "u32",
     value: "Config",
   },
+  delivery: {
+    type: "array",
+    keySize: 4,
+    valueSize: 16,
+    maxEntries: 1,
+    flags: 0,
+    key: "u32",
+    value: "Delivery",
+  },
   event_gate: {
     type: "percpu_array",
     keySize: 4,
@@ -1207,7 +1291,7 @@ export const maps = {
     type: "percpu_array",
     keySize: 4,
     valueSize: 16,
-    maxEntries: 17,
+    maxEntries: 18,
     flags: 0,
     key: "u32",
     value: "Stat",
@@ -1237,6 +1321,15 @@ export const maps = {
     maxEntries: 1,
     flags: 0,
     key: "RelayListen",
+    value: "u32",
+  },
+  relay_locals: {
+    type: "hash",
+    keySize: 16,
+    valueSize: 4,
+    maxEntries: 1024,
+    flags: 0,
+    key: "RelayAddress",
     value: "u32",
   },
   relay_maglev: {
@@ -1311,13 +1404,22 @@ export const maps = {
     key: "u32",
     value: "Total",
   },
+  xsks: {
+    type: "xskmap",
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: 64,
+    flags: 0,
+    key: "u32",
+    value: "u32",
+  },
 } as const;
 
 export type MapName = keyof typeof maps;
 
 /** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
 export const layoutHashes: Readonly<Record<string, string>> = {
-  ph_limit: "d47a7de2861c8d50",
+  ph_limit: "734e2dcc516ebffa",
   ph_verdict: "7c2b0fa6711c45ba",
   ph_reason: "78925ef12d7f6bbb",
   ph_packet_kind: "ac2dc2addc7f2a2e",
@@ -1326,6 +1428,8 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_mask_key: "eac286e830b4f27d",
   ph_config_flag: "f6310b460c0a7703",
   ph_config: "f7317e1254316c54",
+  ph_delivery_flag: "7e05fe19594053fc",
+  ph_delivery: "80f017d18bfa2cba",
   ph_source_key: "583757dea06de92a",
   ph_source_value: "3988bd27d71922fd",
   ph_total: "4bf905087368d482",
@@ -1340,8 +1444,8 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_event_gate: "878f895b58b79fb5",
   ph_event_kind: "ee6df7ed5ac6a6da",
   ph_event: "12b268bc17c8fef7",
-  ph_relay_limit: "da20d8923a6f9f3d",
-  ph_relay_outcome: "782e35e28774ec52",
+  ph_relay_limit: "12a3f5ccf185834c",
+  ph_relay_outcome: "b15094eaeb3abb20",
   ph_relay_backend_state: "d5323adff39252ae",
   ph_relay_flag: "e3a2c2e4aa574a4f",
   ph_relay_config: "56301fdd15a33fa9",
@@ -1349,6 +1453,7 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_relay_service: "87d91acb091df064",
   ph_relay_places: "94825e10849cf0f9",
   ph_relay_backend: "e24e90d6fed84c4c",
+  ph_relay_address: "a0278b7f9ba64471",
   ph_relay_key: "3082b15797572b7c",
   ph_relay_way: "02398526ab0e12d7",
   ph_relay_traffic: "de445e224b6ba7c6",
@@ -1358,4 +1463,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "9848eef5627c0470";
+export const layoutHash: string = "1e5d5af9df4b52f0";

@@ -149,6 +149,15 @@ export class UdpSocket extends Handle {
   }
 }
 
+/** The address of ours that packets to a peer come from; undefined: there is no route. */
+export function sourceAddress(native: Native, peer: Endpoint): Uint8Array | undefined {
+  const words = new Uint32Array(2 * endpointWords);
+  writeEndpoint(words, 0, peer);
+  const source = words.subarray(endpointWords);
+  const result = native.symbols.ph_source_address(words, source);
+  return result < 0 ? undefined : readEndpoint(words, endpointWords).ip;
+}
+
 function flagsOf(options: UdpOptions): number {
   const { reusePort = false, v6Only = false, gro = true, gso = true } = options;
   const { packetInfo = true, dontFragment = false } = options;

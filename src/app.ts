@@ -5,6 +5,8 @@
 
 import { BpfError } from "../ffi/bpf_error.ts";
 import { endpoint, formatEndpoint } from "../ffi/endpoint.ts";
+import { BpfMapType } from "../ffi/libbpf.gen.ts";
+import { probeMapType } from "../ffi/probe.ts";
 import { SysError } from "../ffi/errors.ts";
 import { type Event, EventKind, eventKindName, Limit, reasonName } from "../ffi/layout.gen.ts";
 import { type Libraries, openLibraries } from "../ffi/libraries.ts";
@@ -13,9 +15,11 @@ import { UdpSocket } from "../ffi/udp.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
+import { Delivery } from "./dataplane/delivery.ts";
 import { KernelControl } from "./dataplane/kernel_control.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
+import { RelayControl } from "./dataplane/relay_control.ts";
 import type { Resources } from "./dataplane/resources.ts";
 import { keepReplayRecord, takeReplayRecord } from "./dataplane/replay_record.ts";
 import { serverSecret } from "./dataplane/server_secret.ts";
@@ -27,6 +31,7 @@ import { type ServerStatus, statusPath, StatusSocket } from "./dataplane/status_
 import { type WorkerCounters, Workers, type WorkerTask } from "./dataplane/workers.ts";
 import type { Routing } from "./dataplane/worker_protocol.ts";
 import { XdpPlane } from "./dataplane/xdp_plane.ts";
+import { relayPlan } from "./relay/plan.ts";
 
 const BYTES_A_MEGABIT = 125_000;
 const PLANE_EVERY_MS = 250;
@@ -45,7 +50,9 @@ interface Parts {
   readonly users: ServerUsers;
   readonly lookup: NameLookup;
   readonly log: Log;
+  readonly relay: RelayControl | undefined;
   readonly control: KernelControl | undefined;
+  readonly delivery: Delivery | undefined;
 }
 
 export class Server {
@@ -63,6 +70,7 @@ export class Server {
     this.#timers = [
       setInterval(() => {
         plane?.check();
+        parts.delivery?.check();
         logEvents(plane, parts.log);
       }, PLANE_EVERY_MS),
       setInterval(() => parts.users.save(), SAVE_MS),
@@ -92,12 +100,18 @@ export class Server {
     });
     starting.catch(() => {});
     let plane: XdpPlane | undefined;
+    let relay: RelayControl | undefined;
     try {
       plane = startPlane(libs, config, resources, log);
       const workers = await starting;
       control = startControl(libs, config, resources, log, { plane, sockets: workers.sockets });
-      return new Server(workers, plane, { config, users, lookup, log, control });
+      const delivery = startDelivery(libs, config, log, plane, workers);
+      relay = await startRelay(libs, config, resources, plane, log);
+      return new Server(workers, plane, {
+        ...{ config, users, lookup, log, relay, control, delivery },
+      });
     } catch (error) {
+      await relay?.stop();
       control?.stop();
       plane?.abandon();
       await starting.then((workers) => workers.stop(), () => {});
@@ -161,6 +175,7 @@ export class Server {
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     (await this.#status)?.close();
+    await this.#parts.relay?.stop();
     await this.#workers.stop();
     this.#parts.control?.stop();
     this.#parts.users.save();
@@ -235,6 +250,7 @@ function startPlane(
     log.info("XDP is off", { reason: "ebpf.enabled is false" });
     return undefined;
   }
+  const plan = relayPlan(config);
   const code = resources.bpf("xdp_phantom", ebpf.programPath);
   if (code.origin !== "embedded") log.info("BPF program from a file", { path: code.origin });
   try {
@@ -245,9 +261,13 @@ function startPlane(
       mode: ebpf.xdpMode,
       code,
       egress: resources.bpf("tc_egress"),
-      constants: { stats_enabled: ebpf.enableStats ? 1 : 0 },
+      constants: {
+        stats_enabled: ebpf.enableStats ? 1 : 0,
+        af_xdp_enabled: hasAfXdp(libs, config) ? 1 : 0,
+      },
       sizes: { sessions: ebpf.mapSize, front: possibleCpus(libs) * Limit.frontSlots },
       ports: [listen.port],
+      ...(plan === undefined ? {} : { relay: plan }),
       log,
     });
     logLevels(plane, config, log);
@@ -261,6 +281,20 @@ function startPlane(
     });
     return undefined;
   }
+}
+
+async function startRelay(
+  libs: Libraries,
+  config: Config,
+  resources: Resources,
+  plane: XdpPlane | undefined,
+  log: Log,
+): Promise<RelayControl | undefined> {
+  const plan = relayPlan(config);
+  if (plan === undefined) return undefined;
+  const code = resources.worker("relay_worker");
+  const psk = Uint8Array.from(config.psk.expose());
+  return await RelayControl.start({ libs, code, plan, relays: config.relays, plane, psk, log });
 }
 
 /** Keys, limits, sessions and steering. Nothing of it is needed to serve. */
@@ -297,6 +331,32 @@ function startControl(
     });
     return undefined;
   }
+}
+
+/** Whether AF_XDP is wanted, and this kernel has it. */
+function hasAfXdp(libs: Libraries, { ebpf }: Config): boolean {
+  return ebpf.delivery !== "socket" && probeMapType(libs, BpfMapType.xskmap).have === true;
+}
+
+function startDelivery(
+  libs: Libraries,
+  config: Config,
+  log: Log,
+  plane: XdpPlane | undefined,
+  workers: Workers,
+): Delivery | undefined {
+  if (plane === undefined) return undefined;
+  const { ebpf, listen } = config;
+  if (hasAfXdp(libs, config)) {
+    return new Delivery({ libs, plane, workers, setting: ebpf.delivery, port: listen.port, log });
+  }
+  if (ebpf.delivery === "af_xdp") {
+    log.warn("UDP sockets deliver", {
+      cause: "this kernel has no AF_XDP",
+      remedy: "a kernel with CONFIG_XDP_SOCKETS",
+    });
+  }
+  return undefined;
 }
 
 /** What came of the start. The levels that did not work are told by the plane itself. */

@@ -136,6 +136,28 @@ int32_t ph_udp_device(int32_t fd, const char *device)
 	return 0;
 }
 
+int32_t ph_source_address(const struct ph_addr *peer, struct ph_addr *source)
+{
+	bool ipv4 = addr_is_mapped(peer->ip);
+	int fd = socket(ipv4 ? AF_INET : AF_INET6, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	union socket_address address;
+	int32_t result = 0;
+	socklen_t length;
+
+	if (fd < 0)
+		return -errno;
+	length = addr_to_socket(&address, peer, ipv4);
+	if (connect(fd, &address.any, length) < 0)
+		result = -errno;
+	length = sizeof(address);
+	if (!result && getsockname(fd, &address.any, &length) < 0)
+		result = -errno;
+	close(fd);
+	if (!result)
+		addr_from_socket(source, &address);
+	return result;
+}
+
 int32_t ph_attach_program(int32_t fd, int32_t option, int32_t program)
 {
 	if (setsockopt(fd, SOL_SOCKET, option, &program, sizeof(program)) < 0)

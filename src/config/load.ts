@@ -3,6 +3,7 @@
 
 import { besides, type ConfigSources, findPsk, KeyFinder, type Loaded, openText } from "./keys.ts";
 import type { Report } from "./problem.ts";
+import { checkRelays } from "./relay_settings.ts";
 import { KEY_MISSING } from "./psk.ts";
 import { read, type Reading } from "./schema.ts";
 import {
@@ -43,6 +44,7 @@ export function loadConfig(text: string, sources: ServerSources): LoadedConfig {
   const users = findUsers(reading, finder, report, tree.broken);
   const rules = readLists(reading, sources, report);
   checkOutbounds(reading, report);
+  checkRelays(reading, report);
   checkRules({ ...reading.settings, rules }, reading, sources, report);
   if (report.failed || psk === undefined) {
     psk?.wipe();

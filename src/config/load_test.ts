@@ -68,6 +68,8 @@ Deno.test("loadConfig() reads the first published file as it is, apart from the 
     stateDir: "/var/lib/phantom",
     instance: "default",
     users: [],
+    relays: [],
+    relay: { ports: { host: "", first: 20_000, last: 32_767 }, idleMs: 120_000, flowsMax: 65_536 },
     rules: [],
     outbounds: [],
     bench: true,

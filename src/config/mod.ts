@@ -16,6 +16,7 @@ export { parseLocalAddress } from "./list_leaves.ts";
 export { loadConfig, type LoadedConfig, type RuleFault, type ServerSources } from "./load.ts";
 export { ConfigError, formatProblem, type Problem } from "./problem.ts";
 export { keyProblem, parseKey } from "./psk.ts";
+export { type PortRange, type RelayConfig } from "./relay_settings.ts";
 export { clientExampleFile, defaultConfigText, exampleFile, referencePage } from "./render.ts";
 export {
   type Config,

@@ -102,9 +102,19 @@ function tables(title: string, schema: Group): string[] {
       parts.push(`### ${title}: \`${name}\`\n`, `${field.doc}.\n`, table(field));
     } else if (field.item !== undefined) {
       parts.push(`### ${title}: each of \`${name}\`\n`, table(field.item));
+      for (const [inner, { item }] of listsOf(field.item)) {
+        parts.push(`### ${title}: each of \`${name}\`'s \`${inner}\`\n`, table(item));
+      }
     }
   }
   return parts;
+}
+
+/** The lists of sections in a section. */
+function listsOf(group: Group): [string, { readonly item: Group }][] {
+  return Object.entries(group.fields).flatMap(([name, field]) =>
+    field.kind === "leaf" && field.item !== undefined ? [[name, { item: field.item }]] : []
+  );
 }
 
 function exampleFields(group: Group, indent: string): string[] {
@@ -123,6 +133,11 @@ function comment(field: Field, indent: string): string[] {
   const facts = [...lines, ...wrap(describe(field), indent)];
   for (const [name, inner] of Object.entries(field.item?.fields ?? {})) {
     if (inner.kind === "leaf") facts.push(...wrap(`- ${name}: ${describe(inner)}`, indent));
+    if (inner.kind !== "leaf" || inner.item === undefined) continue;
+    for (const [below, leaf] of Object.entries(inner.item.fields)) {
+      if (leaf.kind !== "leaf") continue;
+      facts.push(...wrap(`- ${name}.${below}: ${describe(leaf)}`, indent));
+    }
   }
   return facts;
 }

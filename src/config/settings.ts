@@ -28,6 +28,7 @@ import {
   optionalIp,
   texts,
 } from "./list_leaves.ts";
+import { RELAY, RELAY_ITEM, RELAYS_MAX } from "./relay_settings.ts";
 import { type Fault, type Infer, section, sections } from "./schema.ts";
 
 /** What the example file holds in place of a key. It is refused as one. */
@@ -82,6 +83,10 @@ const EBPF = section("The data plane inside the kernel", {
   xdp_mode: oneOf(["auto", "native", "generic"], {
     default: "auto",
     doc: "Where XDP runs; auto tries the driver (native) first and the generic hook next.",
+  }),
+  delivery: oneOf(["auto", "socket", "af_xdp"], {
+    default: "auto",
+    doc: "How packets reach the program: af_xdp goes past the network stack, socket through it.",
   }),
   program_path: absolutePath({
     default: "",
@@ -377,6 +382,12 @@ export const SETTINGS = section("Phantom", {
     max: 8,
     doc: "Who is asked for the addresses of names: this machine's resolver, or these servers.",
   }),
+  relays: sections({
+    max: RELAYS_MAX,
+    item: RELAY_ITEM,
+    doc: "UDP ports that lead to other servers, in XDP where that runs: the middle hop.",
+  }),
+  relay: RELAY,
   switcher: SWITCHER,
   ebpf: EBPF,
   arq: ARQ,

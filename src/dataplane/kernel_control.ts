@@ -26,6 +26,9 @@ const BURST_S = 2;
 const NS_A_S = 1e9;
 const NS_A_MS = 1e6;
 
+/** What xdp_sessions uses. */
+const SESSIONS_MAPS = ["config", "sessions", "front", "event_gate", "events"] as const;
+
 export interface KernelLimits {
   /** A second; 0: no limit. */
   readonly hellosPerSource: number;
@@ -179,8 +182,8 @@ function openSessions(
 ): BpfObject {
   const object = new BpfObject(libs, code.sessions.name, code.sessions.bytes);
   try {
-    object.omit("perf_events");
-    for (const { name } of object.shapes()) object.reuse(name, plane(name));
+    object.omitAllBut(SESSIONS_MAPS);
+    for (const name of SESSIONS_MAPS) object.reuse(name, plane(name));
     return object.load();
   } catch (error) {
     object.close();

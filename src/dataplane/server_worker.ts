@@ -10,6 +10,7 @@ import type { UserAccount } from "../proxy/users.ts";
 import type { Session } from "../session/session.ts";
 import { Inbox } from "./inbox.ts";
 import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "./loop.ts";
+import type { PacketPath } from "./packet_path.ts";
 import { Resolver } from "./resolver.ts";
 import { routesOf } from "./routes.ts";
 import { Targets } from "./targets.ts";
@@ -24,7 +25,9 @@ import {
   type UserSpec,
   type UserText,
   type WorkerMessage,
+  type XskSpec,
 } from "./worker_protocol.ts";
+import { XskDelivery } from "./xsk_delivery.ts";
 
 /** How often counters are told, in ms. */
 const COUNT_MS = 500;
@@ -33,6 +36,8 @@ const COUNT_MS = 500;
 export interface Tunnel {
   readonly port: number;
   readonly features?: number;
+  /** What AF_XDP may feed. */
+  readonly path?: PacketPath;
   /** The descriptor that packets come by. */
   readonly socket?: number;
   start(): void;
@@ -75,6 +80,7 @@ export class ServerWorker implements Watcher, Timer {
   #refusals = 0;
   #faults = 0;
   readonly #tooLong = new TooLongNotice();
+  #delivery: XskDelivery | undefined;
 
   constructor(libs: Libraries, start: ServerStart, post: Post, makeTunnel: MakeTunnel) {
     this.#start = start;
@@ -142,6 +148,7 @@ export class ServerWorker implements Watcher, Timer {
     if (this.loop.isStopping) return;
     this.loop.isStopping = true;
     this.tunnel.stop();
+    this.#delivery?.close();
     // Of several workers each knows a part only, and their next start another one.
     const record = this.#start.workers === 1 ? this.tunnel.saveReplayRecord?.() : undefined;
     if (record !== undefined) this.#post({ kind: "replay", record });
@@ -167,6 +174,16 @@ export class ServerWorker implements Watcher, Timer {
     if (message.kind === "resolved") this.resolver.answered(message);
     else if (message.kind === "rules") this.#setRoutes(message);
     else if (message.kind === "users") this.#setUsers(message.users);
+    else if (message.kind === "delivery") this.#setDelivery(message.xsk);
+  }
+
+  #setDelivery(xsk: XskSpec | undefined): void {
+    const { path } = this.tunnel;
+    if (path === undefined || this.loop.isStopping) return;
+    this.#delivery ??= new XskDelivery(this.loop, path, (level, text) => {
+      this.#post({ kind: "log", level, text });
+    });
+    this.#delivery.set(xsk);
   }
 
   #setRoutes(routing: Routing): void {
@@ -197,6 +214,9 @@ export class ServerWorker implements Watcher, Timer {
     this.#faults = faults;
     const text = this.#tooLong.text(this.loop.now, relay.counters.tooLong);
     if (text !== undefined) this.#post({ kind: "log", level: "warn", text });
+    if (this.#delivery === undefined) return;
+    Atomics.store(this.#words, SharedWord.xskReceived, BigInt(this.#delivery.received));
+    Atomics.store(this.#words, SharedWord.xskSent, BigInt(this.#delivery.sent));
   }
 
   #told(word: number, before: number, now: number): number {

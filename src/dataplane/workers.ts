@@ -104,6 +104,14 @@ export class Workers {
     for (const worker of this.#workers) worker.tell(message);
   }
 
+  /** Says to each worker what is for it; nothing where that is nothing. */
+  tellEach(messageOf: (index: number) => ToWorker | undefined): void {
+    for (const [index, worker] of this.#workers.entries()) {
+      const message = messageOf(index);
+      if (message !== undefined) worker.tell(message);
+    }
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.stop()));
   }

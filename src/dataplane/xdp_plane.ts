@@ -121,7 +121,7 @@ export class XdpPlane {
     this.adopted = parts.adopted;
     this.#interfaces = parts.interfaces;
     this.#ring = parts.byPerf
-      ? EventRing.ofPerfBuffer(libs, this.#object.map("perf_events"), PERF_PAGES)
+      ? EventRing.ofPerfBuffer(libs, this.#object.map(PERF_EVENTS), PERF_PAGES)
       : EventRing.ofRingBuffer(libs, this.#object.map("events"));
   }
 
@@ -327,6 +327,7 @@ export function openProgram(
     for (const [name, value] of Object.entries(constants)) object.setConstant(name, value);
     for (const [name, size] of Object.entries(sizes)) object.resize(name, size);
     object.omit(constants["events_by_perf"] ? "events" : PERF_EVENTS);
+    if (constants["af_xdp_enabled"] === 0) object.omit("xsks");
     return object;
   } catch (error) {
     object.close();

@@ -18,6 +18,7 @@ import {
   verdictName,
 } from "../../ffi/layout.gen.ts";
 import { monotonicMs } from "../../ffi/loop.ts";
+import type { MapRows } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
@@ -168,6 +169,11 @@ export class XdpHarness {
       }
       map.set(keyOf(place), value);
     }
+  }
+
+  /** The keys as they stand in the map. */
+  maskKeys(): Iterable<MapRows> {
+    return this.#object.map("mask_keys").batches();
   }
 
   /** The whole table. */

@@ -348,7 +348,7 @@ const GSO_SIZE_AT = 176;
 const GSO_SEGS_AT = 164;
 const SKB_BYTES = 192;
 
-Deno.test("tc_egress counts what answers a session, segment by segment, and changes nothing", () => {
+Deno.test("tc_egress counts what answers a session, segment by segment", () => {
   using opened = open("tc_egress", ["listen_ports", "sessions"]);
   const word = new Uint8Array(24);
   new DataView(word.buffer).setBigUint64(0, 1n << BigInt(PORT % 64), true);

@@ -18,6 +18,7 @@ export const Limit = {
   sources: 16384,
   requests: 60,
   workers: 256,
+  segments: 128,
   frontSlots: 512,
 } as const;
 
@@ -37,6 +38,7 @@ const LIMIT_NAMES: Readonly<Record<number, string>> = {
   16384: "sources",
   60: "requests",
   256: "workers",
+  128: "segments",
   512: "front_slots",
 };
 
@@ -1317,7 +1319,7 @@ export type MapName = keyof typeof maps;
 
 /** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
 export const layoutHashes: Readonly<Record<string, string>> = {
-  ph_limit: "d47a7de2861c8d50",
+  ph_limit: "3bfb5b1997105557",
   ph_verdict: "7c2b0fa6711c45ba",
   ph_reason: "78925ef12d7f6bbb",
   ph_packet_kind: "ac2dc2addc7f2a2e",
@@ -1358,4 +1360,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "9848eef5627c0470";
+export const layoutHash: string = "097f2cb79b81318c";

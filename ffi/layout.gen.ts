@@ -19,6 +19,7 @@ export const Limit = {
   requests: 60,
   workers: 256,
   queues: 64,
+  segments: 128,
   frontSlots: 512,
 } as const;
 
@@ -39,6 +40,7 @@ const LIMIT_NAMES: Readonly<Record<number, string>> = {
   60: "requests",
   256: "workers",
   64: "queues",
+  128: "segments",
   512: "front_slots",
 };
 
@@ -1419,7 +1421,7 @@ export type MapName = keyof typeof maps;
 
 /** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
 export const layoutHashes: Readonly<Record<string, string>> = {
-  ph_limit: "734e2dcc516ebffa",
+  ph_limit: "fa37dc24351c3ce9",
   ph_verdict: "7c2b0fa6711c45ba",
   ph_reason: "78925ef12d7f6bbb",
   ph_packet_kind: "ac2dc2addc7f2a2e",
@@ -1463,4 +1465,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "1e5d5af9df4b52f0";
+export const layoutHash: string = "078197576829c7cb";

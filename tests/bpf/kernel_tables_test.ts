@@ -29,6 +29,7 @@ import { fuzz } from "../fuzz/rng.ts";
 import { masked, testKeys, WINDOW } from "./keyed_packets.ts";
 import {
   type Bytes,
+  concat,
   ethernet,
   frame,
   hex,
@@ -348,7 +349,7 @@ const GSO_SIZE_AT = 176;
 const GSO_SEGS_AT = 164;
 const SKB_BYTES = 192;
 
-Deno.test("tc_egress counts what answers a session, segment by segment, and changes nothing", () => {
+Deno.test("tc_egress counts what answers a session, segment by segment", () => {
   using opened = open("tc_egress", ["listen_ports", "sessions"]);
   const word = new Uint8Array(24);
   new DataView(word.buffer).setBigUint64(0, 1n << BigInt(PORT % 64), true);
@@ -405,7 +406,7 @@ Deno.test("tc_egress counts what answers a session, segment by segment, and chan
 
 // ---- drop_junk ----
 
-Deno.test("drop_junk keeps what unmasks, drops the rest, and leaves what GRO has joined", () => {
+Deno.test("drop_junk keeps what unmasks and drops the rest, also what GRO has joined", () => {
   using opened = open("steer", ["config", "mask_keys", "stats", "workers"]);
   using harness = new XdpHarness([PORT]);
   const run = (bytes: Bytes) => {
@@ -424,6 +425,19 @@ Deno.test("drop_junk keeps what unmasks, drops the rest, and leaves what GRO has
   const dropped = opened.map("stats").sums();
   assert.equal(dropped[counterIndex({ verdict: Verdict.drop, reason: Reason.junk })], 3);
   assert.equal(dropped[counterIndex({ verdict: Verdict.drop, reason: Reason.short })], 1);
+  // Joined by GRO: kept as soon as one is none, whichever it is.
+  const junk = payload(48);
+  const sound = masked({ bytes: 48 });
+  for (const [at, kept] of [[-1, false], [0, true], [1, true], [5, true], [6, false]] as const) {
+    const joined = concat(...Array.from({ length: 6 }, (_, i) => i === at ? sound : junk));
+    const context = new Uint8Array(SKB_BYTES);
+    new DataView(context.buffer).setUint32(GSO_SEGS_AT, 6, true);
+    new DataView(context.buffer).setUint32(GSO_SIZE_AT, 48, true);
+    const { value } = opened.object.program("drop_junk").run({ data: socketView(joined), context });
+    assert.equal(value > 0, kept, `sound at ${at}`);
+  }
+  const joinedDropped = opened.map("stats").sums();
+  assert.equal(joinedDropped[counterIndex({ verdict: Verdict.drop, reason: Reason.junk })], 15);
   configure(opened.map("config"), { flags: 0 });
   assert.ok(run(payload(64)) > 0);
 });

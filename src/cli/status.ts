@@ -1,7 +1,9 @@
 /** `phantom status` */
 
 import { openLibraries } from "../../ffi/libraries.ts";
+import { layoutHash } from "../../ffi/layout.gen.ts";
 import { Resources } from "../dataplane/resources.ts";
+import { type RelayReport, relayReport } from "../relay/relay_state.ts";
 import { pinnedCounters, planeStates } from "../dataplane/xdp_plane.ts";
 import { columns, type Command } from "./args.ts";
 import { Exit } from "./exit.ts";
@@ -17,8 +19,10 @@ export const command: Command = {
     const pins = pinsOf(libs, given);
     const interfaces = pins.exists ? planeStates(libs, pins) : [];
     const counters = pins.exists ? pinnedCounters(libs, pins) : undefined;
+    const relay = pins.exists ? relayReport(libs, pins.maps(layoutHash)) : undefined;
     if (given.has("json")) {
-      console.log(JSON.stringify({ path: pins.path, interfaces, counters: counters ?? null }));
+      const report = { path: pins.path, interfaces, counters: counters ?? null };
+      console.log(JSON.stringify({ ...report, ...(relay === undefined ? {} : { relay }) }));
     } else if (!pins.exists) console.log(`nothing is loaded at ${pins.path}`);
     else {
       console.log(`${pins.path}\n`);
@@ -37,7 +41,21 @@ export const command: Command = {
           ).trimEnd(),
         );
       }
+      if (relay !== undefined) printRelay(relay);
     }
     return interfaces.some(({ mode }) => mode !== undefined) ? Exit.ok : Exit.failed;
   },
 };
+
+function printRelay({ backends, counts }: RelayReport): void {
+  console.log("\nrelay:");
+  const rows = backends.map((one) => {
+    const { relay, address, state, flows, packetsOut, packetsIn } = one;
+    const traffic = `${flows} clients, ${packetsOut} packets out, ${packetsIn} in`;
+    return [`${relay} ${address}`, `${state}, ${traffic}`] as const;
+  });
+  const others = Object.entries(counts).map(([name, packets]) =>
+    [name, `${packets} packets`] as const
+  );
+  console.log(columns([...rows, ...others]).trimEnd());
+}

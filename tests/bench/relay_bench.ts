@@ -133,7 +133,11 @@ async function directFigures(): Promise<Figure[]> {
         value: toDevice,
         ...(family === 4 ? { aim: "≥ 5" } : {}),
       },
-      { name: "... through a veth pair to a receiver, on the same core", unit: "Mpps", value: toVeth },
+      {
+        name: "... through a veth pair to a receiver, on the same core",
+        unit: "Mpps",
+        value: toVeth,
+      },
     );
   }
   return figures;
@@ -206,7 +210,10 @@ async function throughFigures(name: Name, title: string): Promise<[Figure[], num
       : await rate(net.generate(4, { flows: FLOWS }), counting, frames);
     counting.close();
     const delays = await delaysAt(net, best / 2, title);
-    return [[{ name: `${title}: through both veth pairs`, unit: "Mpps", value: best }, ...delays], best];
+    return [
+      [{ name: `${title}: through both veth pairs`, unit: "Mpps", value: best }, ...delays],
+      best,
+    ];
   } finally {
     await stop();
   }
@@ -238,7 +245,9 @@ async function all(): Promise<Figure[]> {
     rates[name] = best;
   }
   const { xdp, nft, nginx } = rates;
-  if (xdp && nft) figures.push({ name: "XDP to nftables", unit: "×", value: xdp / nft, aim: "≥ 3" });
+  if (xdp && nft) {
+    figures.push({ name: "XDP to nftables", unit: "×", value: xdp / nft, aim: "≥ 3" });
+  }
   if (xdp && nginx) {
     figures.push({ name: "XDP to nginx", unit: "×", value: xdp / nginx, aim: "≥ 15" });
   }

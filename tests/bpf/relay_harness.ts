@@ -57,12 +57,14 @@ export class RelayHarness implements Disposable {
 
   /** What user space knows of the backends; all are up where nothing is said. */
   update(states: readonly (readonly BackendNow["state"][])[] = []): void {
-    this.kernel.update(this.plan.services.map(({ backends }, service) =>
-      backends.map(({ ip }, at) => ({
-        state: states[service]?.[at] ?? "up",
-        source: Uint8Array.fromHex(this.world.source(ip.toHex())),
-      }))
-    ));
+    this.kernel.update(
+      this.plan.services.map(({ backends }, service) =>
+        backends.map(({ ip }, at) => ({
+          state: states[service]?.[at] ?? "up",
+          source: Uint8Array.fromHex(this.world.source(ip.toHex())),
+        }))
+      ),
+    );
   }
 
   enter<T>(act: () => T): T {
@@ -88,10 +90,6 @@ export class RelayHarness implements Disposable {
   counts(): Float64Array {
     const sums = this.#object.map("relay_counts").sums();
     return Float64Array.from({ length: RelayOutcome.count }, (_, outcome) => sums[2 * outcome]!);
-  }
-
-  map(name: string) {
-    return this.#object.map(name);
   }
 
   [Symbol.dispose](): void {

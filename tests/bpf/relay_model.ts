@@ -128,8 +128,10 @@ export class RelayModel {
       // The datagram must be there to be summed up.
       const at = headers.udpAt;
       setU16(out, at + 6, 0);
-      const sum = ~folded(pseudoSum(headers) + headers.udpLength +
-        sumOf(out.subarray(at, at + headers.udpLength))) & 0xffff;
+      const sum = ~folded(
+        pseudoSum(headers) + headers.udpLength +
+          sumOf(out.subarray(at, at + headers.udpLength)),
+      ) & 0xffff;
       setU16(out, at + 6, sum || 0xffff);
     }
     rewrite(out, headers, way, hop);
@@ -179,7 +181,7 @@ export class RelayModel {
   }
 }
 
-/** Of untagged, tagged or extended frames: the port that a UDP packet goes to, as parse.h finds it. */
+/** The port that a UDP packet goes to, tagged or not, as parse.h finds it. */
 function udpPortOf(frame: Uint8Array): number | undefined {
   let at = ETH;
   let type = u16(frame, 12);

@@ -56,7 +56,12 @@ const RELAY4 = { from: V4.sender, to: V4.relayIn };
 const RELAY6 = { from: V6.sender, to: V6.relayIn };
 
 function to4(port: number, bytes = 22, options: Ipv4Options = {}, from = 5000): Bytes {
-  return frame(ethernet(), ipv4({ ...RELAY4, ...options }), udp({ from, to: port }), payload(bytes));
+  return frame(
+    ethernet(),
+    ipv4({ ...RELAY4, ...options }),
+    udp({ from, to: port }),
+    payload(bytes),
+  );
 }
 
 function to6(port: number, bytes = 22, from = 5000): Bytes {
@@ -91,7 +96,12 @@ const cases: RelayCase[] = [
   { name: "... no data", frame: to4(4000, 0), action: redirect, outcomes: [] },
   { name: "... as long as the MTU", frame: to4(4000, 1472), action: redirect, outcomes: [] },
   { name: "... longer", frame: to4(4000, 1473), action: pass, outcomes: [tooLong] },
-  { name: "... from another port", frame: to4(4000, 9, {}, 9), action: redirect, outcomes: [newFlow] },
+  {
+    name: "... from another port",
+    frame: to4(4000, 9, {}, 9),
+    action: redirect,
+    outcomes: [newFlow],
+  },
   { name: "... the range's last port", frame: to4(4003), action: redirect, outcomes: [newFlow] },
   { name: "... behind the range", frame: to4(4004), action: pass, outcomes: [] },
   { name: "... one hop left", frame: to4(4000, 9, { ttl: 1 }), action: drop, outcomes: [noHops] },
@@ -115,7 +125,12 @@ const cases: RelayCase[] = [
     action: redirect,
     outcomes: [],
   },
-  { name: "options", frame: to4(4000, 9, { options: [1, 1, 1, 0] }), action: pass, outcomes: [unusual] },
+  {
+    name: "options",
+    frame: to4(4000, 9, { options: [1, 1, 1, 0] }),
+    action: pass,
+    outcomes: [unusual],
+  },
   {
     name: "a VLAN tag",
     frame: frame(ethernet(), vlan(), ipv4(RELAY4), udp({ to: 4000 })),
@@ -163,7 +178,12 @@ const cases: RelayCase[] = [
   },
   { name: "a backend on the same side", frame: to4(4020), action: tx, outcomes: [newFlow] },
   { name: "... again", frame: to4(4020), action: tx, outcomes: [] },
-  { name: "the address that is listened on", frame: to4(4030), action: redirect, outcomes: [newFlow] },
+  {
+    name: "the address that is listened on",
+    frame: to4(4030),
+    action: redirect,
+    outcomes: [newFlow],
+  },
   {
     name: "another of our addresses",
     frame: to4(4030, 9, { to: V4.relayOut }),
@@ -195,7 +215,12 @@ const cases: RelayCase[] = [
     action: pass,
     outcomes: [RelayOutcome.noKeys],
   },
-  { name: "only: phantom, too short", frame: to4(4060, 31), action: drop, outcomes: [RelayOutcome.junk] },
+  {
+    name: "only: phantom, too short",
+    frame: to4(4060, 31),
+    action: drop,
+    outcomes: [RelayOutcome.junk],
+  },
   { name: "a port to send from, no flow", frame: to4(20_001), action: pass, outcomes: [] },
   ...[0, 1, 2, 3, 17, 255, 256, 257, 777, 1472].map((bytes): RelayCase => ({
     name: `a checksum left to hardware, ${bytes} bytes`,
@@ -326,7 +351,7 @@ Deno.test("flows go by weight, move from a backend that is down, stay at one tha
   assert.ok(harness.counts()[RelayOutcome.noBackend]! > 0);
 });
 
-Deno.test("no two flows to a backend share a port, and the last port of the range is the last", () => {
+Deno.test("no two flows to a backend share a port, and none leaves the range", () => {
   const plan = { ...PLAN, ports: { first: 20_000, count: 8 } };
   using harness = new RelayHarness(plan);
   const used = new Set<number>();

@@ -311,7 +311,11 @@ for (const level of ["XDP", "user space"] as const) {
       ...ebpf,
       relays: [
         { listen: `${PORT}`, only: "phantom", to: [{ address: net.place("a", 4, 54_321) }] },
-        { listen: `${PORT + 1}`, only: "phantom", to: [{ address: net.place("b", 4, BACKEND_PORT) }] },
+        {
+          listen: `${PORT + 1}`,
+          only: "phantom",
+          to: [{ address: net.place("b", 4, BACKEND_PORT) }],
+        },
       ],
     });
     const server = net.place("relay", 4, PORT);

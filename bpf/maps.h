@@ -135,13 +135,6 @@ struct {
 } relay_flows SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__type(key, struct ph_relay_key4);
-	__type(value, struct ph_relay_way);
-	__uint(max_entries, 2);
-} relay_flows4 SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
 	__type(value, struct ph_stat);

@@ -357,14 +357,6 @@ struct ph_relay_key {
 	__be16 dst_port;
 };
 
-/* relay_flows4: the same of IPv4. A third of the bytes, and a hash of a third of the time. */
-struct ph_relay_key4 {
-	__be32 src_ip;
-	__be32 dst_ip;
-	__be16 src_port;
-	__be16 dst_port;
-};
-
 struct ph_relay_way {
 	__u8 src_ip[16];		/* what is written over the packet's own */
 	__u8 dst_ip[16];

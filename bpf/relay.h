@@ -183,38 +183,6 @@ __noinline int relay_unmasks(struct xdp_md *ctx)
 	return shown == SHOWN_JUNK ? -PH_RELAY_OUTCOME_JUNK : 0;
 }
 
-/* ---- the table of flows: one for each family ---- */
-
-static __always_inline void relay_short_key(struct ph_relay_key4 *to,
-					    const struct ph_relay_key *from)
-{
-	to->src_ip = relay_ip4_of(from->src_ip);
-	to->dst_ip = relay_ip4_of(from->dst_ip);
-	to->src_port = from->src_port;
-	to->dst_port = from->dst_port;
-}
-
-static __always_inline struct ph_relay_way *relay_find(const struct ph_relay_key *key, bool is_ip4)
-{
-	struct ph_relay_key4 key4;
-
-	if (!is_ip4)
-		return bpf_map_lookup_elem(&relay_flows, key);
-	relay_short_key(&key4, key);
-	return bpf_map_lookup_elem(&relay_flows4, &key4);
-}
-
-static __always_inline long relay_store(const struct ph_relay_key *key, bool is_ip4,
-					const struct ph_relay_way *way)
-{
-	struct ph_relay_key4 key4;
-
-	if (!is_ip4)
-		return bpf_map_update_elem(&relay_flows, key, way, BPF_ANY);
-	relay_short_key(&key4, key);
-	return bpf_map_update_elem(&relay_flows4, &key4, way, BPF_ANY);
-}
-
 /* ---- ways, made and looked at again: not for every packet ---- */
 
 /*
@@ -425,7 +393,7 @@ static __always_inline bool relay_is_idle(const struct ph_relay_way *back, __u64
  */
 static __always_inline int relay_take_port(const struct ph_relay_config *config,
 					   struct ph_relay_key *reply, struct ph_relay_way *back,
-					   bool is_ip4, __u32 hash, __u64 now)
+					   __u32 hash, __u64 now)
 {
 	__u32 count = config->port_count ? config->port_count : 1;
 	__be16 free = 0;
@@ -435,7 +403,7 @@ static __always_inline int relay_take_port(const struct ph_relay_config *config,
 		struct ph_relay_way *taken;
 
 		reply->dst_port = bpf_htons(port);
-		taken = relay_find(reply, is_ip4);
+		taken = bpf_map_lookup_elem(&relay_flows, reply);
 		if (taken && relay_same_end(taken, back)) {
 			taken->last_seen_ns = now;
 			return 0;
@@ -446,7 +414,7 @@ static __always_inline int relay_take_port(const struct ph_relay_config *config,
 	if (!free)
 		return -PH_RELAY_OUTCOME_NO_PORT;
 	reply->dst_port = free;
-	if (relay_store(reply, is_ip4, back))
+	if (bpf_map_update_elem(&relay_flows, reply, back, BPF_ANY))
 		return -PH_RELAY_OUTCOME_NO_ROOM;
 	return 0;
 }
@@ -454,7 +422,7 @@ static __always_inline int relay_take_port(const struct ph_relay_config *config,
 /* Whether the way back of `way` is there, and this client's. Then it is noted as used. */
 static __always_inline bool relay_owns_port(const struct ph_relay_key *key,
 					    const struct ph_relay_way *way,
-					    struct ph_relay_key *reply, bool is_ip4, __u64 now)
+					    struct ph_relay_key *reply, __u64 now)
 {
 	struct ph_relay_way *back;
 
@@ -462,7 +430,7 @@ static __always_inline bool relay_owns_port(const struct ph_relay_key *key,
 	relay_copy_ip(reply->dst_ip, way->src_ip);
 	reply->src_port = way->dst_port;
 	reply->dst_port = way->src_port;
-	back = relay_find(reply, is_ip4);
+	back = bpf_map_lookup_elem(&relay_flows, reply);
 	if (!back || back->dst_port != key->src_port || back->src_port != key->dst_port ||
 	    !relay_same_ip(back->dst_ip, key->src_ip) || !relay_same_ip(back->src_ip, key->dst_ip))
 		return false;
@@ -545,14 +513,14 @@ static __always_inline int relay_make_way(struct xdp_md *ctx, const struct relay
 	relay_copy_ip(reply.dst_ip, backend->source_ip);
 	reply.src_port = backend->port;
 	reply.dst_port = 0;
-	result = relay_take_port(config, &reply, back, is_ip4, relay_hash(key, true), now);
+	result = relay_take_port(config, &reply, back, relay_hash(key, true), now);
 	if (result)
 		return result;
 
 	way->src_port = reply.dst_port;
 	relay_set_sums(way, key, is_ip4);
 	relay_refreshed(way, config, now);
-	if (relay_store(key, is_ip4, way))
+	if (bpf_map_update_elem(&relay_flows, key, way, BPF_ANY))
 		return -PH_RELAY_OUTCOME_NO_ROOM;
 	relay_count(old ? PH_RELAY_OUTCOME_MOVED : PH_RELAY_OUTCOME_NEW_FLOW, 0);
 	traffic = bpf_map_lookup_elem(&relay_traffic, &number);
@@ -580,7 +548,7 @@ __noinline int relay_resolve(struct xdp_md *ctx, __u32 is_return)
 	if (!config || !relay_headers(ctx, &view))
 		return RELAY_NO_SERVICE;
 	relay_key_of(&view, &key);
-	way = relay_find(&key, view.ip4);
+	way = bpf_map_lookup_elem(&relay_flows, &key);
 	if (is_return) {
 		int result;
 
@@ -595,7 +563,7 @@ __noinline int relay_resolve(struct xdp_md *ctx, __u32 is_return)
 		return 0;
 	}
 	now = bpf_ktime_get_ns();
-	if (way && relay_kept(way) && relay_owns_port(&key, way, &reply, view.ip4, now)) {
+	if (way && relay_kept(way) && relay_owns_port(&key, way, &reply, now)) {
 		int result = relay_next_hop(ctx, way, view.ip4);
 
 		if (result)
@@ -820,21 +788,8 @@ struct relay_facts {
 	bool is_ip4;
 };
 
-/* By family: only one is filled in. */
-union relay_any_key {
-	struct ph_relay_key key;
-	struct ph_relay_key4 key4;
-};
-
-static __always_inline struct ph_relay_way *relay_find_any(const union relay_any_key *any,
-							   bool is_ip4)
-{
-	return is_ip4 ? bpf_map_lookup_elem(&relay_flows4, &any->key4) :
-		bpf_map_lookup_elem(&relay_flows, &any->key);
-}
-
 /* Reads key and facts; answers false for a frame that is not of the usual arrangement. */
-static __always_inline bool relay_read(struct xdp_md *ctx, union relay_any_key *any,
+static __always_inline bool relay_read(struct xdp_md *ctx, struct ph_relay_key *key,
 				       struct relay_facts *facts)
 {
 	struct relay_view view;
@@ -843,17 +798,13 @@ static __always_inline bool relay_read(struct xdp_md *ctx, union relay_any_key *
 		return false;
 	facts->bytes = ctx->data_end - ctx->data;
 	facts->is_ip4 = view.ip4;
+	relay_key_of(&view, key);
 	facts->length = view.udp->len;
 	facts->check = view.udp->check;
 	if (view.ip4) {
-		any->key4.src_ip = view.ip4->saddr;
-		any->key4.dst_ip = view.ip4->daddr;
-		any->key4.src_port = view.udp->source;
-		any->key4.dst_port = view.udp->dest;
 		facts->total = bpf_ntohs(view.ip4->tot_len);
 		facts->hops = view.ip4->ttl;
 	} else {
-		relay_key_of(&view, &any->key);
 		facts->total = sizeof(struct ipv6hdr) + bpf_ntohs(view.ip6->payload_len);
 		facts->hops = view.ip6->hop_limit;
 	}
@@ -945,7 +896,7 @@ static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, b
 {
 	struct ph_relay_config *config;
 	struct relay_facts facts;
-	union relay_any_key key;
+	struct ph_relay_key key;
 	struct ph_relay_way *way;
 	__u32 length, zero = 0;
 	int result;
@@ -958,7 +909,7 @@ static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, b
 			return RELAY_NOT_OURS;
 		return relay_pass(PH_RELAY_OUTCOME_UNUSUAL, ctx->data_end - ctx->data);
 	}
-	way = relay_find_any(&key, facts.is_ip4);
+	way = bpf_map_lookup_elem(&relay_flows, &key);
 	if (is_return && !way)
 		return RELAY_NOT_OURS;
 	length = bpf_ntohs(facts.length);
@@ -971,7 +922,7 @@ static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, b
 			result = relay_resolve(ctx, is_return);
 		if (result)
 			return relay_refused(result, facts.bytes);
-		way = relay_find_any(&key, facts.is_ip4);
+		way = bpf_map_lookup_elem(&relay_flows, &key);
 		if (!way)
 			return relay_drop(PH_RELAY_OUTCOME_NO_ROOM, facts.bytes);
 	}

@@ -1022,34 +1022,6 @@ export const RelayKey = {
   },
 } as const;
 
-/** `struct ph_relay_key4` */
-export interface RelayKey4 {
-  srcIp: number;
-  dstIp: number;
-  srcPort: number;
-  dstPort: number;
-}
-
-/** `struct ph_relay_key4`: 12 bytes. */
-export const RelayKey4 = {
-  size: 12,
-  offset: { srcIp: 0, dstIp: 4, srcPort: 8, dstPort: 10 },
-  read(view: DataView, at = 0): RelayKey4 {
-    return {
-      srcIp: view.getUint32(at),
-      dstIp: view.getUint32(at + 4),
-      srcPort: view.getUint16(at + 8),
-      dstPort: view.getUint16(at + 10),
-    };
-  },
-  write(view: DataView, at: number, value: RelayKey4): void {
-    view.setUint32(at, value.srcIp);
-    view.setUint32(at + 4, value.dstIp);
-    view.setUint16(at + 8, value.srcPort);
-    view.setUint16(at + 10, value.dstPort);
-  },
-} as const;
-
 /** `struct ph_relay_way` */
 export interface RelayWay {
   srcIp: Uint8Array;
@@ -1284,15 +1256,6 @@ export const maps = {
     key: "RelayKey",
     value: "RelayWay",
   },
-  relay_flows4: {
-    type: "lru_hash",
-    keySize: 12,
-    valueSize: 104,
-    maxEntries: 2,
-    flags: 0,
-    key: "RelayKey4",
-    value: "RelayWay",
-  },
   relay_listens: {
     type: "hash",
     keySize: 20,
@@ -1423,7 +1386,6 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_relay_backend: "e24e90d6fed84c4c",
   ph_relay_address: "a0278b7f9ba64471",
   ph_relay_key: "3082b15797572b7c",
-  ph_relay_key4: "fd42303127021358",
   ph_relay_way: "02398526ab0e12d7",
   ph_relay_traffic: "de445e224b6ba7c6",
 };
@@ -1432,4 +1394,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "6661fc389582c7a5";
+export const layoutHash: string = "85953a29fedbf612";

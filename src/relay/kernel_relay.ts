@@ -90,9 +90,7 @@ export function sizeRelayMaps(object: BpfObject, plan: RelayPlan | undefined): v
   object.resize("relay_maglev", services * ENTRIES_A_SERVICE);
   object.resize("relay_backends", backends);
   object.resize("relay_traffic", backends);
-  const families = plan.services.map(({ backends }) => isV4(backends[0]!.ip));
-  if (families.includes(true)) object.resize("relay_flows4", 2 * plan.flowsMax);
-  if (families.includes(false)) object.resize("relay_flows", 2 * plan.flowsMax);
+  object.resize("relay_flows", 2 * plan.flowsMax);
 }
 
 export interface KernelRelayOptions {
@@ -181,18 +179,9 @@ export class KernelRelay {
 
   /** Lets flows go that have been idle; how many there are and were let go. */
   sweep(nowNs: bigint): { readonly flows: number; readonly ended: number } {
-    const all = ["relay_flows4", "relay_flows"].map((name) => this.#sweepMap(name, nowNs));
-    return {
-      flows: all.reduce((sum, { ways }) => sum + ways, 0) / 2,
-      ended: all.reduce((sum, { ended }) => sum + ended, 0) / 2,
-    };
-  }
-
-  #sweepMap(name: string, nowNs: bigint): { readonly ways: number; readonly ended: number } {
-    const map = this.#map(name);
-    const { keySize } = map.info;
+    const map = this.#map("relay_flows");
     const idleNs = BigInt(this.#plan.idleMs) * NS_A_MS;
-    const old: Uint8Array<ArrayBuffer>[] = [];
+    const old = map.rows(map.info.maxEntries);
     let ways = 0;
     for (const rows of map.batches()) {
       const view = new DataView(rows.values.buffer, rows.values.byteOffset);
@@ -200,11 +189,15 @@ export class KernelRelay {
         ways++;
         const seen = view.getBigUint64(i * RelayWay.size + LAST_SEEN_AT, true);
         if (nowNs - seen <= idleNs) continue;
-        old.push(rows.keys.slice(i * keySize, (i + 1) * keySize));
+        const { keySize } = map.info;
+        old.keys.set(
+          rows.keys.subarray(i * keySize, (i + 1) * keySize),
+          old.count++ * keySize,
+        );
       }
     }
-    for (const key of old) map.delete(key);
-    return { ways, ended: old.length };
+    map.deleteMany(old);
+    return { flows: ways / 2, ended: old.count / 2 };
   }
 
   /** Ways that are older than the plan are looked at again, also those of an earlier run. */

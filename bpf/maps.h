@@ -152,6 +152,13 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
+	__type(value, struct ph_relay_cached);
+	__uint(max_entries, 1);
+} relay_cache SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
 	__type(value, struct ph_stat);
 	__uint(max_entries, PH_RELAY_OUTCOME_COUNT);
 } relay_counts SEC(".maps");

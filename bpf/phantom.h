@@ -280,6 +280,7 @@ enum ph_relay_limit {
 	PH_RELAY_LIMIT_TABLE = 16381,		/* places of a service in relay_maglev; a prime */
 	PH_RELAY_LIMIT_PORT_PROBES = 8,		/* ports tried before a flow is refused */
 	PH_RELAY_LIMIT_PORT_STEP = 7919,	/* from one to the next */
+	PH_RELAY_LIMIT_CACHE = 4096,		/* flows of a CPU; a power of two */
 	PH_RELAY_LIMIT_DEVICES = 64,
 	PH_RELAY_LIMIT_ADDRESSES = 1024,	/* of this machine */
 	PH_RELAY_LIMIT_UNANSWERED_S = 10,	/* then a flow without reply may lose its port */
@@ -395,6 +396,16 @@ struct ph_relay_way {
 	__u64 bytes;
 	__u32 generation;
 	__u32 service;
+};
+
+/*
+ * relay_cache: ways of a CPU's latest flows, found without a call, which return mitigations make
+ * dear. As good as the way's time and generation say; its counters go to relay_flows in the end.
+ */
+struct ph_relay_cached {
+	struct ph_relay_key key;
+	__u32 pad;
+	struct ph_relay_way way;
 };
 
 struct ph_relay_traffic {

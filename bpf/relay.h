@@ -34,6 +34,8 @@
 
 /* Set before loading: without relays the verifier removes all this, and loading takes no longer. */
 const volatile __u32 relay_enabled = 1;
+/* Entries of relay_cache, less one. */
+const volatile __u32 relay_cache_mask = 0;
 
 /* The frame's headers, in the only arrangement that the fast way knows. */
 struct relay_view {
@@ -891,9 +893,89 @@ static __always_inline int relay_too_long(struct xdp_md *ctx, __u32 mtu)
 	return action == XDP_DROP ? XDP_DROP : XDP_PASS;
 }
 
+static __always_inline struct ph_relay_cached *relay_cached_of(const struct ph_relay_key *key)
+{
+	const __u32 *words = (const __u32 *)key;
+	__u32 hash = 0;
+
+	for (int i = 0; i < 9; i++)
+		hash = hash * 5 + words[i];
+	hash *= RELAY_HASH_FACTOR;
+	hash = (hash >> 16) & relay_cache_mask;
+	return bpf_map_lookup_elem(&relay_cache, &hash);
+}
+
+static __always_inline bool relay_is_same_key(const struct ph_relay_key *a,
+					      const struct ph_relay_key *b)
+{
+	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b;
+	__u32 differ = 0;
+
+	for (int i = 0; i < 9; i++)
+		differ |= x[i] ^ y[i];
+	return !differ;
+}
+
+/* Hands what a cached way has counted to the flow that it is of. */
+static __always_inline void relay_settle(struct ph_relay_cached *cached)
+{
+	struct ph_relay_way *way;
+
+	if (!cached->way.packets)
+		return;
+	way = bpf_map_lookup_elem(&relay_flows, &cached->key);
+	if (way) {
+		__sync_fetch_and_add(&way->packets, cached->way.packets);
+		__sync_fetch_and_add(&way->bytes, cached->way.bytes);
+	}
+	cached->way.packets = 0;
+	cached->way.bytes = 0;
+}
+
+static __always_inline bool relay_is_fresh(const struct ph_relay_way *way,
+					   const struct ph_relay_config *config)
+{
+	return way->generation == config->generation && bpf_jiffies64() <= way->fresh_until;
+}
+
+/*
+ * Puts the frame's way into the cache, made or brought up to date where it has to be. Answers 0
+ * or minus an outcome.
+ */
+static __always_inline int relay_look_up(struct xdp_md *ctx, const struct ph_relay_key *key,
+					 struct ph_relay_cached *cached, bool is_return)
+{
+	struct ph_relay_config *config;
+	struct ph_relay_way *way;
+	__u32 zero = 0;
+	int result;
+
+	config = bpf_map_lookup_elem(&relay_config, &zero);
+	if (!config)
+		return RELAY_NO_SERVICE;
+	relay_settle(cached);
+	way = bpf_map_lookup_elem(&relay_flows, key);
+	if (!way || !relay_is_fresh(way, config)) {
+		result = way ? 0 : relay_admits(ctx);
+		if (!result)
+			result = relay_resolve(ctx, is_return);
+		if (result)
+			return result;
+		way = bpf_map_lookup_elem(&relay_flows, key);
+		if (!way)
+			return -PH_RELAY_OUTCOME_NO_ROOM;
+	}
+	__builtin_memcpy(&cached->key, key, sizeof(*key));
+	__builtin_memcpy(&cached->way, way, sizeof(*way));
+	cached->way.packets = 0;
+	cached->way.bytes = 0;
+	return 0;
+}
+
 /* Answers an XDP action, or RELAY_NOT_OURS. */
 static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, bool is_return)
 {
+	struct ph_relay_cached *cached;
 	struct ph_relay_config *config;
 	struct relay_facts facts;
 	struct ph_relay_key key;
@@ -909,23 +991,24 @@ static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, b
 			return RELAY_NOT_OURS;
 		return relay_pass(PH_RELAY_OUTCOME_UNUSUAL, ctx->data_end - ctx->data);
 	}
-	way = bpf_map_lookup_elem(&relay_flows, &key);
-	if (is_return && !way)
+	cached = relay_cached_of(&key);
+	if (!cached)
 		return RELAY_NOT_OURS;
+	way = &cached->way;
 	length = bpf_ntohs(facts.length);
+	if (!relay_is_same_key(&key, &cached->key) || !relay_is_fresh(way, config)) {
+		if (is_return && !bpf_map_lookup_elem(&relay_flows, &key))
+			return RELAY_NOT_OURS;
+		if (length < sizeof(struct udphdr) || length > pkt->udp_room ||
+		    (!facts.is_ip4 && !facts.check))
+			return relay_drop(PH_RELAY_OUTCOME_BAD_UDP, facts.bytes);
+		result = relay_look_up(ctx, &key, cached, is_return);
+		if (result)
+			return relay_refused(result, facts.bytes);
+	}
 	if (length < sizeof(struct udphdr) || length > pkt->udp_room ||
 	    (!facts.is_ip4 && !facts.check))
 		return relay_drop(PH_RELAY_OUTCOME_BAD_UDP, facts.bytes);
-	if (!way || way->generation != config->generation || bpf_jiffies64() > way->fresh_until) {
-		result = way ? 0 : relay_admits(ctx);
-		if (!result)
-			result = relay_resolve(ctx, is_return);
-		if (result)
-			return relay_refused(result, facts.bytes);
-		way = bpf_map_lookup_elem(&relay_flows, &key);
-		if (!way)
-			return relay_drop(PH_RELAY_OUTCOME_NO_ROOM, facts.bytes);
-	}
 	if (way->flags & PH_RELAY_FLAG_PHANTOM) {
 		result = relay_unmasks(ctx);
 		if (result)

@@ -764,6 +764,7 @@ export const RelayLimit = {
   table: 16381,
   portProbes: 8,
   portStep: 7919,
+  cache: 4096,
   devices: 64,
   addresses: 1024,
   unansweredS: 10,
@@ -779,6 +780,7 @@ const RELAY_LIMIT_NAMES: Readonly<Record<number, string>> = {
   16381: "table",
   8: "port_probes",
   7919: "port_step",
+  4096: "cache",
   10: "unanswered_s",
   1000000: "icmp_interval_ns",
   9216: "sum_bytes",
@@ -1166,6 +1168,29 @@ export const RelayWay = {
   },
 } as const;
 
+/** `struct ph_relay_cached` */
+export interface RelayCached {
+  key: RelayKey;
+  way: RelayWay;
+}
+
+/** `struct ph_relay_cached`: 144 bytes. */
+export const RelayCached = {
+  size: 144,
+  offset: { key: 0, way: 40 },
+  read(view: DataView, at = 0): RelayCached {
+    return {
+      key: RelayKey.read(view, at),
+      way: RelayWay.read(view, at + 40),
+    };
+  },
+  write(view: DataView, at: number, value: RelayCached): void {
+    RelayKey.write(view, at, value.key);
+    RelayWay.write(view, at + 40, value.way);
+    setZero(view, at + 36, 4);
+  },
+} as const;
+
 /** `struct ph_relay_traffic` */
 export interface RelayTraffic {
   packetsOut: bigint;
@@ -1279,6 +1304,15 @@ export const maps = {
     flags: 0,
     key: "u32",
     value: "RelayBackend",
+  },
+  relay_cache: {
+    type: "percpu_array",
+    keySize: 4,
+    valueSize: 144,
+    maxEntries: 1,
+    flags: 0,
+    key: "u32",
+    value: "RelayCached",
   },
   relay_config: {
     type: "array",
@@ -1446,7 +1480,7 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_event_gate: "878f895b58b79fb5",
   ph_event_kind: "ee6df7ed5ac6a6da",
   ph_event: "12b268bc17c8fef7",
-  ph_relay_limit: "12a3f5ccf185834c",
+  ph_relay_limit: "1865a33e4769c917",
   ph_relay_outcome: "b15094eaeb3abb20",
   ph_relay_backend_state: "d5323adff39252ae",
   ph_relay_flag: "e3a2c2e4aa574a4f",
@@ -1458,6 +1492,7 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_relay_address: "a0278b7f9ba64471",
   ph_relay_key: "3082b15797572b7c",
   ph_relay_way: "02398526ab0e12d7",
+  ph_relay_cached: "96ad1fb136a4dd79",
   ph_relay_traffic: "de445e224b6ba7c6",
 };
 
@@ -1465,4 +1500,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "078197576829c7cb";
+export const layoutHash: string = "1641a69a562cd86e";

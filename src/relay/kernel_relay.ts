@@ -91,6 +91,8 @@ export function sizeRelayMaps(object: BpfObject, plan: RelayPlan | undefined): v
   object.resize("relay_backends", backends);
   object.resize("relay_traffic", backends);
   object.resize("relay_flows", 2 * plan.flowsMax);
+  object.resize("relay_cache", RelayLimit.cache);
+  object.setConstant("relay_cache_mask", RelayLimit.cache - 1);
 }
 
 export interface KernelRelayOptions {

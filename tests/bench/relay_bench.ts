@@ -25,16 +25,14 @@ import { BACKEND, type Counting, type Generator, LISTEN, RelayNet, V4, V6 } from
 const FLOWS = 64;
 const RATE_FRAMES = 1_000_000;
 const RATE_ROUNDS = 5;
-const SLOW_FRAMES = 200_000;
 const BURST = 32;
-const DELAY_MS = 2000;
+const PACE_MS = 1000;
 const GENERATOR_CORE = "0";
 const OTHER_CORE = "1";
 
 /** What carries datagrams from the sender to the receiver. */
 interface Carrier {
   readonly frames: number;
-  /** By how many frames at a time the receiver's end is asked for. */
   readonly net: RelayNet;
   stop(): Promise<void> | void;
 }
@@ -85,27 +83,30 @@ async function rate(generator: Generator, counting: Counting, frames: number): P
   return best;
 }
 
-/** Sends at a rate, in bursts, for some time. */
-async function pace(generator: Generator, mpps: number): Promise<void> {
+/** What arrives of frames sent at a rate, in bursts, for some time: Mpps. */
+async function pace(
+  net: RelayNet,
+  counting: Counting,
+  mpps: number,
+  stamped: boolean,
+): Promise<number> {
+  const paced = { burst: BURST, mpps };
+  const generator = net.generate(4, { flows: FLOWS, stamped, pace: paced });
+  const before = counting.arrived;
   const start = performance.now();
-  let sent = 0;
-  while (performance.now() - start < DELAY_MS) {
-    const due = (performance.now() - start) * mpps * 1e3;
-    if (due - sent < BURST) continue;
-    generator.send(BURST, BURST);
-    sent += BURST;
-    if (sent % (BURST << 10) === 0) await sleep(0);
-  }
+  generator.send(Math.round(mpps * 1e3 * PACE_MS), BURST);
+  const ms = performance.now() - start;
+  await sleep(50);
+  return (counting.arrived - before) / ms / 1e3;
 }
 
 async function delaysAt(net: RelayNet, mpps: number, name: string): Promise<Figure[]> {
   const counting = net.receive(4, true);
-  await pace(net.generate(4, { flows: FLOWS, stamped: true }), mpps);
-  await sleep(50);
+  const came = await pace(net, counting, mpps, true);
   const { p50, p99, count } = counting.delays();
   counting.close();
   if (count < 1000) throw new Error(`only ${count} frames came through ${name}`);
-  const at = `${name}: delay at ${mpps.toFixed(2)} Mpps`;
+  const at = `${name}: delay at ${came.toFixed(2)} Mpps`;
   return [
     { name: `${at}, P50`, unit: "µs", value: p50 },
     { name: `${at}, P99`, unit: "µs", value: p99 },
@@ -180,7 +181,7 @@ async function carrier(name: Name): Promise<Carrier> {
   await sleep(500);
   return {
     net,
-    frames: SLOW_FRAMES,
+    frames: RATE_FRAMES,
     async stop() {
       await running.kill("SIGTERM");
       Deno.removeSync(folder, { recursive: true });
@@ -204,10 +205,9 @@ async function throughFigures(name: Name, title: string): Promise<[Figure[], num
   const { net, frames, stop } = await carrier(name);
   try {
     const counting = net.receive(4, false);
-    const generator = net.generate(4, { flows: FLOWS });
     const best = name === "nginx"
-      ? await sustained(generator, counting)
-      : await rate(generator, counting, frames);
+      ? await sustained(net, counting)
+      : await rate(net.generate(4, { flows: FLOWS }), counting, frames);
     counting.close();
     const delays = await delaysAt(net, best / 2, title);
     return [
@@ -220,14 +220,10 @@ async function throughFigures(name: Name, title: string): Promise<[Figure[], num
 }
 
 /** What goes through a process that is offered ever more: the most of all rates. */
-async function sustained(generator: Generator, counting: Counting): Promise<number> {
+async function sustained(net: RelayNet, counting: Counting): Promise<number> {
   let best = 0;
   for (const mpps of [0.05, 0.1, 0.15, 0.2, 0.3, 0.5]) {
-    const before = counting.arrived;
-    const start = performance.now();
-    await pace(generator, mpps);
-    const ms = performance.now() - start;
-    best = Math.max(best, (counting.arrived - before) / ms / 1e3);
+    best = Math.max(best, await pace(net, counting, mpps, false));
   }
   return best;
 }

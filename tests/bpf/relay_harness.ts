@@ -92,10 +92,6 @@ export class RelayHarness implements Disposable {
     return Float64Array.from({ length: RelayOutcome.count }, (_, outcome) => sums[2 * outcome]!);
   }
 
-  map(name: string) {
-    return this.#object.map(name);
-  }
-
   [Symbol.dispose](): void {
     this.#object.close();
     this.net[Symbol.dispose]();

@@ -181,7 +181,7 @@ export class RelayModel {
   }
 }
 
-/** Of untagged, tagged or extended frames: the port that a UDP packet goes to, as parse.h finds it. */
+/** The port that a UDP packet goes to, tagged or not, as parse.h finds it. */
 function udpPortOf(frame: Uint8Array): number | undefined {
   let at = ETH;
   let type = u16(frame, 12);

@@ -351,7 +351,7 @@ Deno.test("flows go by weight, move from a backend that is down, stay at one tha
   assert.ok(harness.counts()[RelayOutcome.noBackend]! > 0);
 });
 
-Deno.test("no two flows to a backend share a port, and the last port of the range is the last", () => {
+Deno.test("no two flows to a backend share a port, and none leaves the range", () => {
   const plan = { ...PLAN, ports: { first: 20_000, count: 8 } };
   using harness = new RelayHarness(plan);
   const used = new Set<number>();

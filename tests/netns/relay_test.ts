@@ -61,6 +61,10 @@ class RelayNet implements AsyncDisposable {
     }));
   }
 
+  get pins(): string {
+    return this.#pins[0]!;
+  }
+
   address(host: Host, family: 4 | 6): string {
     const number = HOSTS.indexOf(host) + 1;
     return family === 4 ? `10.93.0.${number}` : `fd93::${number}`;
@@ -161,6 +165,19 @@ function backendsOf(answers: readonly Answer[]): string[] {
   return [...new Set(answers.map(({ backend }) => backend))].toSorted();
 }
 
+/** What went through XDP is told by `phantom status`. */
+async function checkStatus(net: RelayNet): Promise<void> {
+  const args = ["run", "-A", `${repository}main.ts`, "status", "--json", "--pin-path", net.pins];
+  const { stdout } = await outcomeOf(net.hosts.relay.command(Deno.execPath(), args, piped));
+  const { relay } = JSON.parse(stdout);
+  assert.equal(relay.backends.length, 2);
+  for (const { state, flows, packetsOut, packetsIn } of relay.backends) {
+    assert.equal(state, "up");
+    assert.ok(flows > 10 && packetsOut > 50 && packetsIn > 50, stdout);
+  }
+  assert.ok(relay.counts.completed > 0, "no client had left its checksums to hardware");
+}
+
 for (const level of ["XDP", "user space"] as const) {
   const ebpf = level === "XDP" ? {} : { ebpf: { enabled: false } };
   for (const family of [4, 6] as const) {
@@ -196,6 +213,7 @@ for (const level of ["XDP", "user space"] as const) {
         });
       }
       for (const host of HOSTS) assert.equal(net.wrongSums(host), 0, host);
+      if (level === "XDP") await checkStatus(net);
     });
   }
 }
@@ -280,5 +298,36 @@ for (const level of ["XDP", "user space"] as const) {
     assert.deepEqual(backendsOf(draining.answers), ["b"]);
     const bound = await net.client(there, { port: PORT + 20, flows: 20, count: 1 });
     assert.equal(backendsOf(bound.answers).length, 1, "an address has one backend");
+  });
+}
+
+for (const level of ["XDP", "user space"] as const) {
+  Deno.test(`a tunnel goes through a relay that takes only its kind, in ${level}`, async () => {
+    await using net = new RelayNet();
+    const ebpf = level === "XDP" ? {} : { ebpf: { enabled: false } };
+    await net.backend("b", 4);
+    await net.relay("a", { ebpf: { enabled: false } });
+    await net.relay("relay", {
+      ...ebpf,
+      relays: [
+        { listen: `${PORT}`, only: "phantom", to: [{ address: net.place("a", 4, 54_321) }] },
+        {
+          listen: `${PORT + 1}`,
+          only: "phantom",
+          to: [{ address: net.place("b", 4, BACKEND_PORT) }],
+        },
+      ],
+    });
+    const server = net.place("relay", 4, PORT);
+    const path = `${net.folder}/client.yaml`;
+    Deno.writeTextFileSync(path, JSON.stringify({ server, psk: net.psk }), { mode: 0o600 });
+    const args = ["run", "-A", `${repository}main.ts`, "ping", "-c", path, "--json", "-n", "5"];
+    const command = net.hosts.client.command(Deno.execPath(), args, piped);
+    const { code, stdout, stderr } = await outcomeOf(command);
+    assert.equal(code, 0, stderr);
+    assert.equal(JSON.parse(stdout).answered, 5, stdout);
+    // What is none of ours gets nowhere.
+    const { answers } = await net.client(net.address("relay", 4), { port: PORT + 1, count: 5 });
+    assert.equal(answers.length, 0);
   });
 }

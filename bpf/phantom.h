@@ -120,7 +120,7 @@ struct ph_config {
 };
 
 enum ph_delivery_flag {
-	PH_DELIVERY_FLAG_HELLOS = 1,	/* a HELLO is the queue's worker's: each worker has a queue */
+	PH_DELIVERY_FLAG_HELLOS = 1,	/* HELLOs are the queue's worker's: each has one */
 };
 
 /*

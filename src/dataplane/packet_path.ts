@@ -2,7 +2,7 @@
  * Between a UDP socket and sessions, for client and server alike: headers are shown, packets are
  * opened in batches and handed to their sessions; what sessions build is sealed, masked and sent.
  *
- *     receive: socket or AF_XDP → unmask → (by id: session, window, key) → open → mark → session.receive
+ *     receive: socket, AF_XDP → unmask → (by id: session, window, key) → open → session.receive
  *     send:    session.build → header → seal → mask → AF_XDP or socket
  *
  * Nothing is allocated for a packet. Who may speak is decided before: only packets that open, and

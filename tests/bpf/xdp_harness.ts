@@ -18,6 +18,7 @@ import {
   verdictName,
 } from "../../ffi/layout.gen.ts";
 import { monotonicMs } from "../../ffi/loop.ts";
+import type { BpfMap } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
@@ -101,6 +102,10 @@ export class XdpHarness {
   /** The program itself, for those who measure it. */
   get program(): BpfProgram {
     return this.#object.program("xdp_phantom");
+  }
+
+  map(name: string): BpfMap {
+    return this.#object.map(name);
   }
 
   /** All events since the last call. */

@@ -5,6 +5,17 @@ import { nativeAbi, nativeSymbols, openNative } from "./native.ts";
 import { maskKeyBytes, maskKeysMax, packetBytesMin, packetKindMax } from "./mask.ts";
 import { hkdfBytesMax, sha256Bytes, x25519Bytes } from "./primitives.ts";
 import { tcpAcceptMax, TcpFlag, tcpKeepAliveMax } from "./tcp.ts";
+import {
+  xskBatchMax,
+  XskFlag,
+  xskFrameBytes,
+  xskLinks,
+  xskMtuMax,
+  xskQueuesMax,
+  xskRunMax,
+  xskRxFrames,
+  xskTxFrames,
+} from "./xsk.ts";
 import { udpBatchMax, UdpFlag, udpGroMax, udpGsoMax, udpPayloadMax } from "./udp.ts";
 
 // At module level, so that no single test seems to leak the library.
@@ -67,6 +78,10 @@ Deno.test("the constants of ffi/ are those of ph.h", () => {
   for (const [name, value] of Object.entries(limits)) {
     assert.match(header, new RegExp(`#define PH_UDP_${name}_MAX ${value}\n`));
   }
+  for (const [name, value] of Object.entries(XskFlag)) {
+    const upper = name.replace(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase();
+    assert.match(header, new RegExp(`PH_XSK_${upper} = ${value},`));
+  }
   for (const [name, value] of Object.entries(TcpFlag)) {
     assert.match(header, new RegExp(`PH_TCP_${name.toUpperCase()} = ${value},`));
   }
@@ -79,6 +94,14 @@ Deno.test("the constants of ffi/ are those of ph.h", () => {
     X25519_LEN: x25519Bytes,
     HKDF_MAX: hkdfBytesMax,
     TCP_ACCEPT_MAX: tcpAcceptMax,
+    XSK_QUEUES_MAX: xskQueuesMax,
+    XSK_RX_FRAMES: xskRxFrames,
+    XSK_TX_FRAMES: xskTxFrames,
+    XSK_FRAME_BYTES: xskFrameBytes,
+    XSK_MTU_MAX: xskMtuMax,
+    XSK_BATCH_MAX: xskBatchMax,
+    XSK_RUN_MAX: xskRunMax,
+    XSK_LINKS: xskLinks,
     TCP_KEEPALIVE_MAX: tcpKeepAliveMax,
   };
   for (const [name, value] of Object.entries(others)) {

@@ -17,12 +17,21 @@ export const xskTxFrames = 1024;
 export const xskFrameBytes = 2048;
 export const xskMtuMax = 1778;
 export const xskBatchMax = 256;
+export const xskRunMax = 3;
 export const xskLinks = 16384;
 
 /** enum ph_xsk_flag. */
-export const XskFlag = { copy: 1, zeroCopy: 2 } as const;
+export const XskFlag = { copy: 1, zeroCopy: 2, longRuns: 4 } as const;
 
-const countNames = ["received", "sent", "badFrames", "noLink", "noRoom", "kernelDropped"] as const;
+const countNames = [
+  "received",
+  "sent",
+  "badFrames",
+  "noLink",
+  "noRoom",
+  "kernelDropped",
+  "long",
+] as const;
 
 /** How often what happened; see enum ph_xsk_count. */
 export type XskCounts = Readonly<Record<typeof countNames[number], number>>;
@@ -35,6 +44,8 @@ export interface XskOptions {
   readonly port: number;
   /** Neither: zero-copy where the driver has it. @default {"auto"} */
   readonly copying?: "auto" | "copy" | "zero-copy";
+  /** Sends also what GSO sends for less, in copy mode. @default {false} */
+  readonly longRuns?: boolean;
 }
 
 /** Queues that an interface receives by. */
@@ -163,9 +174,9 @@ export class XskPort extends Handle {
   }
 }
 
-function flagsOf({ copying = "auto" }: XskOptions): number {
-  if (copying === "auto") return 0;
-  return copying === "copy" ? XskFlag.copy : XskFlag.zeroCopy;
+function flagsOf({ copying = "auto", longRuns = false }: XskOptions): number {
+  const mode = { "auto": 0, "copy": XskFlag.copy, "zero-copy": XskFlag.zeroCopy }[copying];
+  return mode | (longRuns ? XskFlag.longRuns : 0);
 }
 
 function refusal(interfaceName: string, errno: number): SysError {

@@ -78,7 +78,7 @@ struct link {
 	struct frame_link ends;
 	uint8_t queue;
 	uint8_t is_used;
-	uint8_t pad[2];
+	uint16_t left_in;		/* the last send that left something of it to the socket */
 };
 
 struct ph_xsk {
@@ -87,7 +87,9 @@ struct ph_xsk {
 	uint32_t memory_len;
 	uint32_t ifindex;
 	uint16_t port;			/* network byte order */
+	uint16_t sends;			/* calls of ph_xsk_send, never 0 in one */
 	bool is_zero_copy;
+	uint32_t run_max;		/* datagrams of an entry that is sent here */
 	uint32_t queues;
 	uint32_t held;			/* frames of the last receive, and whose they are */
 	uint32_t held_queue;
@@ -361,6 +363,8 @@ struct ph_xsk *ph_xsk_open(const struct ph_xsk_options *options, uint8_t *memory
 	}
 	if (getsockopt(xsk->queue[0].fd, SOL_XDP, XDP_OPTIONS, &told, &length) == 0)
 		xsk->is_zero_copy = told.flags & XDP_OPTIONS_ZEROCOPY;
+	xsk->run_max = xsk->is_zero_copy || options->flags & PH_XSK_LONG_RUNS ? UINT32_MAX :
+										PH_XSK_RUN_MAX;
 	return xsk;
 }
 
@@ -642,6 +646,13 @@ static bool put(struct ph_xsk *xsk, struct ph_udp_send *send, const uint8_t *are
 		xsk->counts[PH_XSK_NO_LINK]++;
 		return false;
 	}
+	if (link->left_in == xsk->sends)
+		return false;
+	link->left_in = xsk->sends;
+	if ((send->length + segment - 1) / segment > xsk->run_max) {
+		xsk->counts[PH_XSK_LONG]++;
+		return false;
+	}
 	queue = &xsk->queue[link->queue];
 	frame_begin(&header, &route, &link->ends, xsk->port);
 	/* The socket knows what to say of it. */
@@ -664,6 +675,7 @@ static bool put(struct ph_xsk *xsk, struct ph_udp_send *send, const uint8_t *are
 		send->length -= length;
 		xsk->counts[PH_XSK_SENT]++;
 	}
+	link->left_in = 0;
 	return true;
 }
 
@@ -675,6 +687,8 @@ int32_t ph_xsk_send(struct ph_xsk *xsk, const uint8_t *arena, uint32_t arena_len
 	if (n > PH_UDP_BATCH_MAX)
 		return -EINVAL;
 	reap_all(xsk);
+	if (!++xsk->sends)
+		xsk->sends = 1;
 	for (uint32_t i = 0; i < n; i++) {
 		/* What is wrong, the socket refuses. An empty datagram is nothing that we send. */
 		if (!sends[i].length ||

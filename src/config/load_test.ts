@@ -90,6 +90,7 @@ Deno.test("loadConfig() reads the first published file as it is, apart from the 
       enabled: true,
       interface: ["eth0"],
       xdpMode: "native",
+      delivery: "auto",
       programPath: "/opt/phantom/ebpf",
       mapSize: 65_536,
       sessionTimeoutMs: 300_000,

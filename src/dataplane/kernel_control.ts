@@ -76,7 +76,7 @@ export class KernelControl {
     ];
   }
 
-  /** From now on XDP knows the keys, and soon the rest follows; where something can't be had the log says so. */
+  /** From now on XDP knows the keys; the rest follows, and the log says what can't be had. */
   static start(options: KernelControlOptions): KernelControl {
     return new KernelControl(options);
   }

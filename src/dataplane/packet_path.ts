@@ -192,10 +192,9 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     this.#socket = this.#outlet.socket = undefined;
   }
 
-  /** Has AF_XDP beside the socket from now on, for one way or for both, or no more. */
-  setPort(port: XskPort | undefined, sends = true): void {
-    this.#port = port;
-    this.#outlet.port = sends ? port : undefined;
+  /** Has AF_XDP beside the socket from now on, or no more. */
+  setPort(port: XskPort | undefined): void {
+    this.#port = this.#outlet.port = port;
   }
 
   // ---- sessions ----

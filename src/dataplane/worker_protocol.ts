@@ -158,8 +158,8 @@ export interface XskSpec {
   /** The XSKMAP; main has it open, and threads share descriptors. */
   readonly mapFd: number;
   readonly copying?: "auto" | "copy" | "zero-copy";
-  /** Whether it also sends; else the UDP socket does all of that. @default {true} */
-  readonly sends?: boolean;
+  /** Sends also what GSO sends for less. @default {false} */
+  readonly longRuns?: boolean;
 }
 
 /** 64-bit words that both sides see; written by the worker but for `stop`. */

@@ -101,7 +101,7 @@ export class XskDelivery implements Timer {
       return this.#failed(spec, error, now);
     }
     this.#port = port;
-    this.#path.setPort(port, spec.sends);
+    this.#path.setPort(port);
     this.#told = "";
     const how = port.isZeroCopy ? "without copying" : "copying";
     this.#log(

@@ -1,83 +1,83 @@
 /**
- * AF_XDP delivery against the UDP socket's, packets echoed by a worker's loop, over veth with XDP
- * in the driver: `deno run -A tests/bench/delivery_bench.ts [--json]`, as root, after
+ * AF_XDP delivery against the UDP socket's over veth, by packets that a worker's loop echoes and by
+ * the tunnel: `deno run -A tests/bench/delivery_bench.ts [--generic] [--json]`, as root, after
  * `make bpf lib`. About a minute.
  *
- * CPU 0 makes live frames and is where the kernel receives them, as with a card whose interrupts
- * it takes; CPU 1 has the worker. "most" is what comes back of more frames than can be borne; the
- * rest is at a fixed rate that both bear: time of both CPUs a packet, what making frames costs
- * taken off, and round trips of a real socket's pings through the same worker.
+ * "CPU": one thread sends a batch, has the server echo it and counts what came back in XDP, so that
+ * all the kernel does for it is in the time, which stands for one core; taken off is what sending
+ * costs, measured with a server's end that drops. The least of many batches. "most": what comes
+ * back when a client sends as fast as it can, client and kernel's receiving on CPU 0, the worker
+ * on CPU 1. P50 and P99: round trips of pings, each right behind a burst of 50, 50,000 a second.
+ * Tunnel: one stream, client on CPU 0 and server on CPU 1; the best of several. "whole": the link
+ * takes what GSO joined as it is, as veth does and cards that can cut it; "cut": every packet goes
+ * over it alone, since the client's end has an XDP program too.
  */
 
-import { endpoint, routeTo } from "../../ffi/endpoint.ts";
+import { endpoint, type Route, routeTo } from "../../ffi/endpoint.ts";
 import { attachXdp } from "../../ffi/link.ts";
 import { Epoll, EpollEvent } from "../../ffi/loop.ts";
+import type { BpfMap } from "../../ffi/map.ts";
 import { cString } from "../../ffi/memory.ts";
 import { BpfObject } from "../../ffi/object.ts";
-import type { BpfMap } from "../../ffi/map.ts";
-import type { BpfProgram } from "../../ffi/program.ts";
-import { UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
+import { UdpInbox, UdpOutbox, type UdpSocket } from "../../ffi/udp.ts";
 import { ipBytes } from "../../src/base/ip.ts";
-import { ethernet, frame, ipv4, payload, udp } from "../bpf/packets.ts";
-import { CLIENT, DeliveryBed, INTERFACE, PORT, SERVER } from "../fixtures/delivery.ts";
+import { type BedClient, DeliveryBed, INTERFACE, PORT, SERVER } from "../fixtures/delivery.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
-import { idleSeconds, pinThread } from "./affinity.ts";
-import { type Delivery, type EchoStart, EchoWord } from "./delivery_echo.ts";
+import { pinThread } from "./affinity.ts";
+import { type Delivery, Echo, type EchoStart, EchoWord } from "./delivery_echo.ts";
+import { type TunnelEndStart, TunnelWord } from "./delivery_tunnel.ts";
 import { type Figure, median, printFigures } from "./figures.ts";
 
 const libs = libraries();
 const SIZES = [64, 512, 1400];
-const DELIVERIES: readonly Delivery[] = ["socket", "af_xdp", "mixed"];
-const SOURCE_PORT = 7000;
-const HEADER_BYTES = 42;
-const MOST_MS = 700;
-const PACED_MS = 1000;
-const ROUNDS = 3;
-/** 100,000 datagrams a second, which each bears. */
-const BURST = 100;
+const DELIVERIES: readonly Delivery[] = ["socket", "af_xdp", "all"];
+/** The echo has no runs by AF_XDP: what lies in frames does not lie in a row. */
+const ECHOED = DELIVERIES.slice(0, 2);
+const BATCH = 1024;
+const BATCHES = 60;
+const MOST_MS = 400;
+const PACED_MS = 400;
+const BURST = 50;
 const BURST_EVERY_MS = 1;
 const PING_MS = 100;
-const CPUS = 2;
+const ROUNDS = 3;
+const TUNNEL_WARM_MS = 400;
+const TUNNEL_MS = 900;
 
-/** Frames from the client's end, and a count of those that come back. */
+const bed = new DeliveryBed({ mode: Deno.args.includes("--generic") ? "generic" : "native" });
+const route = routeTo(endpoint(ipBytes(SERVER.v4), PORT));
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}
+
+/** A client that sends batches, and whose end of the link counts and drops what comes back. */
 class Generator implements Disposable {
-  readonly #bed: DeliveryBed;
+  readonly client: BedClient = bed.openClient();
   readonly #object: BpfObject;
   readonly #link: { close(): void };
-  readonly #program: BpfProgram;
   readonly #counted: BpfMap;
-  readonly #frame: Uint8Array<ArrayBuffer>;
+  readonly #batch: UdpOutbox;
 
-  constructor(bed: DeliveryBed, size: number) {
-    this.#bed = bed;
-    this.#frame = frame(
-      ethernet({ from: macOf(bed, "client"), to: macOf(bed, "server") }),
-      ipv4({ from: CLIENT.v4, to: SERVER.v4, dontFragment: true }),
-      udp({ from: SOURCE_PORT, to: PORT, checksum: 0 }),
-      payload(size),
-    );
-    let header = 0n;
-    for (let i = HEADER_BYTES; i-- > 0;) header = header << 8n | BigInt(this.#frame[i]!);
+  constructor(size: number) {
     this.#object = new BpfObject(libs, "xsk", bpfObject("xsk"));
-    const index = bed.client.enter(() => libs.native.symbols.ph_ifindex(cString("cx")));
-    this.#object.setConstant("out_ifindex", index);
-    this.#object.setConstant("header", header);
-    this.#object.setConstant("source_port", SOURCE_PORT);
+    this.#object.setConstant("port", this.client.socket.local.port);
     this.#object.load();
-    this.#program = this.#object.program("generate");
     this.#counted = this.#object.map("counted");
-    this.#link = bed.client.enter(() =>
-      attachXdp(libs, this.#object.program("count"), index, "native")
-    );
+    this.#link = bed.client.enter(() => {
+      const index = libs.native.symbols.ph_ifindex(cString("cx"));
+      return attachXdp(libs, this.#object.program("count"), index, "native");
+    });
+    const each = size * 32 > 65000 ? 16 : 32;
+    this.#batch = new UdpOutbox(new Uint8Array(each * size));
+    for (let i = 0; i < BATCH / each; i++) this.#batch.add(route, 0, each * size, size);
   }
 
-  /** Sends so many frames as fast as it goes. */
-  send(count: number): void {
-    const run = { data: this.#frame, repeat: count, live: true };
-    this.#bed.client.enter(() => this.#program.run(run));
+  send(): void {
+    this.client.socket.send(this.#batch);
   }
 
-  /** Frames that came back, so far. */
+  /** Datagrams that came back, so far. */
   get returned(): number {
     return this.#counted.sums()[0]!;
   }
@@ -85,122 +85,217 @@ class Generator implements Disposable {
   [Symbol.dispose](): void {
     this.#link.close();
     this.#object.close();
+    this.client[Symbol.dispose]();
   }
 }
 
-function macOf(bed: DeliveryBed, side: "client" | "server"): number[] {
-  const name = side === "client" ? "cx" : INTERFACE;
-  const [link] = JSON.parse(bed[side].ip("-j", "link", "show", "dev", name));
-  return link.address.split(":").map((part: string) => parseInt(part, 16));
-}
-
-interface Result {
-  readonly most: number;
-  readonly cpuNs: number;
-  readonly p50: number;
-  readonly p99: number;
-  readonly lost: number;
-}
-
-async function withEcho<T>(bed: DeliveryBed, delivery: Delivery, act: () => T): Promise<T> {
+function echoStart(delivery: Delivery): EchoStart {
   const shared = new SharedArrayBuffer(4 * EchoWord.count);
-  const words = new Int32Array(shared);
-  const worker = new Worker(new URL("delivery_echo.ts", import.meta.url), { type: "module" });
-  const start: EchoStart = {
+  return {
     ...{ delivery, shared, namespace: bed.server.name, interfaceName: INTERFACE },
     ...{ port: PORT, mapFd: bed.mapFd, cpu: 1 },
   };
-  const failure = Promise.withResolvers<never>();
-  worker.onerror = (event) => failure.reject(new Error(event.message));
+}
+
+/** The least ns that sending a datagram takes. */
+function sendNs(generator: Generator): number {
+  bed.use("drop");
+  let best = Infinity;
+  for (let i = 0; i < BATCHES; i++) {
+    const start = performance.now();
+    generator.send();
+    best = Math.min(best, performance.now() - start);
+  }
+  bed.use("redirect");
+  return best * 1e6 / BATCH;
+}
+
+/** The least ns that a datagram's way in, and back out, takes; without that of sending it. */
+function echoNs(generator: Generator, delivery: Delivery): number {
+  const base = sendNs(generator);
+  const echo = bed.server.enter(() => new Echo(echoStart(delivery)));
+  let best = Infinity;
+  for (let i = 0; i < BATCHES; i++) {
+    const before = echo.echoed;
+    const start = performance.now();
+    generator.send();
+    while (echo.poll() > 0);
+    const ms = performance.now() - start;
+    // Not all of it, where the kernel put a part off.
+    if (echo.echoed - before === BATCH) best = Math.min(best, ms);
+  }
+  echo.close();
+  return best * 1e6 / BATCH - base;
+}
+
+async function withEcho<T>(delivery: Delivery, act: () => T): Promise<T> {
+  const start = echoStart(delivery);
+  const words = new Int32Array(start.shared);
+  const worker = new Worker(new URL("delivery_echo.ts", import.meta.url), { type: "module" });
   worker.postMessage(start);
-  const until = async (value: number) => {
-    while (Atomics.load(words, EchoWord.ready) !== value) {
-      await Promise.race([failure.promise, new Promise((resolve) => setTimeout(resolve, 10))]);
-    }
-  };
-  await until(1);
+  while (Atomics.load(words, EchoWord.ready) === 0) await sleep(10);
   try {
     return act();
   } finally {
     Atomics.store(words, EchoWord.stop, 1);
-    await until(0);
+    while (Atomics.load(words, EchoWord.ready) === 1) await sleep(10);
     worker.terminate();
   }
 }
 
+/** Datagrams a second. */
 function most(generator: Generator): number {
-  generator.send(20_000);
+  for (let i = 0; i < 20; i++) generator.send();
   const [start, before] = [performance.now(), generator.returned];
-  while (performance.now() - start < MOST_MS) generator.send(4096);
+  while (performance.now() - start < MOST_MS) generator.send();
   return (generator.returned - before) / (performance.now() - start) * 1000;
 }
 
-/** Seconds of both CPUs; and round trips, in µs, of pings each behind a burst. */
-function paced(generator: Generator, client: UdpSocket) {
+/** Round trips, in µs, of pings behind bursts. */
+function trips(size: number, pinger: UdpSocket): number[] {
   using epoll = new Epoll(libs.native);
-  epoll.add(client.fd, EpollEvent.in, 0);
-  const inbox = new UdpInbox({ slots: 64, slotBytes: 2048 });
-  const ping = new UdpOutbox(new Uint8Array(64));
-  ping.add(routeTo(endpoint(ipBytes(SERVER.v4), PORT)), 0, 64);
-  const sleep = new Int32Array(new SharedArrayBuffer(4));
-  const trips: number[] = [];
-  const before = generator.returned;
-  const idle = idleSeconds();
+  epoll.add(pinger.fd, EpollEvent.in, 0);
+  const inbox = new UdpInbox();
+  const [burst, ping] = [outboxOf(route, BURST, size), outboxOf(route, 1, size)];
+  const clock = new Int32Array(new SharedArrayBuffer(4));
+  const found: number[] = [];
+  using other = bed.openClient();
   const start = performance.now();
-  let bursts = 0;
-  for (; performance.now() - start < PACED_MS; bursts++) {
-    generator.send(BURST);
+  for (let bursts = 1; performance.now() - start < PACED_MS; bursts++) {
+    other.socket.send(burst);
     const sentAt = performance.now();
-    client.send(ping);
+    pinger.send(ping);
     if (epoll.wait(PING_MS) > 0) {
-      trips.push((performance.now() - sentAt) * 1000);
-      client.receive(inbox);
+      found.push((performance.now() - sentAt) * 1000);
+      while (pinger.receive(inbox) > 0);
     }
-    const rest = start + (bursts + 1) * BURST_EVERY_MS - performance.now();
-    if (rest > 0) Atomics.wait(sleep, 0, 0, rest);
+    const rest = start + bursts * BURST_EVERY_MS - performance.now();
+    if (rest > 0) Atomics.wait(clock, 0, 0, rest);
   }
-  const seconds = (performance.now() - start) / 1000;
-  const cpu = CPUS * seconds - (idleSeconds() - idle);
-  const returned = generator.returned - before;
-  trips.sort((a, b) => a - b);
-  const percentile = (share: number) => trips[Math.floor(trips.length * share)] ?? NaN;
-  return { cpu, sent: bursts * BURST, returned, p50: percentile(0.5), p99: percentile(0.99) };
+  return found.sort((a, b) => a - b);
 }
 
-async function measure(bed: DeliveryBed, delivery: Delivery, size: number): Promise<Result> {
-  using generator = new Generator(bed, size);
-  using client = bed.openClient();
-  return await withEcho(bed, delivery, () => {
-    const rate = most(generator);
-    const { cpu, sent, returned, p50, p99 } = paced(generator, client.socket);
-    return { most: rate, cpuNs: cpu / sent * 1e9, p50, p99, lost: (sent - returned) / sent };
+function outboxOf(to: Route, datagrams: number, size: number): UdpOutbox {
+  const outbox = new UdpOutbox(new Uint8Array(size));
+  for (let i = 0; i < datagrams; i++) outbox.add(to, 0, size);
+  return outbox;
+}
+
+interface Result {
+  readonly ns: number;
+  readonly most: number;
+  readonly p50: number;
+  readonly p99: number;
+}
+
+async function measure(delivery: Delivery, size: number): Promise<Result> {
+  let ns = Infinity;
+  let rate = 0;
+  {
+    using generator = new Generator(size);
+    ns = echoNs(generator, delivery);
+    await sleep(50);
+    rate = await withEcho(delivery, () => most(generator));
+  }
+  using pinger = bed.openClient();
+  const sorted = await withEcho(delivery, () => trips(size, pinger.socket));
+  const percentile = (share: number) => sorted[Math.floor(sorted.length * share)] ?? NaN;
+  return { ns, most: rate, p50: percentile(0.5), p99: percentile(0.99) };
+}
+
+async function echoFigures(size: number): Promise<Figure[]> {
+  const all = new Map<Delivery, Result[]>(ECHOED.map((delivery) => [delivery, []]));
+  for (let round = 0; round < ROUNDS; round++) {
+    for (const delivery of ECHOED) all.get(delivery)!.push(await measure(delivery, size));
+  }
+  return ECHOED.flatMap((delivery) => {
+    const results = all.get(delivery)!;
+    const ns = Math.min(...results.map((result) => result.ns));
+    const rate = Math.max(...results.map((result) => result.most));
+    const name = `${size} B, ${delivery}`;
+    return [
+      { name: `${name}: CPU`, value: ns, unit: "ns/packet" },
+      { name: `${name}: one core`, value: 1e6 / ns, unit: "kpps" },
+      { name: `${name}: one core`, value: size * 8 / ns, unit: "Gbit/s" },
+      { name: `${name}: most`, value: rate / 1000, unit: "kpps" },
+      { name: `${name}: P50`, value: median(results.map((result) => result.p50)), unit: "µs" },
+      { name: `${name}: P99`, value: median(results.map((result) => result.p99)), unit: "µs" },
+    ];
   });
 }
 
-pinThread(0);
-const figures: Figure[] = [];
-using bed = new DeliveryBed();
-for (const size of SIZES) {
-  const results = new Map<Delivery, Result[]>();
+/** Gbit/s that the tunnel carries one way. */
+async function goodput(delivery: Delivery, sender: "client" | "server"): Promise<number> {
+  const shared = new SharedArrayBuffer(8 * TunnelWord.count);
+  const words = new Float64Array(shared);
+  const workers: Worker[] = [];
+  for (
+    const [role, namespace, cpu] of [
+      ["server", bed.server.name, 1],
+      ["client", bed.client.name, 0],
+    ] as const
+  ) {
+    const xsk = { interfaceName: INTERFACE, queues: [0], mapFd: bed.mapFd };
+    const start: TunnelEndStart = {
+      ...{ role, sender, namespace, cpu, shared, address: SERVER.v4, port: PORT },
+      ...(delivery === "socket" ? {} : { xsk: { ...xsk, longRuns: delivery === "all" } }),
+    };
+    const worker = new Worker(new URL("delivery_tunnel.ts", import.meta.url), { type: "module" });
+    workers.push(worker);
+    worker.postMessage(start);
+    while (words[TunnelWord[role]] === 0) await sleep(10);
+  }
+  await sleep(TUNNEL_WARM_MS);
+  const [before, start] = [words[TunnelWord.received]!, performance.now()];
+  await sleep(TUNNEL_MS);
+  const bytes = words[TunnelWord.received]! - before;
+  const rate = bytes * 8 / (performance.now() - start) / 1e6;
+  words[TunnelWord.stop] = 1;
+  while (words[TunnelWord.server]! + words[TunnelWord.client]! > 0) await sleep(10);
+  for (const worker of workers) worker.terminate();
+  await sleep(50);
+  return rate;
+}
+
+/** An XDP program at the client's end, that lets everything pass. */
+function cutting(): { [Symbol.dispose](): void } {
+  const object = new BpfObject(libs, "xsk", bpfObject("xsk")).load();
+  const link = bed.client.enter(() => {
+    const index = libs.native.symbols.ph_ifindex(cString("cx"));
+    return attachXdp(libs, object.program("drop"), index, "native");
+  });
+  return {
+    [Symbol.dispose]() {
+      link.close();
+      object.close();
+    },
+  };
+}
+
+async function tunnelFigures(what: "whole" | "cut"): Promise<Figure[]> {
+  using _cutting = what === "cut" ? cutting() : undefined;
+  const best = new Map<string, number>();
   for (let round = 0; round < ROUNDS; round++) {
-    for (const delivery of DELIVERIES) {
-      const all = results.get(delivery) ?? [];
-      all.push(await measure(bed, delivery, size));
-      results.set(delivery, all);
+    for (const sender of ["client", "server"] as const) {
+      for (const delivery of DELIVERIES) {
+        const name = `tunnel, ${what}, ${sender} sends, ${delivery}`;
+        best.set(name, Math.max(best.get(name) ?? 0, await goodput(delivery, sender)));
+      }
     }
   }
-  for (const [delivery, all] of results) {
-    const name = `${size} B, ${delivery}`;
-    const of = (pick: (result: Result) => number) => median(all.map(pick));
-    const rate = Math.max(...all.map((result) => result.most));
-    figures.push(
-      { name: `${name}: most`, value: rate / 1000, unit: "kpps" },
-      { name: `${name}: most`, value: rate * size * 8 / 1e9, unit: "Gbit/s" },
-      { name: `${name}: CPU`, value: of((result) => result.cpuNs), unit: "ns/packet" },
-      { name: `${name}: P50`, value: of((result) => result.p50), unit: "µs" },
-      { name: `${name}: P99`, value: of((result) => result.p99), unit: "µs" },
-      { name: `${name}: lost`, value: 100 * of((result) => result.lost), unit: "%" },
-    );
+  return [...best].map(([name, value]) => ({ name, value, unit: "Gbit/s" }));
+}
+
+const figures: Figure[] = [];
+try {
+  if (!Deno.args.includes("--echo")) {
+    figures.push(...await tunnelFigures("whole"), ...await tunnelFigures("cut"));
   }
+  pinThread(0);
+  if (!Deno.args.includes("--tunnel")) {
+    for (const size of SIZES) figures.push(...await echoFigures(size));
+  }
+} finally {
+  bed[Symbol.dispose]();
 }
 printFigures(figures);

@@ -4,6 +4,7 @@
  */
 
 import { endpoint, routeWords } from "../../ffi/endpoint.ts";
+import { SysError } from "../../ffi/errors.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
 import { openNative } from "../../ffi/native.ts";
 import { type DatagramInbox, UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
@@ -13,8 +14,8 @@ import { inNamespace } from "../fixtures/netns.ts";
 import { nativePath } from "../native.ts";
 import { pinThread } from "./affinity.ts";
 
-/** socket: both ways; af_xdp: both ways; mixed: AF_XDP in, the socket out. */
-export type Delivery = "socket" | "af_xdp" | "mixed";
+/** all: af_xdp, and GSO for nothing. */
+export type Delivery = "socket" | "af_xdp" | "all";
 
 export interface EchoStart {
   readonly delivery: Delivery;
@@ -27,7 +28,7 @@ export interface EchoStart {
   readonly shared: SharedArrayBuffer;
 }
 
-export const EchoWord = { stop: 0, ready: 1, echoed: 2, kernelDropped: 3, noRoom: 4, count: 5 };
+export const EchoWord = { stop: 0, ready: 1, count: 2 };
 
 const BUFFER_BYTES = 8 << 20;
 const WAIT_MS = 20;
@@ -37,8 +38,8 @@ declare const self: {
   close(): void;
 };
 
-class Echo {
-  readonly #start: EchoStart;
+export class Echo {
+  echoed = 0;
   readonly #words: Int32Array;
   readonly #loop: Loop;
   readonly #socket: UdpSocket;
@@ -50,7 +51,6 @@ class Echo {
 
   constructor(start: EchoStart) {
     const native = openNative(nativePath());
-    this.#start = start;
     this.#words = new Int32Array(start.shared);
     this.#loop = new Loop(native);
     const { delivery, interfaceName, port, mapFd } = start;
@@ -62,7 +62,8 @@ class Echo {
     });
     this.#watch(this.#socket.fd, () => this.#echoSocket());
     if (delivery === "socket") return;
-    this.#xsk = new XskPort(native, { interfaceName, queues: [0], port });
+    const options = { interfaceName, queues: [0], port };
+    this.#xsk = openPort(() => new XskPort(native, { ...options, longRuns: delivery === "all" }));
     this.#xsk.enter(0, mapFd, 0);
     this.#xskReplies = new UdpOutbox(this.#xsk.inbox.arena);
     this.#watch(this.#xsk.fd(0), () => this.#echoXsk(this.#xsk!, this.#xskReplies!));
@@ -76,13 +77,22 @@ class Echo {
   run(): void {
     Atomics.store(this.#words, EchoWord.ready, 1);
     while (Atomics.load(this.#words, EchoWord.stop) === 0) this.#loop.round(WAIT_MS);
-    const counts = this.#xsk?.counts();
-    Atomics.store(this.#words, EchoWord.kernelDropped, counts?.kernelDropped ?? 0);
-    Atomics.store(this.#words, EchoWord.noRoom, counts?.noRoom ?? 0);
+    this.close();
+    Atomics.store(this.#words, EchoWord.ready, 0);
+  }
+
+  close(): void {
     this.#xsk?.close();
     this.#socket.close();
     this.#loop.close();
-    Atomics.store(this.#words, EchoWord.ready, 0);
+  }
+
+  /** Echoes what is there, without waiting; how many. */
+  poll(): number {
+    const before = this.echoed;
+    this.#echoSocket();
+    if (this.#xsk !== undefined) this.#echoXsk(this.#xsk, this.#xskReplies!);
+    return this.echoed - before;
   }
 
   #echoSocket(): void {
@@ -116,13 +126,25 @@ class Echo {
       replies.add(this.#route, offset, length, segment);
     }
     this.#flush(replies);
-    Atomics.add(this.#words, EchoWord.echoed, count);
+    this.echoed += count;
   }
 
   #flush(replies: UdpOutbox): void {
-    if (this.#start.delivery === "af_xdp") this.#xsk!.send(replies);
+    this.#xsk?.send(replies);
     if (replies.count > 0) this.#socket.send(replies);
     replies.clear();
+  }
+}
+
+/** Waits for the kernel to let go of the queue of an earlier one. */
+function openPort(open: () => XskPort): XskPort {
+  for (let attempt = 0;; attempt++) {
+    try {
+      return open();
+    } catch (error) {
+      if (!(error instanceof SysError) || error.code !== "EBUSY" || attempt > 100) throw error;
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 10);
+    }
   }
 }
 

@@ -1,6 +1,6 @@
 /**
  * What a flood of junk costs a session: `deno run -A tests/bench/flood_bench.ts [--json] [--pps N]
- * [--seconds N] [--mbps N] [ebpf] [udp]`, as root, after `make build`. It comes from a
+ * [--seconds N] [--mbps N] [ebpf] [sockets] [udp]`, as root, after `make build`. It comes from a
  * namespace of its own by a cable of its own, so that nobody but the server has to carry it.
  *
  * Making junk takes a third of one of two cores, which a session at full speed lacks whatever the
@@ -25,11 +25,12 @@ const MBPS = option("mbps", 0);
 const GENERATOR = new URL("junk_generator.ts", import.meta.url).pathname;
 const JUNK_IP = "10.91.3.2";
 
-/** What stands between junk and the session, by the server's settings. */
+/** Who meets junk first: XDP, the program on the server's sockets, or the server's own code. */
 const KINDS = {
   ebpf: (pins: string) => ({
     ebpf: { enabled: true, interface: ["wan", "junk"], xdp_mode: "native", pin_path: pins },
   }),
+  sockets: (pins: string) => ({ ebpf: { enabled: true, interface: ["none0"], pin_path: pins } }),
   udp: () => ({ ebpf: { enabled: false } }),
 } as const;
 type Kind = keyof typeof KINDS;
@@ -127,11 +128,20 @@ class Void implements Disposable {
   }
 }
 
+function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
 async function measure(kind: Kind): Promise<Figure[]> {
   await using net = new BenchNet();
   using elsewhere = new Void();
   using flooder = new Flooder(net.server, "10.91.3.1", "10.91.3.1");
   const pins = freshPinPath();
+  using _pins = { [Symbol.dispose]: () => removeIfThere(pins) };
   await net.start(net.server, "iperf3", ["-s", "-p", String(IPERF_PORT)]);
   await net.listens(net.server, IPERF_PORT);
   const server = await net.startServer(KINDS[kind](pins));

@@ -105,6 +105,10 @@ export class XdpHarness {
     return this.#object.program("xdp_phantom");
   }
 
+  map(name: string): BpfMap {
+    return this.#object.map(name);
+  }
+
   /** All events since the last call. */
   events(): Event[] {
     const events: Event[] = [];
@@ -175,10 +179,6 @@ export class XdpHarness {
   /** The keys as they stand in the map. */
   maskKeys(): Iterable<MapRows> {
     return this.#object.map("mask_keys").batches();
-  }
-
-  map(name: string): BpfMap {
-    return this.#object.map(name);
   }
 
   /** What `configure` has written. */

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { createHash } from "node:crypto";
 import { endpoint, routeWords } from "../../ffi/endpoint.ts";
 import { UdpOutbox } from "../../ffi/udp.ts";
-import { XskPort } from "../../ffi/xsk.ts";
+import { XskPort, xskRunMax } from "../../ffi/xsk.ts";
 import { ipBytes } from "../../src/base/ip.ts";
 import { ClientTunnel } from "../../src/dataplane/client_tunnel.ts";
 import { Loop } from "../../src/dataplane/loop.ts";
@@ -68,7 +68,7 @@ function bytesOf(length: number, seed = 1): Uint8Array<ArrayBuffer> {
 /** Sends until it arrives by AF_XDP: the first ones may wait for the neighbour's address. */
 function arrive(port: XskPort, client: BedClient, address: string, payload: Uint8Array): void {
   client.send(address, payload);
-  until(() => port.receive(0) > 0 ? true : undefined);
+  until(() => port.queues.find((_, index) => port.receive(index) > 0));
   assert.deepEqual(port.inbox.bytes(0), payload);
 }
 
@@ -191,6 +191,26 @@ test("what AF_XDP can't send is left for the socket", {}, (bed) => {
   assert.deepEqual([sent, noLink], [0, 1]);
 });
 
+test("in copy mode long runs are the socket's, and nothing overtakes them", {}, (bed) => {
+  using port = bed.openPort([0], false);
+  using client = bed.openClient();
+  arrive(port, client, SERVER.v4, bytesOf(40));
+  port.learn(port.inbox.message(0));
+  const outbox = replyTo(port, bytesOf(xskRunMax * 10), 10);
+  const route = new Uint32Array(routeWords);
+  port.inbox.copyRoute(0, route);
+  outbox.add(route, 0, xskRunMax * 10, 9);
+  outbox.add(route, 0, 10);
+  port.send(outbox);
+  assert.equal(outbox.count, 2, "a run of one more than the limit, and what is behind it");
+  const { sent, long } = port.counts();
+  assert.deepEqual([sent, long], [xskRunMax, 1]);
+  outbox.clear();
+  outbox.add(route, 0, 10);
+  port.send(outbox);
+  assert.equal(outbox.count, 0, "the next batch has nothing to wait for");
+});
+
 test("frames of two queues, from many peers, come to one port", { queues: 2 }, (bed) => {
   using port = bed.openPort();
   using first = bed.openClient();
@@ -280,6 +300,7 @@ class Tunnels implements Disposable {
         interfaceName: INTERFACE,
         queues: this.#bed.queues,
         mapFd: this.#bed.mapFd,
+        longRuns: true,
       })
     );
   }
@@ -442,5 +463,5 @@ tunnelTest("curl through a server whose packets take AF_XDP", {
     "--json",
   );
   const { xskReceived, xskSent } = JSON.parse(status.stdout).server.counters;
-  assert.ok(xskReceived > 500 && xskSent > BYTES / 1500, `${xskReceived} ${xskSent}`);
+  assert.ok(xskReceived > 30 && xskSent > 0, `${xskReceived} ${xskSent}`);
 });

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* Every map, once. A program's object holds only those that it uses. */
+/* Every map, once. Every object declares all of them: user space leaves out what is not used. */
 #ifndef PHANTOM_MAPS_H
 #define PHANTOM_MAPS_H
 
@@ -46,6 +46,21 @@ struct {
 	__type(value, struct ph_config);
 	__uint(max_entries, 1);
 } config SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__type(key, __u32);
+	__type(value, struct ph_delivery);
+	__uint(max_entries, 1);
+} delivery SEC(".maps");
+
+/* By queue of the one interface; sockets leave it when they are closed. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__type(key, __u32);
+	__type(value, __u32);
+	__uint(max_entries, PH_LIMIT_QUEUES);
+} xsks SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);

@@ -24,6 +24,8 @@ enum ph_limit {
 	PH_LIMIT_SOURCES = 16384,	/* whose rates are known at a time */
 	PH_LIMIT_REQUESTS = 60,		/* to xdp_sessions in one run */
 	PH_LIMIT_WORKERS = 256,
+	PH_LIMIT_QUEUES = 64,		/* of an interface, that AF_XDP may deliver */
+	PH_LIMIT_SEGMENTS = 128,	/* that GRO joins, and are looked at; more are kept */
 	PH_LIMIT_FRONT_SLOTS = 512,	/* of a CPU; a power of two */
 };
 
@@ -115,6 +117,22 @@ struct ph_config {
 	__u64 closing_timeout_ns;
 	__u32 workers;			/* that steering may choose from */
 	__u32 owner_mask;		/* the bits of a session id that name its worker */
+};
+
+enum ph_delivery_flag {
+	PH_DELIVERY_FLAG_HELLOS = 1,	/* HELLOs are the queue's worker's: each has one */
+};
+
+/*
+ * delivery: entry 0 alone, how packets get past the network stack. Queue n of the interface is
+ * worker n % workers'.
+ */
+struct ph_delivery {
+	__u32 ifindex;			/* 0: they don't */
+	__u32 workers;
+	__u32 owner_mask;		/* the bits of a session id that name its worker */
+	__be16 port;			/* our UDP port */
+	__u16 flags;			/* enum ph_delivery_flag */
 };
 
 /* sources: rates of an IPv4 address, or of an IPv6 /64. */

@@ -7,6 +7,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
+#include "deliver.h"
 #include "event.h"
 #include "maps.h"
 #include "parse.h"
@@ -28,6 +29,7 @@ struct {
 	enum ph_limit limit;
 	enum ph_packet_kind packet_kind;
 	enum ph_config_flag config_flag;
+	enum ph_delivery_flag delivery_flag;
 	enum ph_session_state session_state;
 	enum ph_session_flag session_flag;
 	enum ph_session_op session_op;
@@ -63,15 +65,6 @@ static __always_inline int drop(__u32 reason, __u32 bytes)
 	return XDP_DROP;
 }
 
-/* A frame that is ours and unmasks; session in network order, 0 for a HELLO. */
-static __always_inline int deliver(struct xdp_md *ctx, __be32 session, __u32 kind)
-{
-	(void)ctx;
-	(void)session;
-	(void)kind;
-	return XDP_PASS;
-}
-
 /* A datagram to one of our ports, whose lengths agree. */
 static __always_inline int receive(struct xdp_md *ctx, const struct packet *pkt, __u32 bytes)
 {
@@ -81,15 +74,19 @@ static __always_inline int receive(struct xdp_md *ctx, const struct packet *pkt,
 	__u64 now, shown;
 	__u32 reason;
 
-	if (!settings || !(settings->flags & PH_CONFIG_FLAG_FILTER))
-		return pass(PH_REASON_LISTEN, bytes);
+	if (!settings || !(settings->flags & PH_CONFIG_FLAG_FILTER)) {
+		count(PH_VERDICT_PASS, PH_REASON_LISTEN, bytes);
+		return deliver(ctx, pkt, 0, KIND_UNSEEN);
+	}
 	if (bpf_ntohs(pkt->udp->len) < sizeof(*pkt->udp) + PH_LIMIT_PACKET_BYTES ||
 	    (const void *)(packet + 1) > (const void *)(long)ctx->data_end)
 		return drop(PH_REASON_SHORT, bytes);
 	now = clock_ns();
 	shown = unmask(packet, settings, now);
-	if (shown == SHOWN_NO_KEYS)
-		return pass(PH_REASON_NO_KEYS, bytes);
+	if (shown == SHOWN_NO_KEYS) {
+		count(PH_VERDICT_PASS, PH_REASON_NO_KEYS, bytes);
+		return deliver(ctx, pkt, 0, KIND_UNSEEN);
+	}
 	if (shown == SHOWN_JUNK)
 		return drop(PH_REASON_JUNK, bytes);
 	fill_key(&key, pkt);
@@ -106,7 +103,7 @@ static __always_inline int receive(struct xdp_md *ctx, const struct packet *pkt,
 		report_session(ctx, ctx->ingress_ifindex, PH_EVENT_KIND_NEW,
 			       bpf_ntohl(SHOWN_SESSION(shown)), &key);
 	count(PH_VERDICT_PASS, reason, bytes);
-	return deliver(ctx, SHOWN_SESSION(shown), SHOWN_KIND(shown));
+	return deliver(ctx, pkt, SHOWN_SESSION(shown), SHOWN_KIND(shown));
 }
 
 static __always_inline int refuse_length(struct xdp_md *ctx, const struct packet *pkt, __u32 bytes)

@@ -18,6 +18,8 @@ export const Limit = {
   sources: 16384,
   requests: 60,
   workers: 256,
+  queues: 64,
+  segments: 128,
   frontSlots: 512,
 } as const;
 
@@ -37,6 +39,8 @@ const LIMIT_NAMES: Readonly<Record<number, string>> = {
   16384: "sources",
   60: "requests",
   256: "workers",
+  64: "queues",
+  128: "segments",
   512: "front_slots",
 };
 
@@ -296,6 +300,53 @@ export const Config = {
     view.setBigUint64(at + 72, value.closingTimeoutNs, true);
     view.setUint32(at + 80, value.workers, true);
     view.setUint32(at + 84, value.ownerMask, true);
+  },
+} as const;
+
+/** `enum ph_delivery_flag` */
+export const DeliveryFlag = {
+  hellos: 1,
+} as const;
+
+export type DeliveryFlag = (typeof DeliveryFlag)[keyof typeof DeliveryFlag];
+
+const DELIVERY_FLAG_NAMES: Readonly<Record<number, string>> = {
+  1: "hellos",
+};
+
+/** The name of a value of `enum ph_delivery_flag`, or the number as text. */
+export function deliveryFlagName(value: number): string {
+  return DELIVERY_FLAG_NAMES[value] ?? String(value);
+}
+
+/** `struct ph_delivery` */
+export interface Delivery {
+  ifindex: number;
+  workers: number;
+  ownerMask: number;
+  port: number;
+  flags: number;
+}
+
+/** `struct ph_delivery`: 16 bytes. */
+export const Delivery = {
+  size: 16,
+  offset: { ifindex: 0, workers: 4, ownerMask: 8, port: 12, flags: 14 },
+  read(view: DataView, at = 0): Delivery {
+    return {
+      ifindex: view.getUint32(at, true),
+      workers: view.getUint32(at + 4, true),
+      ownerMask: view.getUint32(at + 8, true),
+      port: view.getUint16(at + 12),
+      flags: view.getUint16(at + 14, true),
+    };
+  },
+  write(view: DataView, at: number, value: Delivery): void {
+    view.setUint32(at, value.ifindex, true);
+    view.setUint32(at + 4, value.workers, true);
+    view.setUint32(at + 8, value.ownerMask, true);
+    view.setUint16(at + 12, value.port);
+    view.setUint16(at + 14, value.flags, true);
   },
 } as const;
 
@@ -1182,6 +1233,15 @@ export const maps = {
     key: "u32",
     value: "Config",
   },
+  delivery: {
+    type: "array",
+    keySize: 4,
+    valueSize: 16,
+    maxEntries: 1,
+    flags: 0,
+    key: "u32",
+    value: "Delivery",
+  },
   event_gate: {
     type: "percpu_array",
     keySize: 4,
@@ -1380,13 +1440,22 @@ export const maps = {
     key: "u32",
     value: "Total",
   },
+  xsks: {
+    type: "xskmap",
+    keySize: 4,
+    valueSize: 4,
+    maxEntries: 64,
+    flags: 0,
+    key: "u32",
+    value: "u32",
+  },
 } as const;
 
 export type MapName = keyof typeof maps;
 
 /** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
 export const layoutHashes: Readonly<Record<string, string>> = {
-  ph_limit: "d47a7de2861c8d50",
+  ph_limit: "fa37dc24351c3ce9",
   ph_verdict: "7c2b0fa6711c45ba",
   ph_reason: "78925ef12d7f6bbb",
   ph_packet_kind: "ac2dc2addc7f2a2e",
@@ -1395,6 +1464,8 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_mask_key: "eac286e830b4f27d",
   ph_config_flag: "f6310b460c0a7703",
   ph_config: "f7317e1254316c54",
+  ph_delivery_flag: "7e05fe19594053fc",
+  ph_delivery: "80f017d18bfa2cba",
   ph_source_key: "583757dea06de92a",
   ph_source_value: "3988bd27d71922fd",
   ph_total: "4bf905087368d482",
@@ -1429,4 +1500,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "12585b540e8f0a09";
+export const layoutHash: string = "1641a69a562cd86e";

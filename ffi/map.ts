@@ -48,6 +48,11 @@ const perCpuTypes: ReadonlySet<number> = new Set([
   BpfMapType.lruPercpuHash,
 ]);
 
+/** A key of four bytes, as array maps have them. */
+export function keyOfIndex(index: number): Uint8Array<ArrayBuffer> {
+  return new Uint8Array(Uint32Array.of(index).buffer);
+}
+
 /** Rows of a batch: `count` keys and values, one behind the other. Reused between batches. */
 export interface MapRows {
   readonly keys: Uint8Array<ArrayBuffer>;
@@ -228,6 +233,13 @@ export class BpfMap extends Handle {
       rows.count = 0;
     }
     if (rows.count > 0) yield rows;
+  }
+
+  /** Entries there are, of a map that is no array; the whole map is read for it. */
+  count(): number {
+    let count = 0;
+    for (const rows of this.batches()) count += rows.count;
+    return count;
   }
 
   /** Writes `rows.count` rows, in one call where the kernel can. */

@@ -7,7 +7,7 @@
  */
 
 /** Must equal PH_ABI of the library that is loaded. */
-export const nativeAbi = 3;
+export const nativeAbi = 4;
 
 export const nativeSymbols = {
   // uint32_t ph_abi(void)
@@ -81,6 +81,8 @@ export const nativeSymbols = {
   ph_udp_device: { parameters: ["i32", "buffer"], result: "i32" },
   // int32_t ph_source_address(const struct ph_addr *peer, struct ph_addr *source)
   ph_source_address: { parameters: ["buffer", "buffer"], result: "i32" },
+  // int32_t ph_attach_program(int32_t fd, int32_t option, int32_t program)
+  ph_attach_program: { parameters: ["i32", "i32", "i32"], result: "i32" },
   // int32_t ph_udp_recv(int32_t fd, uint32_t flags, uint8_t *arena, uint32_t arena_len,
   //   uint32_t slot_size, uint32_t slots, struct ph_udp_msg *msgs, struct ph_udp_span *spans,
   //   uint32_t max_spans)
@@ -95,6 +97,8 @@ export const nativeSymbols = {
     result: "i32",
   },
 
+  // int32_t ph_xsk_queues(uint32_t ifindex)
+  ph_xsk_queues: { parameters: ["u32"], result: "i32" },
   // struct ph_xsk *ph_xsk_open(const struct ph_xsk_options *options, uint8_t *memory, uint32_t
   //   memory_len, int32_t *err)
   ph_xsk_open: { parameters: ["buffer", "buffer", "u32", "buffer"], result: "pointer" },

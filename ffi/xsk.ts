@@ -37,6 +37,12 @@ export interface XskOptions {
   readonly copying?: "auto" | "copy" | "zero-copy";
 }
 
+/** Queues that an interface receives by. */
+export function receiveQueues(native: Native, ifindex: number): number {
+  const count = native.symbols.ph_xsk_queues(ifindex);
+  return checked(count, () => `count the queues of interface ${ifindex}`);
+}
+
 /** Bytes that an XskPort shares with the kernel. */
 export function xskMemoryBytes(queues: number): number {
   return queues * (xskRxFrames + xskTxFrames) * xskFrameBytes + 65536;

@@ -5,13 +5,18 @@
 
 import { BpfError } from "../ffi/bpf_error.ts";
 import { endpoint, formatEndpoint } from "../ffi/endpoint.ts";
+import { BpfMapType } from "../ffi/libbpf.gen.ts";
+import { probeMapType } from "../ffi/probe.ts";
 import { SysError } from "../ffi/errors.ts";
-import { type Event, reasonName } from "../ffi/layout.gen.ts";
+import { type Event, EventKind, eventKindName, Limit, reasonName } from "../ffi/layout.gen.ts";
 import { type Libraries, openLibraries } from "../ffi/libraries.ts";
+import { possibleCpus } from "../ffi/map.ts";
 import { UdpSocket } from "../ffi/udp.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
+import { Delivery } from "./dataplane/delivery.ts";
+import { KernelControl } from "./dataplane/kernel_control.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
 import { RelayControl } from "./dataplane/relay_control.ts";
@@ -22,6 +27,7 @@ import { type RoutingSettings, routingText } from "./dataplane/rule_text.ts";
 import { SAVE_MS, ServerUsers } from "./dataplane/server_users.ts";
 import { sharedSaltsMemory } from "./dataplane/shared_salts.ts";
 import type { Usage } from "./proxy/users.ts";
+import { type ServerStatus, statusPath, StatusSocket } from "./dataplane/status_socket.ts";
 import { type WorkerCounters, Workers, type WorkerTask } from "./dataplane/workers.ts";
 import type { Routing } from "./dataplane/worker_protocol.ts";
 import { XdpPlane } from "./dataplane/xdp_plane.ts";
@@ -40,10 +46,13 @@ export interface ServerOptions {
 
 /** What a server goes on using once it runs. */
 interface Parts {
+  readonly config: Config;
   readonly users: ServerUsers;
   readonly lookup: NameLookup;
   readonly log: Log;
   readonly relay: RelayControl | undefined;
+  readonly control: KernelControl | undefined;
+  readonly delivery: Delivery | undefined;
 }
 
 export class Server {
@@ -51,6 +60,8 @@ export class Server {
   readonly #plane: XdpPlane | undefined;
   readonly #parts: Parts;
   readonly #timers: readonly number[];
+  readonly #startedAt = Date.now();
+  readonly #status: Promise<StatusSocket | undefined>;
 
   private constructor(workers: Workers, plane: XdpPlane | undefined, parts: Parts) {
     this.#workers = workers;
@@ -59,10 +70,14 @@ export class Server {
     this.#timers = [
       setInterval(() => {
         plane?.check();
+        parts.delivery?.check();
         logEvents(plane, parts.log);
       }, PLANE_EVERY_MS),
       setInterval(() => parts.users.save(), SAVE_MS),
     ];
+    const { stateDir, instance } = parts.config;
+    const path = statusPath(stateDir, instance);
+    this.#status = StatusSocket.open(path, () => this.status(), parts.log);
   }
 
   /** Resolves when packets are taken. */
@@ -72,6 +87,7 @@ export class Server {
     const lookup = NameLookup.of(config.resolver);
     const users = new ServerUsers(config.stateDir, USERS_MAX, log);
     const routing = await routingText(config, lookup, log);
+    let control: KernelControl | undefined;
     // The workers' isolates come up while this thread loads the BPF program.
     const starting = Workers.start({
       libs,
@@ -79,6 +95,7 @@ export class Server {
       tasks: workerTasks(config, serverSecret(config.stateDir, log), users, routing),
       lookup,
       log,
+      onMarks: (requests) => control?.mark(requests),
       onReplayRecord: (record) => keepReplayRecord(config.stateDir, record, log),
     });
     starting.catch(() => {});
@@ -87,10 +104,15 @@ export class Server {
     try {
       plane = startPlane(libs, config, resources, log);
       const workers = await starting;
+      control = startControl(libs, config, resources, log, { plane, sockets: workers.sockets });
+      const delivery = startDelivery(libs, config, log, plane, workers);
       relay = await startRelay(libs, config, resources, plane, log);
-      return new Server(workers, plane, { users, lookup, log, relay });
+      return new Server(workers, plane, {
+        ...{ config, users, lookup, log, relay, control, delivery },
+      });
     } catch (error) {
       await relay?.stop();
+      control?.stop();
       plane?.abandon();
       await starting.then((workers) => workers.stop(), () => {});
       throw error;
@@ -116,6 +138,23 @@ export class Server {
     return this.#workers.counters();
   }
 
+  /** What `phantom status` shows of this process. */
+  status(): ServerStatus {
+    const { instance, ebpf } = this.#parts.config;
+    const plane = this.#plane;
+    return {
+      instance,
+      pid: Deno.pid,
+      startedAt: this.#startedAt,
+      level: this.level,
+      workers: this.workers,
+      counters: this.counters(),
+      pins: plane?.isPinned ? `${ebpf.pinPath}/${instance}` : null,
+      interfaces: plane?.interfaces() ?? [],
+      health: plane?.health ?? null,
+    };
+  }
+
   /** Rules, and the ways that they name, for whatever begins from now on. */
   async setRouting(settings: RoutingSettings): Promise<void> {
     const { lookup, log } = this.#parts;
@@ -135,8 +174,10 @@ export class Server {
   /** Ends this process's part. The BPF program stays on: `phantom unload` takes it off. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    (await this.#status)?.close();
     await this.#parts.relay?.stop();
     await this.#workers.stop();
+    this.#parts.control?.stop();
     this.#parts.users.save();
     this.#plane?.close();
   }
@@ -163,6 +204,7 @@ function workerTasks(
     kind: "server",
     index,
     workers: count,
+    marks: config.ebpf.enabled,
     ...several,
     ...known,
     listen: endpoint(ipBytes(listen.host), listen.port),
@@ -218,7 +260,12 @@ function startPlane(
       interfaces: ebpf.interface,
       mode: ebpf.xdpMode,
       code,
-      constants: { stats_enabled: ebpf.enableStats ? 1 : 0 },
+      egress: resources.bpf("tc_egress"),
+      constants: {
+        stats_enabled: ebpf.enableStats ? 1 : 0,
+        af_xdp_enabled: hasAfXdp(libs, config) ? 1 : 0,
+      },
+      sizes: { sessions: ebpf.mapSize, front: possibleCpus(libs) * Limit.frontSlots },
       ports: [listen.port],
       ...(plan === undefined ? {} : { relay: plan }),
       log,
@@ -250,6 +297,68 @@ async function startRelay(
   return await RelayControl.start({ libs, code, plan, relays: config.relays, plane, psk, log });
 }
 
+/** Keys, limits, sessions and steering. Nothing of it is needed to serve. */
+function startControl(
+  libs: Libraries,
+  config: Config,
+  resources: Resources,
+  log: Log,
+  { plane, sockets }: { plane: XdpPlane | undefined; sockets: readonly number[] },
+): KernelControl | undefined {
+  const { ebpf, psk } = config;
+  if (!ebpf.enabled) return undefined;
+  const code = {
+    sessions: resources.bpf("xdp_sessions", ebpf.programPath),
+    steer: resources.bpf("steer", ebpf.programPath),
+  };
+  try {
+    return KernelControl.start({
+      libs,
+      psk: psk.expose(),
+      limits: {
+        hellosPerSource: ebpf.helloRate,
+        hellos: ebpf.helloRateTotal,
+        sessionsPerSource: ebpf.sessionRate,
+        sessionTimeoutMs: ebpf.sessionTimeoutMs,
+      },
+      plane: plane && ((name) => plane.map(name)),
+      isAttached: plane !== undefined && plane.level !== "no XDP",
+      ...{ code, sockets, log },
+    });
+  } catch (error) {
+    log.warn("the kernel gets no keys: junk reaches user space, and sessions are not counted", {
+      cause: error instanceof Error ? error.message : String(error),
+    });
+    return undefined;
+  }
+}
+
+/** Whether AF_XDP is wanted, and this kernel has it. */
+function hasAfXdp(libs: Libraries, { ebpf }: Config): boolean {
+  return ebpf.delivery !== "socket" && probeMapType(libs, BpfMapType.xskmap).have === true;
+}
+
+function startDelivery(
+  libs: Libraries,
+  config: Config,
+  log: Log,
+  plane: XdpPlane | undefined,
+  workers: Workers,
+): Delivery | undefined {
+  if (plane === undefined) return undefined;
+  const { ebpf, listen } = config;
+  if (hasAfXdp(libs, config)) {
+    return new Delivery({ libs, plane, workers, setting: ebpf.delivery, port: listen.port, log });
+  }
+  if (ebpf.delivery === "af_xdp") {
+    log.warn("UDP sockets deliver", {
+      cause: "this kernel has no AF_XDP",
+      remedy: "a kernel with CONFIG_XDP_SOCKETS",
+    });
+  }
+  return undefined;
+}
+
 /** What came of the start. The levels that did not work are told by the plane itself. */
 function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
   const states = plane.interfaces();
@@ -270,12 +379,24 @@ function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
   log.warn("running without XDP", { cause: last?.cause, remedy: last?.remedy });
 }
 
+const eventTexts: Readonly<Record<number, string>> = {
+  [EventKind.malformed]: "malformed packet dropped",
+  [EventKind.new]: "new session in the kernel",
+  [EventKind.established]: "session established in the kernel",
+  [EventKind.closing]: "session closing in the kernel",
+  [EventKind.flood]: "HELLO over a limit dropped",
+};
+
+function isAboutReason({ kind }: Event): boolean {
+  return kind === EventKind.malformed || kind === EventKind.flood;
+}
+
 function logEvents(plane: XdpPlane | undefined, log: Log): void {
   let logged = 0;
   plane?.drainEvents((event) => {
     if (++logged > EVENTS_LOGGED_MAX) return;
-    log.debug("malformed packet dropped", {
-      reason: reasonName(Number(event.value)),
+    log.debug(eventTexts[event.kind] ?? eventKindName(event.kind), {
+      ...(isAboutReason(event) ? { reason: reasonName(Number(event.value)) } : {}),
       from: formatEndpoint(sourceOf(event)),
     });
   });

@@ -3,7 +3,7 @@
  * reverse.
  */
 
-import { type Endpoint, endpoint } from "../ffi/endpoint.ts";
+import { type Endpoint, endpoint, formatEndpoint } from "../ffi/endpoint.ts";
 import { openLibraries } from "../ffi/libraries.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
@@ -29,6 +29,8 @@ export interface ClientOptions {
 
 const LOOKUP_AGAIN_MS = 1000;
 const LOOKUP_AGAIN_MAX_MS = 30_000;
+/** Without a session the name is looked up again, but not more often than this. */
+const SEARCH_EVERY_MS = 2000;
 
 export class Client {
   /** Addresses of the server, best first. */
@@ -47,6 +49,11 @@ export class Client {
     const lookup = NameLookup.of("system");
     const servers = await findServer(lookup, options);
     const states = new StateLog(log, formatAddress(config.server));
+    const search = new ServerSearch(lookup, config.server, servers, (found) => {
+      log.info("the server's name leads elsewhere now", { name: config.server.host });
+      const told = found.map((host) => ({ host, port: config.server.port }));
+      workers.tell({ kind: "servers", servers: told });
+    });
     const workers = await Workers.start({
       libs,
       code: resources.worker("client_worker"),
@@ -55,6 +62,7 @@ export class Client {
       log,
       onSession(report) {
         states.heard(report);
+        if (report.state !== "open") void search.again();
         onReport?.(report);
       },
     });
@@ -107,6 +115,50 @@ class StateLog {
   }
 }
 
+/**
+ * Looks the server's name up again when there is no session: it may lead elsewhere by now. What is
+ * found no more stays where it was.
+ */
+class ServerSearch {
+  readonly #lookup: NameLookup;
+  readonly #server: HostPort;
+  readonly #found: (hosts: readonly string[]) => void;
+  #known: string;
+  #notBefore = -Infinity;
+
+  constructor(
+    lookup: NameLookup,
+    server: HostPort,
+    known: readonly Endpoint[],
+    found: (hosts: readonly string[]) => void,
+  ) {
+    this.#lookup = lookup;
+    this.#server = server;
+    this.#found = found;
+    this.#known = namesOf(known);
+  }
+
+  async again(): Promise<void> {
+    const now = performance.now();
+    if (literalOf(this.#server) !== undefined || now < this.#notBefore) return;
+    this.#notBefore = now + SEARCH_EVERY_MS;
+    const { addresses } = await this.#lookup.find(this.#server.host);
+    const known = namesOf(endpointsOf(addresses, this.#server.port));
+    if (addresses.length === 0 || known === this.#known) return;
+    this.#known = known;
+    this.#found(addresses);
+  }
+}
+
+/** Whatever order a resolver gives them in today. */
+function namesOf(servers: readonly Endpoint[]): string {
+  return servers.map(formatEndpoint).sort().join();
+}
+
+function endpointsOf(addresses: readonly string[], port: number): Endpoint[] {
+  return addresses.map((address) => endpoint(ipBytes(address), port));
+}
+
 function round(ms: number): number {
   return Math.round(ms * 10) / 10;
 }
@@ -119,7 +171,7 @@ async function findServer(lookup: NameLookup, options: ClientOptions): Promise<E
   for (let wait = LOOKUP_AGAIN_MS;; wait = Math.min(2 * wait, LOOKUP_AGAIN_MAX_MS)) {
     const { addresses, error } = await lookup.find(server.host);
     if (addresses.length > 0) {
-      return addresses.map((address) => endpoint(ipBytes(address), server.port));
+      return endpointsOf(addresses, server.port);
     }
     const reason = error === "not-found" ? "there is no such name" : "the look-up failed";
     if (impatient) throw new Error(`Cannot find the server ${server.host} as ${reason}`);

@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #define PH_API __attribute__((visibility("default")))
-#define PH_ABI 3
+#define PH_ABI 4
 
 /* The number the TypeScript side was written for; a mismatch is refused at load. */
 PH_API uint32_t ph_abi(void);
@@ -142,6 +142,9 @@ PH_API int32_t ph_udp_device(int32_t fd, const char *device);
 /* The address that packets to `peer` come from, without sending one: 0, or -errno of no route. */
 PH_API int32_t ph_source_address(const struct ph_addr *peer, struct ph_addr *source);
 
+/* SO_ATTACH_BPF or SO_ATTACH_REUSEPORT_EBPF; 0 or -errno. */
+PH_API int32_t ph_attach_program(int32_t fd, int32_t option, int32_t program);
+
 struct ph_udp_msg {
 	struct ph_addr peer;
 	struct ph_addr local;		/* port is 0: the socket's own */
@@ -246,6 +249,9 @@ struct ph_xsk_options {
 	uint32_t queues;
 	uint32_t queue[PH_XSK_QUEUES_MAX];
 };
+
+/* Queues that an interface receives by, 1 where its driver does not tell; or -errno. */
+PH_API int32_t ph_xsk_queues(uint32_t ifindex);
 
 struct ph_xsk;
 /*

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/magic.h>
+#include <malloc.h>
 #include <net/if.h>
 #include <sys/file.h>
 #include <sys/mount.h>
@@ -11,6 +12,18 @@
 #include <unistd.h>
 
 #include "ph.h"
+
+/*
+ * Large buffers come and go with sessions. Mapped, each costs what of it is used, and goes back
+ * when it is freed; glibc would raise its threshold with the first one freed, and cut the next
+ * ones, cleared byte by byte, out of arenas that never shrink.
+ */
+#define MAPPED_BYTES_MIN (256 << 10)
+
+__attribute__((constructor)) static void tune_malloc(void)
+{
+	mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_MIN);
+}
 
 int32_t ph_lock_folder(const char *path)
 {

@@ -158,6 +158,13 @@ int32_t ph_source_address(const struct ph_addr *peer, struct ph_addr *source)
 	return result;
 }
 
+int32_t ph_attach_program(int32_t fd, int32_t option, int32_t program)
+{
+	if (setsockopt(fd, SOL_SOCKET, option, &program, sizeof(program)) < 0)
+		return -errno;
+	return 0;
+}
+
 /* ---- receiving ---- */
 
 /* Learns where a message was sent to, and the size of the datagrams that GRO joined (or 0). */

@@ -13,10 +13,12 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <linux/bpf.h>
+#include <linux/ethtool.h>
 #include <linux/if_ether.h>
 #include <linux/if_xdp.h>
 #include <linux/ip.h>
 #include <linux/ipv6.h>
+#include <linux/sockios.h>
 #include <linux/udp.h>
 #include <net/if.h>
 #include <netinet/in.h>
@@ -227,6 +229,25 @@ static int read_mtu(uint32_t ifindex, uint32_t *mtu)
 	close(fd);
 	*mtu = (uint32_t)request.ifr_mtu;
 	return err;
+}
+
+int32_t ph_xsk_queues(uint32_t ifindex)
+{
+	struct ethtool_channels channels = { .cmd = ETHTOOL_GCHANNELS };
+	struct ifreq request = { .ifr_data = (char *)&channels };
+	int fd, err = 0;
+
+	if (!if_indextoname(ifindex, request.ifr_name))
+		return -ENODEV;
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	if (fd < 0)
+		return -errno;
+	if (ioctl(fd, SIOCETHTOOL, &request) < 0)
+		err = errno;
+	close(fd);
+	if (err)
+		return err == EOPNOTSUPP ? 1 : -err;
+	return (int32_t)(channels.combined_count + channels.rx_count);
 }
 
 static int register_memory(struct ph_xsk *xsk, int fd)

@@ -7,6 +7,7 @@ import { CONFIG_OPTION, readConfig } from "./config_file.ts";
 
 const DEFAULT_PIN_PATH = "/sys/fs/bpf/phantom";
 const DEFAULT_INSTANCE = "default";
+const DEFAULT_STATE_DIR = "/var/lib/phantom";
 /** As in the configuration: such a name never leads out of the pin path. */
 const INSTANCE = /^[a-z0-9-]{1,32}$/;
 
@@ -18,13 +19,26 @@ export const PLANE_OPTIONS: readonly Option[] = [
 
 /** From the flags, else from -c, else the defaults: no configuration is needed to clean up. */
 export function pinsOf(libs: Libraries, given: Given): PinFolder {
+  const { pinPath, instance } = placesOf(given);
+  return new PinFolder(libs, pinPath, instance);
+}
+
+export interface Places {
+  readonly pinPath: string;
+  readonly instance: string;
+  readonly stateDir: string;
+}
+
+/** Where an instance keeps what is its own. */
+export function placesOf(given: Given): Places {
   const file = given.value("config");
   const config = file === undefined ? undefined : readConfig(file).config;
   const pinPath = given.value("pin-path") ?? config?.ebpf.pinPath ?? DEFAULT_PIN_PATH;
   const instance = given.value("instance") ?? config?.instance ?? DEFAULT_INSTANCE;
+  const stateDir = config?.stateDir ?? DEFAULT_STATE_DIR;
   if (!pinPath.startsWith("/")) throw new UsageError("--pin-path wants an absolute path");
   if (!INSTANCE.test(instance)) {
     throw new UsageError("--instance wants 1 to 32 lower-case letters, digits or dashes");
   }
-  return new PinFolder(libs, pinPath, instance);
+  return { pinPath, instance, stateDir };
 }

@@ -84,6 +84,10 @@ const EBPF = section("The data plane inside the kernel", {
     default: "auto",
     doc: "Where XDP runs; auto tries the driver (native) first and the generic hook next.",
   }),
+  delivery: oneOf(["auto", "socket", "af_xdp"], {
+    default: "auto",
+    doc: "How packets reach the program: af_xdp goes past the network stack, socket through it.",
+  }),
   program_path: absolutePath({
     default: "",
     optional: true,
@@ -95,6 +99,33 @@ const EBPF = section("The data plane inside the kernel", {
     min: 1024,
     max: 16_777_216,
     doc: "Sessions the kernel's table holds; the least recently used goes first.",
+  }),
+  session_timeout: duration({
+    default: 300_000,
+    min: 10_000,
+    max: 86_400_000,
+    doc: "An established session that is silent for so long leaves the kernel's table.",
+  }),
+  hello_rate: integer({
+    unit: "a second",
+    default: 200,
+    min: 0,
+    max: 1_000_000,
+    doc: "HELLOs of one source (IPv6: a /64) that the kernel lets through; 0 is no limit.",
+  }),
+  hello_rate_total: integer({
+    unit: "a second",
+    default: 20_000,
+    min: 0,
+    max: 10_000_000,
+    doc: "HELLOs of all sources that the kernel lets through; 0 is no limit.",
+  }),
+  session_rate: integer({
+    unit: "a second",
+    default: 1000,
+    min: 0,
+    max: 1_000_000,
+    doc: "New sessions of one source that get an entry in the kernel's table; 0 is no limit.",
   }),
   enable_stats: flag({ default: true, doc: "Counts packets and drops in the kernel." }),
   pin_path: absolutePath({

@@ -36,6 +36,11 @@ export function windowInfo(window: number): Bytes {
   return info;
 }
 
+/** The mask key of a window, for whoever needs no other. */
+export function maskKeyOf(primitives: Primitives, psk: Uint8Array, window: number): Bytes {
+  return primitives.hkdf(psk, MASK_LABEL, windowInfo(window), MASK_KEY_BYTES);
+}
+
 /** The window keys of one PSK, for a clock that only goes forward. */
 export class Tskd {
   /**
@@ -154,7 +159,7 @@ export class Tskd {
     if (this.#windows[place] === window) return place;
     const info = windowInfo(window);
     const key = this.#primitives.hkdf(this.#psk, WINDOW_LABEL, info, KEY_BYTES);
-    const mask = this.#primitives.hkdf(this.#psk, MASK_LABEL, info, MASK_KEY_BYTES);
+    const mask = maskKeyOf(this.#primitives, this.#psk, window);
     this.#windowKeys[place]!.set(key);
     this.#maskKeys[place]!.set(mask);
     this.#windows[place] = window;

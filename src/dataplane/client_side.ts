@@ -3,8 +3,10 @@
  * by main through the ring, and telling of its session.
  */
 
+import { type Endpoint, endpoint } from "../../ffi/endpoint.ts";
 import { EpollEvent, EventFd, monotonicMs } from "../../ffi/loop.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
+import { ipBytes } from "../base/ip.ts";
 import { RingReader } from "../base/ring.ts";
 import type { Session } from "../session/session.ts";
 import type { InboundTunnel } from "./inbound_counters.ts";
@@ -24,6 +26,8 @@ const PONG_MS = 2000;
 export interface Tunnel extends InboundTunnel {
   readonly state: "idle" | "connecting" | "open" | "lost";
   start(): void;
+  /** Where HELLOs go from now on. */
+  setServers(servers: readonly Endpoint[]): void;
   /** Closes the session with a word to the server, and the socket. */
   stop(): void;
 }
@@ -187,6 +191,11 @@ export class ClientSide implements Watcher, Timer, Task, SessionListener {
     try {
       const message: ToWorker = JSON.parse(new TextDecoder().decode(bytes));
       if (message.kind === "report") this.#asked();
+      else if (message.kind === "servers") {
+        this.tunnel.setServers(
+          message.servers.map(({ host, port }) => endpoint(ipBytes(host), port)),
+        );
+      }
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
       this.#post({ kind: "log", level: "error", text: `a message from main was left: ${reason}` });

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { testNative } from "../../tests/native.ts";
 import { FakeTunnel } from "../../tests/fixtures/fake_tunnel.ts";
-import { endpoint } from "../../ffi/endpoint.ts";
+import { type Endpoint, endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
 import { EventFd } from "../../ffi/loop.ts";
 import { ringMemory, RingWriter } from "../base/ring.ts";
 import type { Session } from "../session/session.ts";
@@ -21,6 +21,11 @@ class TestTunnel extends FakeTunnel implements Tunnel {
   isStarted = false;
   isStopped = false;
   pings: number[] = [];
+  servers: readonly Endpoint[] = [];
+
+  setServers(servers: readonly Endpoint[]): void {
+    this.servers = servers;
+  }
 
   start(): void {
     this.isStarted = true;
@@ -153,6 +158,13 @@ Deno.test("the session's state is told when it changes, and when it is asked for
   // Measured, not what recovery believes.
   assert.ok(reports[2]!.rttMs > 1 && reports[2]!.rttMs !== 7);
   assert.equal(main.tunnel.pings.length, 1);
+});
+
+Deno.test("the server's addresses of now reach the tunnel", () => {
+  const main = new Main([]);
+  const servers = [{ host: "192.0.2.1", port: 1 }, { host: "2001:db8::1", port: 1 }];
+  main.run(() => main.tell({ kind: "servers", servers }), () => {}, () => main.stop());
+  assert.deepEqual(main.tunnel.servers.map(formatEndpoint), ["192.0.2.1:1", "[2001:db8::1]:1"]);
 });
 
 Deno.test("an inbound that can't be had fails the worker, and leaves none open", () => {

@@ -100,7 +100,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   readonly #publisher: tunnel.Publisher;
   readonly #random: RandomNumbers;
   readonly #user: User;
-  readonly #routes: Route[];
+  #routes: readonly Route[];
   readonly #records = new FrameRecords();
   readonly #keyLimits: KeyLimits;
   readonly #reset = new ResetOpened();
@@ -163,6 +163,16 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     this.path.close();
     this.#publisher.publish(this.path.now, this.path);
     this.#user.key.fill(0);
+  }
+
+  /**
+   * Where the server is from now on, best first: for the next HELLO, also of a session that is
+   * being connected. One that is open stays where it is.
+   */
+  setServers(servers: readonly Endpoint[]): void {
+    const next = this.#routes[this.#server];
+    this.#routes = servers.map((server) => routeTo(server));
+    this.#server = next === undefined ? 0 : this.#serverOf(next);
   }
 
   get state(): ClientState {

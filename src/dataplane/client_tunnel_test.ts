@@ -4,6 +4,8 @@ import { NativePrimitives } from "../../ffi/primitives.ts";
 import { ADDRESS, clientStart, LOOPBACK, Notes, Pair } from "../../tests/fixtures/tunnel.ts";
 import { testNative } from "../../tests/native.ts";
 import { ReplayFilter } from "../crypto/replay_filter.ts";
+import { BRUTAL_PACKET_OVERHEAD } from "../reliability/params.ts";
+import type { Path } from "../reliability/path.ts";
 import { CloseCode } from "../wire/frames.ts";
 import { type ClientTuning, ClientTunnel } from "./client_tunnel.ts";
 
@@ -80,6 +82,29 @@ Deno.test("servers are tried in turn, and the one that answered is the first nex
   client.stop();
 });
 
+Deno.test("a server that is elsewhere now is found while its HELLOs go unanswered", () => {
+  using pair = new Pair();
+  const here = endpoint(LOOPBACK, pair.server.port);
+  const start = clientStart([endpoint(LOOPBACK, 9)]);
+  const words = new BigInt64Array(start.shared);
+  const tuning = { helloRetryMs: [40, 40] };
+  const client = new ClientTunnel(pair.loop, start, pair.loop, new Notes(), words, tuning);
+  client.start();
+  client.wake(client.session());
+  pair.until(() => client.counters.hellos === 1);
+  client.setServers([endpoint(LOOPBACK, 10), here]);
+  pair.until(() => client.state === "open");
+  assert.equal(client.counters.failures, 0);
+  // The one in use stays the first to be tried, wherever it stands.
+  client.setServers([endpoint(LOOPBACK, 11), endpoint(LOOPBACK, 10), here]);
+  client.session().close(pair.loop.now, CloseCode.done);
+  const before = client.counters.hellos;
+  client.wake(client.session());
+  pair.until(() => client.state === "open");
+  assert.equal(client.counters.hellos, before + 1);
+  client.stop();
+});
+
 Deno.test("no server answers: the session is closed, and the next attempt waits", () => {
   const start = clientStart([endpoint(LOOPBACK, 9)]);
   using pair = new Pair();
@@ -132,13 +157,18 @@ Deno.test("an idle session ends on both sides, and nothing of it stays", () => {
   assert.equal(pair.client.path.links.count, 0);
 });
 
+/** What a path's rate comes to with the headers of its packets. */
+function lineRate({ controller, pmtu: { size } }: Path): number {
+  return Math.round(controller.pacingRate() * (size + BRUTAL_PACKET_OVERHEAD) / size);
+}
+
 Deno.test("brutal when both sides state a rate", () => {
   using pair = new Pair({ server: { downRate: 3e6 }, client: { upRate: 5e6 } });
   pair.greet();
   pair.until(() => pair.client.state === "open");
-  const { controller } = pair.client.session().recovery.path(0)!;
-  assert.equal(controller.name, "brutal");
-  assert.equal(Math.round(controller.pacingRate()), 3e6);
+  const path = pair.client.session().recovery.path(0)!;
+  assert.equal(path.controller.name, "brutal");
+  assert.equal(lineRate(path), 3e6);
 });
 
 Deno.test("brutal towards the client too, once it has stated what its line takes", () => {
@@ -146,10 +176,10 @@ Deno.test("brutal towards the client too, once it has stated what its line takes
   pair.greet();
   pair.until(() => pair.client.state === "open");
   const [link] = [...pair.server.path.links.all()];
-  const { controller } = link!.session.recovery.path(0)!;
+  const path = link!.session.recovery.path(0)!;
   // Said in the HELLO: a server without a replay record takes it with the first DATA.
-  pair.until(() => controller.name === "brutal");
-  assert.equal(Math.round(controller.pacingRate()), 2e6);
+  pair.until(() => path.controller.name === "brutal");
+  assert.equal(lineRate(path), 2e6);
 });
 
 Deno.test("over IPv6, and over IPv4 to a server that listens on both", () => {

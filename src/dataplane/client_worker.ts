@@ -32,8 +32,11 @@ self.onmessage = ({ data }) => {
     const warmUp = new WarmUp(side.loop, (course) => new ClientRehearsal(libs, course));
     // Without inbounds it is there for a question or two.
     if (data.inbounds.length > 0) warmUp.begin(WARM_UP_DELAY_MS);
-    side.run();
-    warmUp.close();
+    try {
+      side.run();
+    } finally {
+      warmUp.close();
+    }
     self.postMessage({ kind: "stopped" });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

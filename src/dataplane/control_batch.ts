@@ -2,7 +2,8 @@
 
 import type { Route } from "../../ffi/endpoint.ts";
 import type { PacketMask } from "../../ffi/mask.ts";
-import { udpBatchMax, UdpOutbox, type UdpSocket } from "../../ffi/udp.ts";
+import { udpBatchMax, UdpOutbox } from "../../ffi/udp.ts";
+import type { Outlet } from "./outlet.ts";
 import { PACKET_ROOM } from "./send_batch.ts";
 
 export class ControlBatch {
@@ -39,14 +40,15 @@ export class ControlBatch {
   }
 
   /** Sends them all, or drops them; how many were sent. */
-  send(socket: UdpSocket): number {
+  send(outlet: Outlet): number {
     const outbox = this.#outbox;
     this.#mask.maskAt(this.#offsets, outbox.count, this.arena);
-    const dealt = socket.send(outbox);
-    let sent = 0;
+    const { count } = outbox;
+    const dealt = outlet.send(outbox);
+    let sent = count - outbox.count;
     for (let i = 0; i < dealt; i++) if (outbox.result(i) === 0) sent++;
     this.sent += sent;
-    this.refused += outbox.count - sent;
+    this.refused += count - sent;
     outbox.clear();
     return sent;
   }

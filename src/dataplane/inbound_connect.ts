@@ -89,7 +89,6 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
     if (count === tcpAgain) return;
     if (count < 0) return this.#cut();
     if (count === 0) {
-      // The splice will meet the end once more.
       session.finish(this.stream);
       this.#unheard.isFinished = true;
       this.#watchNothing();
@@ -144,7 +143,7 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
     this.#rest = NOTHING;
     this.#splice = new Splice(splicer, this, this.session!, this.stream, this.#socket, rest);
     try {
-      this.#splice.start();
+      this.#splice.start(this.#unheard.isFinished);
     } catch {
       // The system has no room to watch it.
       this.#context.counters.faults++;

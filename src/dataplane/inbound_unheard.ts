@@ -92,6 +92,7 @@ export function sayAgain(
   const { isFinished } = unheard;
   const bytes = unheard.take();
   const taken = session.write(stream, bytes, 0, bytes.length);
-  if (taken === bytes.length && isFinished) session.finish(stream);
+  if (taken < bytes.length) unheard.isFinished = false;
+  else if (isFinished) session.finish(stream);
   return bytes.subarray(taken);
 }

@@ -465,6 +465,47 @@ Deno.test("a TCP forward", async () => {
   });
 });
 
+Deno.test("an end that comes before the answer leaves nothing behind", async () => {
+  const forward: InboundSpec = { kind: "tcp", listen, target: "t.example:1" };
+  for (
+    const [spec, says] of [[forward, utf8("x")], [mixed, concat([GREETING, CONNECT])]] as const
+  ) {
+    let isOpen = false;
+    const answer = () => isOpen ? 0 : undefined;
+    await bench(spec, { answer }, async ({ connect, tunnel, inbounds }) => {
+      const conn = await connect();
+      await send(conn, says);
+      await until(() => tunnel.current !== undefined);
+      conn.closeWrite();
+      await until(() => tunnel.current!.streams.get(0)!.upEnded);
+      isOpen = true;
+      tunnel.wake(tunnel.session());
+      await readAll(conn);
+      await until(() => inbounds.context.live.size === 0);
+    });
+  }
+});
+
+Deno.test("a reset behind an end is heard of, though the target says nothing", async () => {
+  const forward: InboundSpec = { kind: "tcp", listen, target: "t.example:1" };
+  const serve: FakeOptions["serve"] = (stream) => void stream.take();
+  await bench(forward, { serve }, async ({ connect, tunnel, inbounds }) => {
+    const conn = await connect();
+    await send(conn, utf8("x"));
+    conn.closeWrite();
+    await until(() => tunnel.current?.streams.get(0)?.upEnded === true);
+    const { asSession, streams } = tunnel.current!;
+    // A byte that the client leaves unread makes of its close() a reset.
+    streams.get(0)!.push(utf8("y"));
+    tunnel.wake(asSession);
+    await until(() => streams.get(0)!.delivered === 1);
+    await sleep(20);
+    conn.close();
+    await until(() => inbounds.context.live.size === 0);
+    assert.ok(streams.get(0)!.isOver);
+  });
+});
+
 Deno.test("a forward whose target is refused is reset", async () => {
   const spec: InboundSpec = { kind: "tcp", listen, target: "t.example:1" };
   await bench(spec, { answer: () => 1 }, async ({ connect }) => {

@@ -2,8 +2,8 @@
  * Between a UDP socket and sessions, for client and server alike: headers are shown, packets are
  * opened in batches and handed to their sessions; what sessions build is sealed, masked and sent.
  *
- *     receive: socket → unmask → (by id: session, window, key) → open → mark → session.receive
- *     send:    session.build → header → seal → mask → socket
+ *     receive: socket, AF_XDP → unmask → (by id: session, window, key) → open → session.receive
+ *     send:    session.build → header → seal → mask → AF_XDP or socket
  *
  * Nothing is allocated for a packet. Who may speak is decided before: only packets that open, and
  * were not seen, reach a session, its window, its keys or its routes.
@@ -13,7 +13,9 @@ import { AeadBatch, AeadTable } from "../../ffi/aead.ts";
 import { type Route, routeWords } from "../../ffi/endpoint.ts";
 import { EpollEvent, monotonicMs } from "../../ffi/loop.ts";
 import { PacketHeaders, PacketMask } from "../../ffi/mask.ts";
-import { UdpInbox, type UdpOptions, UdpSocket } from "../../ffi/udp.ts";
+import { type DatagramInbox, UdpInbox, type UdpOptions, UdpSocket } from "../../ffi/udp.ts";
+import type { XskPort } from "../../ffi/xsk.ts";
+import { NO_NUMBER } from "../base/number_field.ts";
 import { NO_KEY } from "../crypto/key_update.ts";
 import type { Primitives } from "../crypto/primitives.ts";
 import { ReplayWindows } from "../crypto/replay_window.ts";
@@ -25,6 +27,7 @@ import { isData, phaseOf } from "../wire/packet.ts";
 import { ControlBatch } from "./control_batch.ts";
 import { LinkTable } from "./link_table.ts";
 import type { Loop, Task, Watcher } from "./loop.ts";
+import { Outlet } from "./outlet.ts";
 import { PACKET_ROOM, SendBatch } from "./send_batch.ts";
 import { type LinkOwner, SessionLink } from "./session_link.ts";
 
@@ -95,24 +98,32 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   readonly links: LinkTable;
   readonly windows: ReplayWindows;
   readonly table: AeadTable;
-  readonly inbox: UdpInbox = new UdpInbox();
-  readonly headers: PacketHeaders = new PacketHeaders(this.inbox.spanMax);
+  readonly #udpInbox = new UdpInbox();
+  /** Of the batch that is being worked on: the socket's, or AF_XDP's. */
+  inbox: DatagramInbox = this.#udpInbox;
+  readonly headers: PacketHeaders = new PacketHeaders(this.#udpInbox.spanMax);
   readonly control: ControlBatch;
   readonly sends: SendBatch;
   readonly received: ReceiveCounters = new ReceiveCounters();
   /** Monotonic ms: of the batch that is being worked on. */
-  now: number;
+  now: number = NO_NUMBER;
   readonly #loop: Loop;
   readonly #owner: PathOwner;
   readonly #options: PacketPathOptions;
   readonly #mask: PacketMask;
-  readonly #opens = new AeadBatch(this.inbox.spanMax);
-  readonly #openLinks: (SessionLink | undefined)[] = new Array(this.inbox.spanMax).fill(undefined);
-  readonly #openSpans = new Int32Array(this.inbox.spanMax);
+  readonly #opens = new AeadBatch(this.#udpInbox.spanMax);
+  readonly #openLinks: (SessionLink | undefined)[] = new Array(this.#udpInbox.spanMax).fill(
+    undefined,
+  );
+  readonly #openSpans = new Int32Array(this.#udpInbox.spanMax);
   readonly #queue = new LinkQueue();
   /** Sessions that were found to be over while a batch was filled. */
   readonly #ended: SessionLink[] = [];
+  readonly #outlet: Outlet;
   #socket: UdpSocket | undefined;
+  /** AF_XDP beside the socket, and whether it brought the batch that is being worked on. */
+  #port: XskPort | undefined;
+  #learning: XskPort | undefined;
   #tag = -1;
   #lastId = 0;
   #lastLink: SessionLink | undefined;
@@ -129,6 +140,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     this.primitives = options.primitives;
     this.tskd = options.tskd;
     this.#mask = new PacketMask(loop.native);
+    this.#outlet = new Outlet(loop);
     this.links = new LinkTable(options.sessionsMax);
     this.windows = new ReplayWindows(options.sessionsMax);
     this.table = new AeadTable(loop.native, KEYS_A_SESSION * options.sessionsMax);
@@ -159,7 +171,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
       ...options,
     });
     this.#closeSocket();
-    this.#socket = socket;
+    this.#socket = this.#outlet.socket = socket;
     this.#tag = this.#loop.watch(socket.fd, EpollEvent.in, this);
     this.tick();
   }
@@ -177,7 +189,13 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     this.sends.discard();
     this.#loop.unwatch(this.#tag, this.#socket.fd);
     this.#socket.close();
-    this.#socket = undefined;
+    this.#socket = this.#outlet.socket = undefined;
+  }
+
+  /** Has AF_XDP beside the socket from now on, for one way or for both, or no more. */
+  setPort(port: XskPort | undefined, sends = true): void {
+    this.#port = port;
+    this.#outlet.port = sends ? port : undefined;
   }
 
   // ---- sessions ----
@@ -225,12 +243,23 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     if ((events & EpollEvent.out) !== 0) this.#writable();
     if ((events & ~EpollEvent.out) === 0) return;
     for (let i = 0; i < RECEIVES_A_ROUND; i++) {
-      const count = this.socket.receive(this.inbox);
+      const inbox = this.#udpInbox;
+      const count = this.socket.receive(inbox);
       if (count === 0) return;
+      this.inbox = inbox;
       this.#takeBatch(count);
       // Not every slot was needed: that was all.
-      if (this.inbox.message(count - 1) + 1 < this.inbox.slots || !this.isOpen) return;
+      if (inbox.message(count - 1) + 1 < inbox.slots || !this.isOpen) return;
     }
+  }
+
+  /** The port has received so many datagrams. */
+  takePort(count: number): void {
+    if (this.#port === undefined) return;
+    this.inbox = this.#port.inbox;
+    this.#learning = this.#port;
+    this.#takeBatch(count);
+    this.#learning = undefined;
   }
 
   /** Keeps the keys of the windows in step with the clock. */
@@ -348,6 +377,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     if (link === this.#routeLink && message === this.#routeMessage) return this.#routePath;
     this.#routeLink = link;
     this.#routeMessage = message;
+    this.#learning?.learn(message);
     const { routes } = link;
     for (let path = 0; path < routes.length; path++) {
       const route = routes[path];
@@ -367,7 +397,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
 
   /** Sends what is in `control`; how many packets. */
   sendControl(): number {
-    return this.control.send(this.socket);
+    return this.control.send(this.#outlet);
   }
 
   runTask(): void {
@@ -390,7 +420,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
 
   #sendBatch(): void {
     this.#fill();
-    if (!this.sends.isEmpty) this.sends.send(this.socket);
+    if (!this.sends.isEmpty) this.sends.send(this.#outlet);
     // Not before: their last words had to be sealed.
     while (this.#ended.length > 0) this.release(this.#ended.pop()!);
   }
@@ -468,7 +498,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   }
 
   #writable(): void {
-    if (this.sends.isBlocked) this.sends.resume(this.socket);
+    if (this.sends.isBlocked) this.sends.resume(this.#outlet);
     if (this.sends.isBlocked) return;
     this.#loop.change(this.#tag, this.socket.fd, EpollEvent.in);
     this.#loop.post(this);

@@ -26,6 +26,7 @@ import type { PinFolder } from "./pins.ts";
 export const TYPES_MAP = "ph_types";
 /** A pinned map that a new one of another size replaces, until its entries have moved. */
 const OLD = "-old";
+const BPF_F_RDONLY_PROG = 1 << 7;
 
 export interface MapsOptions {
   readonly libs: Libraries;
@@ -41,6 +42,8 @@ interface Source {
   readonly name: string;
   readonly map: BpfMap;
   readonly plan: CopyPlan;
+  /** Entries that were there when they moved. */
+  seen: number;
 }
 
 export class PlaneMaps {
@@ -65,7 +68,7 @@ export class PlaneMaps {
       for (const shape of shapes) maps.#find(shape);
       options.object.load();
       maps.#pin(shapes);
-      maps.#copy("moved");
+      maps.#move();
       return maps;
     } catch (error) {
       maps.#close();
@@ -76,7 +79,7 @@ export class PlaneMaps {
   /** Once the new program runs: takes over what came into old maps meanwhile, and drops them. */
   finish(): void {
     const { pins, layout, log } = this.#options;
-    this.#copy("moved late");
+    this.#moveLate();
     this.#close();
     for (const name of pins.mapNames(layout)) {
       if (name.endsWith(OLD)) Deno.removeSync(`${this.#folder}/${name}`);
@@ -160,7 +163,7 @@ export class PlaneMaps {
   }
 
   #takeFrom({ name }: MapShape, map: BpfMap, plan: CopyPlan): void {
-    this.#sources.push({ name, map, plan });
+    this.#sources.push({ name, map, plan, seen: 0 });
   }
 
   #ownTypes(): Btf {
@@ -182,13 +185,26 @@ export class PlaneMaps {
     map.pin(path);
   }
 
-  #copy(message: string): void {
+  #move(): void {
     const { object, log } = this.#options;
-    for (const { name, map, plan } of this.#sources) {
-      const { entries, lost } = copyEntries(map, object.map(name), plan);
-      const fields = { map: name, entries, ...(lost > 0 ? { lost } : {}) };
-      if (lost > 0) log.warn(`entries of a map ${message}, and not all had room`, fields);
-      else if (entries > 0) log.info(`entries of a map ${message}`, fields);
+    for (const source of this.#sources) {
+      const map = source.name;
+      const { entries, lost } = copyEntries(source.map, object.map(map), source.plan);
+      if (lost > 0) {
+        log.warn("entries of a map moved, and not all had room", { map, entries, lost });
+      } else if (entries > 0) log.info("entries of a map moved", { map, entries });
+      source.seen += entries + lost;
+    }
+  }
+
+  #moveLate(): void {
+    const { object, log } = this.#options;
+    for (const { name, map, plan, seen } of this.#sources) {
+      const target = object.map(name);
+      // It would only push others out.
+      if (seen >= target.info.maxEntries) continue;
+      const { entries } = copyEntries(map, target, plan);
+      if (entries > 0) log.info("entries of a map moved late", { map: name, entries });
     }
   }
 
@@ -210,5 +226,11 @@ function typesIn(libs: Libraries, folder: string, name: string) {
 function isOfShape({ info }: BpfMap, shape: MapShape): boolean {
   return info.type === shape.type && info.keySize === shape.keySize &&
     info.valueSize === shape.valueSize && info.maxEntries === shape.maxEntries &&
-    info.flags === (shape.flags ?? 0);
+    (info.flags & ~addedFlags(info.type)) === (shape.flags ?? 0);
+}
+
+/** Flags that the kernel adds by itself: to it, programs may only read maps of devices. */
+function addedFlags(type: number): number {
+  const isOfDevices = type === BpfMapType.devmap || type === BpfMapType.devmapHash;
+  return isOfDevices ? BPF_F_RDONLY_PROG : 0;
 }

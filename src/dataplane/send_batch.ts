@@ -7,17 +7,11 @@
 import { AeadBatch, type AeadTable } from "../../ffi/aead.ts";
 import type { Route } from "../../ffi/endpoint.ts";
 import type { PacketMask } from "../../ffi/mask.ts";
-import {
-  udpBatchMax,
-  udpFragment,
-  udpGsoMax,
-  UdpOutbox,
-  udpPayloadMax,
-  type UdpSocket,
-} from "../../ffi/udp.ts";
+import { udpBatchMax, udpFragment, udpGsoMax, UdpOutbox, udpPayloadMax } from "../../ffi/udp.ts";
 import type { Budget } from "../session/byte_ring.ts";
 import { DATA_OVERHEAD, HEADER_BYTES } from "../wire/limits.ts";
 import { dataKind, writeHeader } from "../wire/packet.ts";
+import type { Outlet } from "./outlet.ts";
 import type { SessionLink } from "./session_link.ts";
 
 /** Packets sealed in one call: their bytes stay in the cache between building and sending. */
@@ -131,7 +125,7 @@ export class SendBatch {
   }
 
   /** Seals, masks and sends all that was added. */
-  send(socket: UdpSocket): void {
+  send(outlet: Outlet): void {
     this.#endRun(this.#at);
     const sealed = this.#table.seal(this.#seals, this.arena);
     // What was not sealed is readable: it must not leave, and nothing could be relied on any more.
@@ -139,13 +133,13 @@ export class SendBatch {
       throw new Error(`Cannot seal packets: ${this.#seals.count - sealed} had no key`);
     }
     this.#mask.maskSealed(this.#seals, this.arena);
-    this.resume(socket);
+    this.resume(outlet);
   }
 
   /** Sends what is sealed already; not all of it: `isBlocked`. */
-  resume(socket: UdpSocket): void {
+  resume(outlet: Outlet): void {
     const outbox = this.#outbox;
-    const sent = socket.send(outbox);
+    const sent = outlet.send(outbox);
     for (let i = 0; i < sent; i++) if (outbox.result(i) !== 0) this.counters.refused++;
     this.isBlocked = sent < outbox.count;
     if (this.isBlocked) {

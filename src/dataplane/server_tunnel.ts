@@ -29,6 +29,7 @@ import { RandomNumbers } from "./random_numbers.ts";
 import { PACKET_ROOM } from "./send_batch.ts";
 import { BYTES_A_KBIT, lower, ServerHandshakes } from "./server_handshakes.ts";
 import { type KeyLimits, SessionLink } from "./session_link.ts";
+import { SessionMarks } from "./session_marks.ts";
 import { SharedSalts } from "./shared_salts.ts";
 import { ResetLimit, SourceTable } from "./sources.ts";
 import * as tunnel from "./tunnel.ts";
@@ -111,6 +112,7 @@ export class ServerTunnel implements PathOwner {
   readonly #sessionOptions: SessionOptions;
   /** The lowest bits of a session id say which worker's it is. */
   readonly #ownerBits: number;
+  #marks: SessionMarks | undefined;
   #heldBytes = 0;
   #isClosed = false;
 
@@ -170,6 +172,7 @@ export class ServerTunnel implements PathOwner {
   /** Binds the port; from then on the loop serves. */
   start(): void {
     this.path.open({ local: this.#start.listen, reusePort: true });
+    if (this.#start.marks) this.#marks = new SessionMarks(this.port);
   }
 
   /** Says CLOSE to all, wipes all keys and lets go of the port. */
@@ -189,6 +192,16 @@ export class ServerTunnel implements PathOwner {
 
   get port(): number {
     return this.path.socket.local.port;
+  }
+
+  /** The descriptor of its socket, for programs that are put on it. */
+  get socket(): number {
+    return this.path.socket.fd;
+  }
+
+  /** What is new of sessions' addresses, for the kernel's table. */
+  takeMarks(): Uint8Array<ArrayBuffer> | undefined {
+    return this.#marks?.take();
   }
 
   /** Bits of UdpFlag that the socket has. */
@@ -398,6 +411,7 @@ export class ServerTunnel implements PathOwner {
     // Only who got the ACCEPT has the keys: the address is where the client is.
     const first = session.pathState(session.activePath);
     if (first !== undefined && link.heardAt[first.index] === now) first.isProven = true;
+    this.#markOpened(link);
     if (early === undefined) return;
     guest.early = undefined;
     this.#heldBytes -= early.length;
@@ -424,7 +438,14 @@ export class ServerTunnel implements PathOwner {
     return true;
   }
 
+  #markOpened(link: SessionLink): void {
+    const route = link.routes[link.session.activePath];
+    if (route !== undefined) this.#marks?.opened(route);
+  }
+
   #removePath(link: SessionLink, index: number): void {
+    const route = link.routes[index];
+    if (route !== undefined) this.#marks?.closed(route);
     link.session.removePath(index);
     link.routes[index] = undefined;
   }
@@ -437,6 +458,7 @@ export class ServerTunnel implements PathOwner {
       link.lastActive = activePath;
       // The client has moved: what was under way to its old address is sent again to the new one.
       if (session.pathState(before) !== undefined) this.#removePath(link, before);
+      if (link.isConfirmed) this.#markOpened(link);
     }
     if (this.#publisher.isDue(now)) this.#publish(now);
   }
@@ -453,6 +475,7 @@ export class ServerTunnel implements PathOwner {
 
   released(link: SessionLink, now: number): void {
     const guest = link as Guest;
+    for (const route of link.routes) if (route !== undefined) this.#marks?.closed(route);
     this.#heldBytes -= guest.early?.length ?? 0;
     this.#users.left(guest.user!);
     this.#sources.leave(guest.source);

@@ -10,6 +10,7 @@ import type { UserAccount } from "../proxy/users.ts";
 import type { Session } from "../session/session.ts";
 import { Inbox } from "./inbox.ts";
 import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "./loop.ts";
+import type { PacketPath } from "./packet_path.ts";
 import { Resolver } from "./resolver.ts";
 import { routesOf } from "./routes.ts";
 import { Targets } from "./targets.ts";
@@ -24,7 +25,9 @@ import {
   type UserSpec,
   type UserText,
   type WorkerMessage,
+  type XskSpec,
 } from "./worker_protocol.ts";
+import { XskDelivery } from "./xsk_delivery.ts";
 
 /** How often counters are told, in ms. */
 const COUNT_MS = 500;
@@ -33,12 +36,18 @@ const COUNT_MS = 500;
 export interface Tunnel {
   readonly port: number;
   readonly features?: number;
+  /** What AF_XDP may feed. */
+  readonly path?: PacketPath;
+  /** The descriptor that packets come by. */
+  readonly socket?: number;
   start(): void;
   /** Closes the sessions with a word to the peers, and the sockets. */
   stop(): void;
   wake(session: Session): void;
   setUsers?(users: readonly UserSpec[]): void;
   accountOf?(user: string): UserAccount | undefined;
+  /** What main is to tell the kernel's table of sessions (session_marks.ts). */
+  takeMarks?(): Uint8Array | undefined;
   /** What the next start has to know of HELLOs. After `stop`. */
   saveReplayRecord?(): Uint8Array;
 }
@@ -71,6 +80,7 @@ export class ServerWorker implements Watcher, Timer {
   #refusals = 0;
   #faults = 0;
   readonly #tooLong = new TooLongNotice();
+  #delivery: XskDelivery | undefined;
 
   constructor(libs: Libraries, start: ServerStart, post: Post, makeTunnel: MakeTunnel) {
     this.#start = start;
@@ -108,8 +118,9 @@ export class ServerWorker implements Watcher, Timer {
   open(): void {
     this.loop.watch(this.#wake.fd, EpollEvent.in, this);
     this.tunnel.start();
-    const { port, features = 0 } = this.tunnel;
-    this.#post({ kind: "ready", ports: [port], features });
+    const { port, features = 0, socket } = this.tunnel;
+    const sockets = socket === undefined ? {} : { socket };
+    this.#post({ kind: "ready", ports: [port], features, ...sockets });
     this.loop.arm(this, this.loop.now + COUNT_MS);
     // What was said before the descriptor was watched.
     this.ready();
@@ -137,6 +148,7 @@ export class ServerWorker implements Watcher, Timer {
     if (this.loop.isStopping) return;
     this.loop.isStopping = true;
     this.tunnel.stop();
+    this.#delivery?.close();
     // Of several workers each knows a part only, and their next start another one.
     const record = this.#start.workers === 1 ? this.tunnel.saveReplayRecord?.() : undefined;
     if (record !== undefined) this.#post({ kind: "replay", record });
@@ -162,6 +174,16 @@ export class ServerWorker implements Watcher, Timer {
     if (message.kind === "resolved") this.resolver.answered(message);
     else if (message.kind === "rules") this.#setRoutes(message);
     else if (message.kind === "users") this.#setUsers(message.users);
+    else if (message.kind === "delivery") this.#setDelivery(message.xsk);
+  }
+
+  #setDelivery(xsk: XskSpec | undefined): void {
+    const { path } = this.tunnel;
+    if (path === undefined || this.loop.isStopping) return;
+    this.#delivery ??= new XskDelivery(this.loop, path, (level, text) => {
+      this.#post({ kind: "log", level, text });
+    });
+    this.#delivery.set(xsk);
   }
 
   #setRoutes(routing: Routing): void {
@@ -177,6 +199,8 @@ export class ServerWorker implements Watcher, Timer {
   }
 
   #count(): void {
+    const marks = this.tunnel.takeMarks?.();
+    if (marks !== undefined) this.#post({ kind: "marks", marks });
     const { targets, relay } = this;
     this.#streams = this.#told(SharedWord.streams, this.#streams, targets.count);
     const refusals = targets.counters.refused + relay.counters.refused + relay.counters.tooMany;
@@ -190,6 +214,9 @@ export class ServerWorker implements Watcher, Timer {
     this.#faults = faults;
     const text = this.#tooLong.text(this.loop.now, relay.counters.tooLong);
     if (text !== undefined) this.#post({ kind: "log", level: "warn", text });
+    if (this.#delivery === undefined) return;
+    Atomics.store(this.#words, SharedWord.xskReceived, BigInt(this.#delivery.received));
+    Atomics.store(this.#words, SharedWord.xskSent, BigInt(this.#delivery.sent));
   }
 
   #told(word: number, before: number, now: number): number {

@@ -212,8 +212,12 @@ export class Splice implements Watcher {
     shared.held += early.length;
   }
 
-  /** Begins; may throw when the socket can't be watched. */
-  start(): void {
+  /**
+   * Begins; may throw when the socket can't be watched. `upEnded`: the socket's end was read
+   * before, and the stream was told.
+   */
+  start(upEnded = false): void {
+    this.#upEnded = upEnded;
     this.#tag = this.#shared.loop.watch(this.#fd, WATCHED, this);
     if (this.#up.length > 0) this.retry();
   }
@@ -301,6 +305,8 @@ export class Splice implements Watcher {
     try {
       if (this.#isBlocked && (events & WRITE_EVENTS) !== 0) this.#unblock();
       if (this.#isClosed || (events & READ_EVENTS) === 0) return;
+      // There is nothing to read any more: only a reset is news.
+      if (this.#upEnded) return (events & EpollEvent.error) === 0 ? undefined : this.#giveUp();
       this.#canRead = true;
       if ((events & END_EVENTS) !== 0) this.#endSeen = true;
       if (!this.#isFull && !this.#isReader) this.#pump();
@@ -459,7 +465,7 @@ export class Splice implements Watcher {
     if (!this.#isClosed) this.#giveUp(RstCode.internal);
   }
 
-  #giveUp(code: number): void {
+  #giveUp(code: number = RstCode.targetReset): void {
     this.abort();
     this.#session.reset(this.#id, code);
     this.#shared.waker.wake(this.#session);

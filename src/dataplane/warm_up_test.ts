@@ -1,14 +1,10 @@
 import assert from "node:assert/strict";
 import { EpollEvent, EventFd, monotonicMs } from "../../ffi/loop.ts";
-import { endpoint } from "../../ffi/endpoint.ts";
 import { libraries } from "../../tests/fixtures/libraries.ts";
-import { clientStart, LOOPBACK, serverStart } from "../../tests/fixtures/tunnel.ts";
-import { ringMemory } from "../base/ring.ts";
 import { ClientRehearsal } from "./client_rehearsal.ts";
 import { Loop } from "./loop.ts";
 import { ServerRehearsal } from "./server_rehearsal.ts";
 import { type Course, type Rehearsal, Stage, WarmUp } from "./warm_up.ts";
-import { SharedWord, type WorkerMessage } from "./worker_protocol.ts";
 
 const libs = libraries();
 const { native } = libs;
@@ -22,16 +18,6 @@ const KINDS: readonly [string, Make][] = [
 
 function openFiles(): string[] {
   return Array.from(Deno.readDirSync("/proc/self/fd"), ({ name }) => name).toSorted();
-}
-
-function openSockets(): string[] {
-  return openFiles().filter((name) => {
-    try {
-      return Deno.readLinkSync(`/proc/self/fd/${name}`).startsWith("socket:");
-    } catch {
-      return false;
-    }
-  });
 }
 
 function until(loop: Loop, what: () => boolean): void {
@@ -123,43 +109,3 @@ Deno.test("a stage wipes every key that it gave out", () => {
   stage.close();
   for (const key of keys) assert.ok(key.every((byte) => byte === 0));
 });
-
-for (const [kind, file] of [["server", "worker.ts"], ["client", "client_worker.ts"]] as const) {
-  Deno.test(`a ${kind}'s worker warms up by itself, and nobody can tell`, async () => {
-    using wake = new EventFd(native);
-    const memory = { shared: new SharedArrayBuffer(8 * SharedWord.count), wakeFd: wake.fd };
-    const listen = endpoint(LOOPBACK, 0);
-    const start = kind === "server"
-      ? serverStart(memory)
-      : clientStart([listen], { ...memory, inbounds: [{ kind: "mixed", listen }] });
-    const messages: WorkerMessage[] = [];
-    const worker = new Worker(new URL(file, import.meta.url), { type: "module" });
-    worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => messages.push(data);
-    worker.postMessage({ ...start, inbox: ringMemory(1 << 10), psk: start.psk.slice() });
-    const comes = async (what: () => boolean) => {
-      const deadline = performance.now() + WAIT_MS;
-      while (!what()) {
-        assert.ok(performance.now() < deadline, `waited in vain for ${what}`);
-        await new Promise((resolve) => setTimeout(resolve, 1));
-      }
-    };
-    await comes(() => messages.length > 0);
-    assert.deepEqual(messages.map(({ kind }) => kind), ["ready"]);
-    const sockets = () => openSockets().length;
-    const own = sockets();
-    await comes(() => sockets() > own);
-    await comes(() => sockets() === own);
-    // Between its two parts, perhaps.
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    await comes(() => sockets() === own);
-    const words = new BigInt64Array(memory.shared);
-    assert.ok(words.every((word) => word === 0n), `${words}`);
-    Atomics.store(words, SharedWord.stop, 1n);
-    wake.signal();
-    await comes(() => messages.some(({ kind }) => kind === "stopped"));
-    worker.terminate();
-    assert.deepEqual(messages.slice(1).map(({ kind }) => kind).filter((one) => one !== "replay"), [
-      "stopped",
-    ]);
-  });
-}

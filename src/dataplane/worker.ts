@@ -37,8 +37,11 @@ self.onmessage = ({ data }) => {
     );
     const warmUp = new WarmUp(worker.loop, (course) => new ServerRehearsal(libs, course));
     warmUp.begin(WARM_UP_DELAY_MS);
-    worker.run();
-    warmUp.close();
+    try {
+      worker.run();
+    } finally {
+      warmUp.close();
+    }
     self.postMessage({ kind: "stopped" });
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);

@@ -46,6 +46,8 @@ export interface ServerStart extends WorkerCommon, Routing {
   readonly accounts?: SharedArrayBuffer;
   readonly idleMs: number;
   readonly sessionsMax: number;
+  /** Tell of sessions' addresses ("marks"). */
+  readonly marks?: boolean;
 }
 
 export interface ClientStart extends WorkerCommon {
@@ -141,8 +143,24 @@ export type ToWorker =
   | ({ readonly kind: "rules" } & Routing)
   /** The server only: all users from now on. */
   | { readonly kind: "users"; readonly users: readonly UserText[] }
+  /** The server only: how datagrams come in from now on; nothing: by the UDP socket alone. */
+  | { readonly kind: "delivery"; readonly xsk?: XskSpec }
+  /** The client only: where the server is from now on, best first. */
+  | { readonly kind: "servers"; readonly servers: readonly { host: string; port: number }[] }
   /** The client only: tell the state of the session (WorkerMessage "session"). */
   | { readonly kind: "report" };
+
+/** AF_XDP for one worker. */
+export interface XskSpec {
+  readonly interfaceName: string;
+  /** The queues that are this worker's. */
+  readonly queues: readonly number[];
+  /** The XSKMAP; main has it open, and threads share descriptors. */
+  readonly mapFd: number;
+  readonly copying?: "auto" | "copy" | "zero-copy";
+  /** Whether it also sends; else the UDP socket does all of that. @default {true} */
+  readonly sends?: boolean;
+}
 
 /** 64-bit words that both sides see; written by the worker but for `stop`. */
 export const SharedWord = {
@@ -159,11 +177,22 @@ export const SharedWord = {
   refusals: 9,
   /** Streams and datagrams that rules or a limit refused. */
   targetRefusals: 10,
+  /** Datagrams that came in and went out by AF_XDP. */
+  xskReceived: 11,
+  xskSent: 12,
   count: 16,
 } as const;
 
 export type WorkerMessage =
-  | { readonly kind: "ready"; readonly ports: readonly number[]; readonly features: number }
+  | {
+    readonly kind: "ready";
+    readonly ports: readonly number[];
+    readonly features: number;
+    /** The server's: a descriptor of this process. */
+    readonly socket?: number;
+  }
+  /** Requests to the kernel's table of sessions. */
+  | { readonly kind: "marks"; readonly marks: Uint8Array }
   | { readonly kind: "resolve"; readonly id: number; readonly name: string }
   | {
     readonly kind: "log";

@@ -44,6 +44,7 @@ export interface WorkersOptions {
   readonly lookup: NameLookup;
   readonly log: Log;
   readonly onSession?: (report: SessionReport) => void;
+  readonly onMarks?: (requests: Uint8Array) => void;
   readonly onReplayRecord?: (record: Uint8Array) => void;
 }
 
@@ -85,6 +86,11 @@ export class Workers {
     return this.#workers[0]?.ports ?? [];
   }
 
+  /** The descriptors that packets come by, in the order of the workers; empty for a client's. */
+  get sockets(): readonly number[] {
+    return this.#workers.flatMap(({ socket }) => socket ?? []);
+  }
+
   /** The sums of all workers. */
   counters(): WorkerCounters {
     const sums = COUNTERS.map((name) => {
@@ -98,6 +104,14 @@ export class Workers {
     for (const worker of this.#workers) worker.tell(message);
   }
 
+  /** Says to each worker what is for it; nothing where that is nothing. */
+  tellEach(messageOf: (index: number) => ToWorker | undefined): void {
+    for (const [index, worker] of this.#workers.entries()) {
+      const message = messageOf(index);
+      if (message !== undefined) worker.tell(message);
+    }
+  }
+
   async stop(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.stop()));
   }
@@ -107,6 +121,7 @@ class DataWorker {
   readonly ready: Promise<void>;
   readonly failure: Promise<never>;
   ports: readonly number[] = [];
+  socket: number | undefined;
   readonly #options: WorkersOptions;
   readonly #wake: EventFd;
   readonly #words: BigInt64Array;
@@ -167,6 +182,7 @@ class DataWorker {
     switch (message.kind) {
       case "ready":
         this.ports = message.ports;
+        this.socket = message.socket;
         return this.#ready.resolve();
       case "resolve":
         return void this.#resolve(message.id, message.name);
@@ -176,6 +192,8 @@ class DataWorker {
         const { kind: _, ...report } = message;
         return this.#options.onSession?.(report);
       }
+      case "marks":
+        return this.#options.onMarks?.(message.marks);
       case "replay":
         return this.#options.onReplayRecord?.(message.record);
       case "failed":

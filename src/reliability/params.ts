@@ -120,6 +120,8 @@ export const BRUTAL_SAMPLE_PACKETS_MIN = 50;
 export const BRUTAL_WINDOW_GAIN = 2;
 /** Window before the first round trip is known. */
 export const BRUTAL_WINDOW_BYTES_MIN = 10_240;
+/** A stated rate is the line's: Ethernet, IPv4 and UDP headers of a packet count. */
+export const BRUTAL_PACKET_OVERHEAD = 14 + 20 + 8;
 /** A stated rate below this is a slip of the pen (512 kbit/s). */
 export const BRUTAL_RATE_MIN = 65_536;
 

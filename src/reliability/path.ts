@@ -13,6 +13,9 @@ import { PathMtu } from "./pmtu.ts";
 import { RttEstimator } from "./rtt.ts";
 import { Flag, NONE, type SentPackets } from "./sent.ts";
 
+/** Of the packet that is being noted: see SentPackets.describe. */
+const delivery = new Float64Array(3);
+
 /** Counters of a path, for metrics and for the switcher. */
 export class PathCounters {
   sentPackets = 0;
@@ -118,15 +121,10 @@ export class Path {
     this.controller.onSent(now, bytes, this.inFlight);
     const limited = this.#appLimitedUntil > 0;
     if (limited) sent.addFlag(number, Flag.appLimited);
-    sent.describe(
-      number,
-      now,
-      bytes,
-      this.#nextSequence++,
-      this.#delivered,
-      this.#deliveredTime,
-      this.#firstSent,
-    );
+    delivery[0] = this.#delivered;
+    delivery[1] = this.#deliveredTime;
+    delivery[2] = this.#firstSent;
+    sent.describe(number, now, bytes, this.#nextSequence++, delivery);
     sent.setOlder(number, this.newest);
     if (this.newest === NONE) this.oldest = number;
     else sent.setNewer(this.newest, number);

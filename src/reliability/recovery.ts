@@ -14,7 +14,7 @@ import {
 } from "./params.ts";
 import { Path } from "./path.ts";
 import { PathMtu } from "./pmtu.ts";
-import { Flag, NONE, SentPackets, State } from "./sent.ts";
+import { Flag, NO_DELIVERY, NONE, SentPackets, State } from "./sent.ts";
 
 /**
  * What becomes of frames. A frame may be lost first and acknowledged after (it was only late), and
@@ -165,7 +165,7 @@ export class Recovery {
     path.counters.sentPackets += 1;
     path.counters.sentBytes += bytes;
     if (quiet) {
-      this.#sent.describe(number, now, bytes, 0, 0, 0, 0);
+      this.#sent.describe(number, now, bytes, 0, NO_DELIVERY);
       this.#releaseRecords(number);
       this.#advance(now);
     } else {
@@ -432,7 +432,7 @@ export class Recovery {
   #skip(now: number, index: number): void {
     if (!this.#sent.full) {
       const number = this.#sent.push(index, 0, State.skipped, NO_RECORD);
-      this.#sent.describe(number, now, 0, 0, 0, 0, 0);
+      this.#sent.describe(number, now, 0, 0, NO_DELIVERY);
     }
     this.#skipInterval = Math.min(SKIP_INTERVAL_MAX, 2 * this.#skipInterval);
     this.#nextSkip = this.#chooseSkip(this.#sent.next);

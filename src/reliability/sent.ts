@@ -29,6 +29,9 @@ export const Flag = {
   fragmented: 8,
 } as const;
 
+/** The `delivery` of a packet that makes no rate sample. */
+export const NO_DELIVERY = new Float64Array(3);
+
 /** No packet, in links. */
 export const NONE = -1;
 
@@ -90,24 +93,26 @@ export class SentPackets {
     return number;
   }
 
-  /** Notes what loss detection and the rate sample need to know later. */
+  /**
+   * Notes what loss detection and the rate sample need to know later. `delivery`: bytes delivered,
+   * when that was, when the first of the flight was sent; in an array, since fractions that are
+   * passed one by one are an object each.
+   */
   describe(
     number: number,
     time: number,
     bytes: number,
     sequence: number,
-    delivered: number,
-    deliveredTime: number,
-    firstSent: number,
+    delivery: Float64Array,
   ): void {
     const at = STRIDE * (number & this.#mask);
     const values = this.#values;
     values[at + TIME] = time;
     values[at + BYTES] = bytes;
     values[at + SEQUENCE] = sequence;
-    values[at + DELIVERED] = delivered;
-    values[at + DELIVERED_TIME] = deliveredTime;
-    values[at + FIRST_SENT] = firstSent;
+    values[at + DELIVERED] = delivery[0]!;
+    values[at + DELIVERED_TIME] = delivery[1]!;
+    values[at + FIRST_SENT] = delivery[2]!;
   }
 
   /** Gives the memory of a burst back. */

@@ -8,7 +8,7 @@ Deno.test("SentPackets keeps packets while the ring grows and wraps", () => {
   for (let i = 0; i < 1000; i++) {
     const number = sent.push(i % 8, Flag.appLimited, State.inFlight, i);
     assert.equal(number, i);
-    sent.describe(number, i / 2, i + 1, i + 2, 2 ** 41 + i, i + 4, i + 5);
+    sent.describe(number, i / 2, i + 1, i + 2, Float64Array.of(2 ** 41 + i, i + 4, i + 5));
     if (i % 3 === 0) sent.base += 1;
   }
   for (let i = sent.base; i < sent.next; i++) {

@@ -15,6 +15,7 @@ import type { Path } from "../reliability/path.ts";
 import type { PathMtu } from "../reliability/pmtu.ts";
 import { ACK_LIST_LENGTH, ReceivedNumbers } from "../reliability/received.ts";
 import type { TokenBucket } from "../reliability/token_bucket.ts";
+import { NO_NUMBER } from "../base/number_field.ts";
 import { Writer } from "../wire/cursor.ts";
 import * as frames from "../wire/frames.ts";
 import {
@@ -127,7 +128,7 @@ export class Session implements RecoverySink {
   #closeAt = Infinity;
   #lastHeard: number;
   #lastSent: number;
-  #now = 0;
+  #now = NO_NUMBER;
   /** A path that recovery has just found dead. */
   #died = NO_PATH;
   /** Frame records were spent: when to try again. */

@@ -4,6 +4,7 @@
  * StreamOutput.
  */
 
+import { NO_NUMBER } from "../base/number_field.ts";
 import { ReceiveWindow, SendCredit } from "../reliability/flow.ts";
 import type { TokenBucket } from "../reliability/token_bucket.ts";
 import { CloseCode, FrameType, OpenedCode, StreamKind } from "../wire/frames.ts";
@@ -61,7 +62,7 @@ export class Streams<Owner> {
   /** How fast the peer's data is passed on; what is over that waits, and holds up its window. */
   readLimit: TokenBucket | undefined;
   /** Of the present call into the session. */
-  now = 0;
+  now: number = NO_NUMBER;
   /** The session has to close with this CloseCode; 0: it has not. */
   failure = 0;
   /** The session is over: nothing is said to the driver any more. */

@@ -1,8 +1,10 @@
 /**
  * Hours of use in minutes: streams opened, closed, half closed, reset and read slowly, datagrams,
  * clients that come and go, while memory and open files of server and client are watched:
- * `deno run -A tests/bench/soak.ts [--json] [--minutes 20] [--sample SECONDS]`, as root, after
- * `make build`. Fails when they grow after the warm-up, or when echoes fail.
+ * `deno run -A tests/bench/soak.ts [--json] [--minutes 20] [--sample SECONDS] [--slope MIB]`, as
+ * root, after `make build`. Fails when echoes fail, or when memory or files grow: by the slope of a
+ * line through the second half, when the warm-up (buffers used for the first time, compiled code,
+ * the heap's limits) is over. Says of what kind the memory is.
  */
 
 import { compiled } from "../fixtures/compiled.ts";
@@ -16,21 +18,30 @@ const GUEST = 17_001;
 const THREADS = 40;
 const GUEST_THREADS = 4;
 const GUEST_SECONDS = 4;
-const SAMPLE_MS = option("sample", 30) * 1000;
-/** In this time memory may still grow: buffers are used for the first time, code is compiled. */
-const WARM_MS = 240_000;
-/** ... but not in more than this share of all. */
-const WARM_SHARE_MAX = 0.5;
-/** The last third's median may be so far above the first one's after the warm-up. */
-const GROWTH_MAX = 0.1;
-const GROWTH_BYTES = 16 << 20;
+const SAMPLE_MS = option("sample", 10) * 1000;
+/** A run has to last this long for its second half to be behind the warm-up. */
+const JUDGED_MINUTES_MIN = 15;
+/**
+ * Bytes an hour that memory may seem to grow by. A heap is a saw with teeth of 20 to 40 MiB that
+ * are a minute or more long: through ten minutes of them lines of no growth slope this much.
+ */
+const SLOPE_MAX = option("slope", 48) * (1 << 20);
+/** Sockets of datagrams come and go by hundreds: what may be added to them in the second half. */
+const FILES_GROWTH_MAX = 0.2;
+/** Files that may be left at the end. */
 const FILES_MAX = 20;
 const LOST_SHARE_MAX = 0.01;
 /** Longer than an association of datagrams is kept idle. */
 const SETTLE_MS = 75_000;
 const MIB = 1 << 20;
+const HOUR_MS = 3_600_000;
+/** glibc's and V8's own. */
+const ARENA_BYTES = 64 << 20;
+const V8_PAGE_BYTES = 256 << 10;
 
 interface Sample {
+  /** ms since the start. */
+  readonly at: number;
   readonly resident: number;
   readonly files: number;
 }
@@ -47,7 +58,8 @@ interface Churned {
   failed: number;
 }
 
-const sampleOf = ({ pid }: Running): Sample => ({
+const sampleOf = ({ pid }: Running, since = 0): Sample => ({
+  at: performance.now() - since,
   resident: residentBytes(pid),
   files: openFiles(pid),
 });
@@ -77,20 +89,69 @@ async function guests(net: BenchNet, echo: string, until: number): Promise<numbe
   return visits;
 }
 
-/** What grew after the warm-up; empty: nothing. */
-function growth(name: string, samples: readonly Sample[]): string[] {
-  const warm = Math.min(WARM_MS / SAMPLE_MS, samples.length * WARM_SHARE_MAX);
-  const calm = samples.slice(Math.ceil(warm));
-  const third = Math.max(1, Math.floor(calm.length / 3));
-  const [first, last] = [calm.slice(0, third), calm.slice(-third)];
-  const grew: string[] = [];
-  const [before, after] = [first, last].map((some) => median(some.map(({ resident }) => resident)));
-  if (after! > before! * (1 + GROWTH_MAX) && after! > before! + GROWTH_BYTES) {
-    grew.push(
-      `${name}: memory from ${(before! / MIB).toFixed(0)} to ${(after! / MIB).toFixed(0)} MiB`,
-    );
+/** The median of the slopes between any two: single peaks don't move it (Theil, Sen). */
+function slopeOf(points: readonly (readonly [number, number])[]): number {
+  const slopes: number[] = [];
+  for (let i = 0; i < points.length; i++) {
+    for (let k = 0; k < i; k++) {
+      const [[x, y], [x0, y0]] = [points[i]!, points[k]!];
+      slopes.push((y - y0) / (x - x0));
+    }
   }
+  return median(slopes);
+}
+
+/** Of the second half. */
+interface Trend {
+  /** Bytes an hour. */
+  readonly memory: number;
+  /** Files in all of it, as a share of what there are. */
+  readonly files: number;
+}
+
+function trendOf(samples: readonly Sample[]): Trend {
+  const late = samples.slice(Math.floor(samples.length / 2));
+  const files = slopeOf(late.map(({ at, files }) => [at, files]));
+  const ms = late.at(-1)!.at - late[0]!.at;
+  return {
+    memory: HOUR_MS * slopeOf(late.map(({ at, resident }) => [at, resident])),
+    files: files * ms / median(late.map((one) => one.files)),
+  };
+}
+
+/** What grew; empty: nothing. */
+function growth(name: string, { memory, files }: Trend): string[] {
+  const grew: string[] = [];
+  if (memory > SLOPE_MAX) {
+    const [is, most] = [memory, SLOPE_MAX].map((bytes) => (bytes / MIB).toFixed(0));
+    grew.push(`${name}: memory grows by ${is} MiB an hour; ${most} are allowed`);
+  }
+  if (files > FILES_GROWTH_MAX) grew.push(`${name}: files grew by ${(100 * files).toFixed(0)} %`);
   return grew;
+}
+
+/**
+ * Resident MiB by what they are: code and data of files; V8's pages; malloc's arenas; larger pieces
+ * that are mapped on their own, which most buffers are.
+ */
+function memoryKinds(pid: number): string {
+  const sums = { files: 0, pages: 0, arenas: 0, large: 0 };
+  let kind: keyof typeof sums = "files";
+  let arenaEnd = 0;
+  for (const line of Deno.readTextFileSync(`/proc/${pid}/smaps`).split("\n")) {
+    const range = /^([0-9a-f]+)-([0-9a-f]+) \S+ \S+ \S+ \S+ *(.*)$/.exec(line);
+    if (range !== null) {
+      const [from, to] = [parseInt(range[1]!, 16), parseInt(range[2]!, 16)];
+      const startsArena = from % ARENA_BYTES === 0 && to - from <= ARENA_BYTES;
+      if (startsArena) arenaEnd = from + ARENA_BYTES;
+      if (range[3] === "[heap]" || (range[3] === "" && from < arenaEnd)) kind = "arenas";
+      else if (range[3] !== "") kind = "files";
+      else kind = to - from <= V8_PAGE_BYTES ? "pages" : "large";
+    }
+    const resident = /^Rss: +(\d+)/.exec(line)?.[1];
+    if (resident !== undefined) sums[kind] += Number(resident) / 1024;
+  }
+  return Object.entries(sums).map(([name, mib]) => `${name} ${mib.toFixed(0)}`).join(", ");
 }
 
 async function main(): Promise<boolean> {
@@ -103,28 +164,32 @@ async function main(): Promise<boolean> {
   await net.output(net.client, echo, "ping", "127.0.0.1", String(TUNNEL), "100", "0");
   const idle = { server: sampleOf(server), client: sampleOf(client) };
   const seconds = Math.round(option("minutes", 20) * 60);
-  const until = performance.now() + 1000 * seconds;
+  const start = performance.now();
+  const until = start + 1000 * seconds;
   const work = ["churn", "127.0.0.1", String(TUNNEL), String(THREADS), String(seconds)];
   const churn = net.output(net.client, echo, ...work);
   const coming = guests(net, echo, until - 1000 * (GUEST_SECONDS + 2));
   const samples: Record<"server" | "client", Sample[]> = { server: [], client: [] };
   while (performance.now() < until - 1000) {
     await sleep(Math.min(SAMPLE_MS, until - performance.now()));
-    samples.server.push(sampleOf(server));
-    samples.client.push(sampleOf(client));
-    const told = Object.entries(samples).map(([name, all]) => {
-      const { resident, files } = all.at(-1)!;
-      return `${name} ${(resident / MIB).toFixed(1)} MiB, ${files} files`;
+    const told = Object.entries({ server, client }).map(([name, running]) => {
+      const sample = sampleOf(running, start);
+      samples[name as keyof typeof samples].push(sample);
+      const mib = (sample.resident / MIB).toFixed(1);
+      return `${name} ${mib} MiB (${memoryKinds(running.pid)}), ${sample.files} files`;
     });
-    console.error(
-      `${(seconds - (until - performance.now()) / 1000).toFixed(0)} s: ${told.join("; ")}`,
-    );
+    console.error(`${((performance.now() - start) / 1000).toFixed(0)} s: ${told.join("; ")}`);
   }
   const churned = JSON.parse(await churn) as Churned;
   const visits = await coming;
   await sleep(SETTLE_MS);
   const end = { server: sampleOf(server), client: sampleOf(client) };
-  const problems = [...growth("server", samples.server), ...growth("client", samples.client)];
+  const trends = { server: trendOf(samples.server), client: trendOf(samples.client) };
+  const isJudged = seconds >= 60 * JUDGED_MINUTES_MIN;
+  const problems = isJudged
+    ? [...growth("server", trends.server), ...growth("client", trends.client)]
+    : [];
+  if (!isJudged) console.error(`under ${JUDGED_MINUTES_MIN} minutes: growth is not judged`);
   if (churned.failed > 0) problems.push(`${churned.failed} streams failed`);
   if (churned.lost > churned.datagrams * LOST_SHARE_MAX) {
     problems.push(`${churned.lost} datagrams had no answer`);
@@ -137,6 +202,7 @@ async function main(): Promise<boolean> {
     ...(["server", "client"] as const).flatMap((name) => [
       { name: `memory of the ${name} before`, value: idle[name].resident / MIB, unit: "MiB" },
       { name: "... at the end", value: end[name].resident / MIB, unit: "MiB" },
+      { name: "... slope of the second half", value: trends[name].memory / MIB, unit: "MiB/h" },
       { name: `files of the ${name} before`, value: idle[name].files, unit: "" },
       { name: "... at the end", value: end[name].files, unit: "" },
     ]),

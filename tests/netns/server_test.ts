@@ -1,7 +1,7 @@
 /** The server from source, in a network namespace: everything that can be in its way at start. */
 
 import assert from "node:assert/strict";
-import { layoutHash } from "../../ffi/layout.gen.ts";
+import { EventKind, layoutHash } from "../../ffi/layout.gen.ts";
 import { attachXdp, queryXdp } from "../../ffi/link.ts";
 import { BpfMapType } from "../../ffi/libbpf.gen.ts";
 import { createMap, openPinnedMap } from "../../ffi/map.ts";
@@ -12,8 +12,9 @@ import { XdpPlane } from "../../src/dataplane/xdp_plane.ts";
 import { icmpReceived, pinnedIds, remaining, Sender } from "../fixtures/kernel.ts";
 import { bpfObject, libraries, repository } from "../fixtures/libraries.ts";
 import { run } from "../fixtures/netns.ts";
+import { compileEdited } from "../fixtures/plane.ts";
 import { piped, Running } from "../fixtures/process.ts";
-import { packetsOf, packetsUntil, PORT, SERVER_IP, ServerBench } from "../fixtures/server.ts";
+import { OURS, packetsOf, packetsUntil, PORT, SERVER_IP, ServerBench } from "../fixtures/server.ts";
 
 const libs = libraries();
 const ignore = Deno.uid() !== 0;
@@ -37,10 +38,10 @@ function xdpOf({ server }: ServerBench, name = "va"): ReturnType<typeof queryXdp
 
 /** Whether five packets to the listen port are seen by the program. */
 async function counts(bench: ServerBench): Promise<boolean> {
-  const before = packetsOf(await bench.status(), "listen");
+  const before = packetsOf(await bench.status(), OURS);
   using sender = new Sender(bench.client);
   sender.send(SERVER_IP, PORT, Array(5).fill(new Uint8Array(20)));
-  return await packetsUntil(before + 5, "listen", () => bench.status()) === before + 5;
+  return await packetsUntil(before + 5, OURS, () => bench.status()) === before + 5;
 }
 
 test("run leaves another XDP program alone and says whose it is", async (bench) => {
@@ -61,6 +62,22 @@ test("run leaves another XDP program alone and says whose it is", async (bench) 
     assert.equal(await server.kill("SIGTERM"), 0);
   }
   assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+});
+
+test("doctor tells what is attached, and whether it is ours", async (bench) => {
+  await (await bench.start(bench.config())).kill("SIGTERM");
+  const ours = await bench.phantom("doctor");
+  assert.match(ours.stdout, /have {2}va +a program is attached: native, id \d+, xdp_phantom/);
+  await bench.phantom("unload", "--pin-path", bench.pinPath);
+  using object = new BpfObject(libs, "foreign", bpfObject("testing")).load();
+  using _link = bench.server.enter(() => {
+    const ifindex = libs.native.symbols.ph_ifindex(cString("va"));
+    return attachXdp(libs, object.program("xdp_pass"), ifindex, "generic");
+  });
+  const { code, stdout } = await bench.phantom("doctor");
+  assert.equal(code, 0);
+  assert.match(stdout, /lack {2}va +a program is attached: generic, id \d+, xdp_pass\n/);
+  assert.match(stdout, /without it: XDP on va: another's program is never replaced/);
 });
 
 test("run attaches anew when its interface was made anew", async (bench) => {
@@ -126,6 +143,63 @@ test("run goes on without XDP when there is no interface to find", async (bench)
   assert.match(await server.until(" ready "), /level="no XDP"/);
 });
 
+/** `phantom run` with only these capabilities, or with something mounted before. */
+function runLimited(bench: ServerBench, config: string, program: string, args: string[]): Running {
+  const phantom = [Deno.execPath(), "run", "-A", `${repository}main.ts`, "run", "-c", config];
+  return new Running(bench.server.command(program, [...args, ...phantom], piped));
+}
+
+test("run does without pins on a read-only BPF file system", async (bench) => {
+  const config = bench.config();
+  const readOnly = 'mount -o remount,bind,ro /sys/fs/bpf && exec "$@"';
+  {
+    await using server = runLimited(bench, config, "unshare", ["-m", "bash", "-c", readOnly, "-"]);
+    const line = await server.until("nothing can be pinned");
+    assert.match(line, /WARN .*sessions and counters end with this process/);
+    assert.match(line, /cause="Cannot make .*: is the BPF file system mounted read-only\?"/);
+    assert.match(await server.until(" ready "), /level="native XDP on va"/);
+    assert.notEqual(xdpOf(bench).native, 0);
+    const { server: said } = JSON.parse(
+      (await bench.phantom("status", "--json", "-c", config)).stdout,
+    );
+    assert.deepEqual([said.level, said.pins], ["native XDP on va", null]);
+    assert.equal(await server.kill("SIGTERM"), 0);
+  }
+  // What is not pinned ends with its process, a little later.
+  for (let i = 0; i < 100 && xdpOf(bench).native !== 0; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal(xdpOf(bench).native, 0);
+  assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+});
+
+test("run without capabilities works without XDP and names them", async (bench) => {
+  for (const left of ["", ",+bpf,+perfmon", ",+net_admin"]) {
+    const limits = [`--bounding-set=-all${left}`, "--inh-caps=-all"];
+    await using server = runLimited(bench, bench.config(), "setpriv", limits);
+    const line = await server.until("running without XDP");
+    assert.match(line, /WARN .*EPERM/, left);
+    assert.match(line, /run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON/, left);
+    assert.match(await server.until(" ready "), /level="no XDP"/);
+    assert.equal(await server.kill("SIGTERM"), 0);
+    assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+  }
+});
+
+test("the capabilities of the systemd unit are enough, also for a restart", async (bench) => {
+  const unit = Deno.readTextFileSync(`${repository}deploy/phantom.service`);
+  const names = /^CapabilityBoundingSet=(.*)$/m.exec(unit)![1]!.split(" ");
+  const kept = names.map((name) => `+${name.replace("CAP_", "").toLowerCase()}`).join(",");
+  const limits = [`--bounding-set=-all,${kept}`, "--inh-caps=-all"];
+  for (const [signal, swapped] of [["SIGKILL", false], ["SIGTERM", true]] as const) {
+    await using server = runLimited(bench, bench.config(), "setpriv", limits);
+    await server.until(`mode=native swapped=${swapped}`);
+    await server.until(" ready ");
+    assert.ok(await counts(bench));
+    await server.kill(signal);
+  }
+});
+
 test("run touches no BPF with ebpf.enabled false", async (bench) => {
   await using server = await bench.start(bench.config({ enabled: false }));
   await server.until("XDP is off");
@@ -147,24 +221,6 @@ test("run and check take a BPF object from program_path", async (bench) => {
   assert.match(stdout, /xdp_phantom \(.*\/xdp_phantom\.o\): loads/);
 });
 
-/** Compiles the program with a changed phantom.h. */
-function compileChanged(folder: string, change: (header: string) => string): void {
-  const sources = `${folder}/bpf`;
-  Deno.mkdirSync(sources);
-  for (const { name } of Deno.readDirSync(`${repository}bpf`)) {
-    Deno.copyFileSync(`${repository}bpf/${name}`, `${sources}/${name}`);
-  }
-  const header = Deno.readTextFileSync(`${sources}/phantom.h`);
-  const changed = change(header);
-  assert.notEqual(changed, header);
-  Deno.writeTextFileSync(`${sources}/phantom.h`, changed);
-  // As in the Makefile.
-  const include = `-I/usr/include/${Deno.build.arch}-linux-gnu`;
-  const flags = ["-O2", "-g", "-target", "bpf", "-mcpu=v3", include];
-  const source = `${sources}/xdp_phantom.bpf.c`;
-  run("clang", ...flags, `-I${sources}`, "-c", source, "-o", `${folder}/xdp_phantom.o`);
-}
-
 test("run and check refuse a foreign object in program_path", async (bench) => {
   const config = bench.config({ program_path: bench.folder });
   const path = `${bench.folder}/xdp_phantom.o`;
@@ -183,10 +239,9 @@ test("run and check refuse a foreign object in program_path", async (bench) => {
 });
 
 test("run and check refuse an object of another layout", async (bench) => {
-  compileChanged(
-    bench.folder,
-    (header) => header.replace(/__u64 packets;\s+__u64 bytes;/, "__u64 bytes;\n\t__u64 packets;"),
-  );
+  const swapped = "__u64 bytes;\n\t__u64 packets;";
+  const change = (text: string) => text.replace(/__u64 packets;\s+__u64 bytes;/, swapped);
+  compileEdited(bench.folder, change);
   const config = bench.config({ program_path: bench.folder });
   const { code, stdout } = await bench.phantom("check", "-c", config);
   assert.equal(code, 4, stdout);
@@ -211,12 +266,12 @@ test("run makes a pinned map of another size anew, with a warning", async (bench
   assert.match(await second.until("has another size"), /WARN .*map=event_gate/);
   const after = pinnedIds(bench.pins());
   using map = openPinnedMap(libs, path)!;
-  assert.equal(map.info.maxEntries, 1);
+  assert.equal(map.info.maxEntries, EventKind.count);
   assert.notEqual(after.maps["event_gate"], before.maps["event_gate"]);
   assert.equal(after.maps["stats"], before.maps["stats"]);
 });
 
-test("run removes the maps of another layout and starts with new ones", async (bench) => {
+test("run takes over the sessions of another layout, and makes the other maps", async (bench) => {
   const config = bench.config();
   const first = await bench.start(config);
   assert.ok(await counts(bench));
@@ -227,13 +282,18 @@ test("run removes the maps of another layout and starts with new ones", async (b
   Deno.renameSync(`${bench.pins()}/maps-${layoutHash}`, old);
   {
     await using second = await bench.start(config);
-    assert.match(await second.until("XDP attached"), /swapped=true/);
+    assert.match(await second.until("XDP attached"), /swapped=true adopted=\S*sessions,sources/);
     await second.until("maps of another version are removed");
     assert.ok(await counts(bench));
   }
   assert.throws(() => Deno.statSync(old), Deno.errors.NotFound);
   assert.deepEqual(pinnedIds(bench.pins()).links, links);
-  assert.deepEqual(await remaining({ maps, links: [], programs: [] }), []);
+  const now = Object.values(pinnedIds(bench.pins()).maps);
+  const { sessions, sources, stats } = maps;
+  assert.ok(now.includes(sessions!) && now.includes(sources!) && !now.includes(stats!));
+  const others = Object.entries(maps).filter(([, id]) => !now.includes(id));
+  const gone = { maps: Object.fromEntries(others), links: [], programs: [] };
+  assert.deepEqual(await remaining(gone), []);
 });
 
 test("run refuses a port that is in use", async (bench) => {
@@ -391,7 +451,7 @@ test("run counts IPv6 as well, and answers nothing", async (bench) => {
   const before = icmpReceived(bench.client);
   assert.ok(before > 0);
   sender.send("2001:db8::1", PORT, Array.from({ length: 30 }, (_, i) => new Uint8Array(i)));
-  assert.equal(await packetsUntil(30, "listen", () => bench.status()), 30);
+  assert.equal(await packetsUntil(30, OURS, () => bench.status()), 30);
   assert.equal(icmpReceived(bench.client), before);
   assert.equal(sender.received(), 0);
 });
@@ -407,7 +467,7 @@ test("status and unload tell people and programs what is there", async (bench) =
   const { code, stdout } = await bench.phantom("status", "-c", config);
   assert.equal(code, 0);
   assert.match(stdout, /^ {2}va {2}native XDP, program \d+$/m);
-  assert.match(stdout, /^ {2}pass listen +5 packets, \d+ bytes$/m);
+  assert.match(stdout, /^ {2}drop short +5 packets, \d+ bytes$/m);
   const unload = await bench.phantom("unload", "--json", "-c", config);
   assert.deepEqual(JSON.parse(unload.stdout), {
     path: bench.pins(),
@@ -419,6 +479,48 @@ test("status and unload tell people and programs what is there", async (bench) =
     wasLoaded: false,
     interfaces: [],
   });
+});
+
+test("status asks the server that runs, and does without one that does not", async (bench) => {
+  const config = bench.config({ interface: ["va", "later0"] }, { workers: 2 });
+  const asked = async () =>
+    JSON.parse((await bench.phantom("status", "--json", "-c", config)).stdout);
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    await using server = await bench.start(config);
+    using sender = new Sender(bench.client);
+    sender.send(SERVER_IP, PORT, Array(5).fill(new Uint8Array(20)));
+    const { server: said, maps } = await asked();
+    assert.equal(said.pid > 0, true);
+    assert.deepEqual([said.level, said.workers], ["native XDP on va", 2]);
+    assert.equal(said.pins, bench.pins());
+    assert.equal(said.health.attached, 1);
+    assert.equal(typeof said.counters.datagrams, "number");
+    assert.ok(maps.some(({ name }: { name: string }) => name === "listen_ports"));
+    const { stdout } = await bench.phantom("status", "-c", config);
+    assert.match(stdout, /^server\n {2}process +\d+, since 2/m);
+    assert.match(stdout, /^ {2}workers +2$/m);
+    await server.kill(signal);
+    assert.equal((await asked()).server, null);
+  }
+  assert.throws(() => Deno.lstatSync(`${bench.folder}/state/status-default.sock`));
+});
+
+test("a server whose program is taken off has it back within two seconds", async (bench) => {
+  const config = bench.config();
+  await using server = await bench.start(config);
+  run("bpftool", "link", "detach", "pinned", `${bench.pins()}/links/va`);
+  const began = performance.now();
+  assert.equal(xdpOf(bench).native, 0);
+  while (xdpOf(bench).native === 0 && performance.now() - began < 5000) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const ms = performance.now() - began;
+  assert.ok(ms < 2000, `${ms} ms`);
+  assert.match(await server.until("attaching anew"), /WARN .*interface=va/);
+  const { stdout } = await bench.phantom("status", "-c", config);
+  assert.match(stdout, /^ {2}lost +1$/m);
+  assert.match(stdout, /^ {2}reattached +1$/m);
+  assert.ok(await counts(bench));
 });
 
 test("enable_stats false loads a program that counts nothing", async (bench) => {

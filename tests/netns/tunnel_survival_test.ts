@@ -14,6 +14,7 @@ import {
 import { SERVER, TARGET, type Topology } from "../fixtures/topology.ts";
 import { patternHash } from "../fixtures/tunnel_probe.ts";
 import { WEB } from "../fixtures/web.ts";
+import { freshPinPath } from "../fixtures/libraries.ts";
 
 const HELLO = /^hello from /;
 const BYTES = 20_000_000;
@@ -122,6 +123,39 @@ for (const signal of ["SIGTERM", "SIGKILL"] as const) {
   });
 }
 
+test("a server whose name leads elsewhere is found again", {
+  serverDies: true,
+}, async ({ topology, server }) => {
+  const hosts = `${topology.folder}/hosts`;
+  const name = "phantom.test";
+  const nameLeads = (to: string) => Deno.writeTextFileSync(hosts, `${to} ${name}\n`);
+  nameLeads(SERVER.v4);
+  const mixed = "127.0.0.1:2000";
+  await using client = await topology.startClientWithHosts(hosts, {
+    ...{ server: `${name}:${SERVER.port}`, mixed, arq: { max_retries: 3 } },
+  });
+  const ask = ["--max-time", "2", "-x", `socks5h://${mixed}`, NAME_URL];
+  assert.match(await curl(topology, ...ask), HELLO);
+  // Nobody answers at the old address.
+  await server.kill("SIGKILL");
+  topology.server.ip("addr", "del", `${SERVER.v4}/24`, "dev", "sv");
+  topology.server.ip("addr", "add", "45.2.0.9/24", "dev", "sv");
+  topology.server.ip("route", "replace", "45.1.0.0/24", "via", "45.2.0.1");
+  await using second = await topology.startServer();
+  nameLeads("45.2.0.9");
+  const began = performance.now();
+  for (;;) {
+    try {
+      assert.match(await curl(topology, ...ask), HELLO);
+      break;
+    } catch (error) {
+      if (performance.now() - began > 20_000) throw error;
+    }
+  }
+  assert.match(client.output, /the server's name leads elsewhere now name=phantom\.test/);
+  await second.kill("SIGTERM");
+});
+
 test("two workers share the sessions, without XDP", {
   server: { workers: 2 },
 }, async ({ topology }) => {
@@ -149,3 +183,23 @@ test("with two workers a client that moves comes back, by a new session at worst
     assert.ok(ms < 10_000, `${ms} ms`);
   }
 });
+
+for (const [level, ebpf] of [["with XDP", undefined], ["without XDP", "nothere0"]] as const) {
+  test(`with several workers a client that moves reaches its own at once, ${level}`, {
+    xdp: ebpf === undefined,
+    server: {
+      workers: 3,
+      ...(ebpf === undefined ? {} : { ebpf: { interface: ebpf, pin_path: freshPinPath() } }),
+    },
+  }, async ({ topology, client }) => {
+    // New connections meet the worker that has the session: none waits for a new one.
+    for (let host = 2; host < 8; host++) {
+      assert.match(await curl(topology, "-x", SOCKS, NAME_URL), HELLO);
+      move(topology, `45.1.0.${host}`, `45.1.0.${host + 1}`);
+      const ms = await recovery(topology);
+      assert.ok(ms < 2500, `${ms} ms`);
+    }
+    const connected = client.output.split("\n").filter((line) => line.includes(" connected "));
+    assert.equal(connected.length, 1);
+  });
+}

@@ -147,7 +147,8 @@ export class Bbr implements CongestionController {
 
   /** The floor does not hold while the round trip is probed: that has to empty the queue. */
   window(): number {
-    if (this.#mode === "probeRtt") return this.#probeRttWindow();
+    // The plus: what a call returns that is not inlined would make an object of every window.
+    if (this.#mode === "probeRtt") return +this.#probeRttWindow();
     if (this.#bandwidth.max === 0 || this.#minRtt === Infinity) return this.#bounds.clamp(0);
     return this.#bounds.clamp(
       Math.min(this.#target(BBR_WINDOW_GAIN) * this.#makeUp(), this.#inFlightMax),

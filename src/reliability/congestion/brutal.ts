@@ -3,6 +3,7 @@
 
 import {
   BRUTAL_ACK_RATE_MIN,
+  BRUTAL_PACKET_OVERHEAD,
   BRUTAL_RATE_MIN,
   BRUTAL_SAMPLE_PACKETS_MIN,
   BRUTAL_SLOT_MS,
@@ -60,8 +61,10 @@ export class Brutal implements CongestionController {
     return this.#bounds.clamp(BRUTAL_WINDOW_GAIN * inFlight / this.#ackRate);
   }
 
+  /** The line carries more than our bytes: a sender that forgets it overfills the line for good. */
   pacingRate(): number {
-    return this.#rate / this.#ackRate;
+    const { packetBytes } = this.#bounds;
+    return this.#rate * packetBytes / (packetBytes + BRUTAL_PACKET_OVERHEAD) / this.#ackRate;
   }
 
   #count(now: number, acked: number, lost: number): void {

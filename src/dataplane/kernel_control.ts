@@ -1,0 +1,222 @@
+/**
+ * What user space does for the programs in the kernel while the server runs: keys ahead of time,
+ * limits, the sweep of sessions, steering; and what is worth an event or a number.
+ */
+
+import { Config as KernelConfig, ConfigFlag } from "../../ffi/layout.gen.ts";
+import type { Libraries } from "../../ffi/libraries.ts";
+import { monotonicMs } from "../../ffi/loop.ts";
+import { type BpfMap, keyOfIndex } from "../../ffi/map.ts";
+import { BpfObject } from "../../ffi/object.ts";
+import { NativePrimitives } from "../../ffi/primitives.ts";
+import type { Log } from "../base/log.ts";
+import { KernelKeys } from "./kernel_keys.ts";
+import { KernelSessions, PRESSURE_STEPS, type SessionCounts } from "./kernel_sessions.ts";
+import type { BpfCode } from "./resources.ts";
+import { Steering } from "./steering.ts";
+
+/** How often keys are looked at and a part of the table is swept. */
+const TICK_MS = 250;
+/** From one round of the sweep to the next. */
+const ROUND_MS = 2000;
+const NEW_MS = 30_000;
+const CLOSING_MS = 5000;
+/** What a limit lets be saved up, in seconds of its rate. */
+const BURST_S = 2;
+const NS_A_S = 1e9;
+const NS_A_MS = 1e6;
+
+/** What xdp_sessions uses. */
+const SESSIONS_MAPS = ["config", "sessions", "front", "event_gate", "events"] as const;
+
+export interface KernelLimits {
+  /** A second; 0: no limit. */
+  readonly hellosPerSource: number;
+  readonly hellos: number;
+  readonly sessionsPerSource: number;
+  readonly sessionTimeoutMs: number;
+}
+
+export interface KernelControlOptions {
+  readonly libs: Libraries;
+  readonly psk: Uint8Array;
+  readonly limits: KernelLimits;
+  /** The maps of the XDP program, where one is loaded. */
+  readonly plane: ((name: string) => BpfMap) | undefined;
+  /** Whether frames meet it. */
+  readonly isAttached: boolean;
+  readonly code: { readonly sessions: BpfCode; readonly steer: BpfCode };
+  /** Descriptors of the workers' sockets, by index. */
+  readonly sockets: readonly number[];
+  readonly log: Log;
+  /** Our clock. @default {Date.now} */
+  readonly unixMs?: () => number;
+}
+
+export class KernelControl {
+  readonly #options: KernelControlOptions;
+  readonly #steering: Steering | undefined;
+  readonly #sessions: KernelSessions | undefined;
+  readonly #sessionsObject: BpfObject | undefined;
+  readonly #keys: KernelKeys | undefined;
+  readonly #config: BpfMap | undefined;
+  readonly #timer: number;
+  #present = -1;
+  #roundAt = 0;
+  #pressureStep = 0;
+
+  private constructor(options: KernelControlOptions) {
+    this.#options = options;
+    const { libs, plane, psk } = options;
+    this.#steering = startSteering(options);
+    const map = plane ?? (this.#steering && ((name: string) => this.#steering!.map(name)));
+    if (map !== undefined) {
+      this.#config = map("config");
+      this.#keys = new KernelKeys(map("mask_keys"), new NativePrimitives(libs.native), psk);
+      this.#updateKeys();
+    }
+    if (plane !== undefined) {
+      this.#sessionsObject = openSessions(options, plane);
+      const { sessionTimeoutMs } = options.limits;
+      this.#sessions = new KernelSessions(
+        this.#sessionsObject.program("xdp_sessions"),
+        { sessions: plane("sessions"), front: plane("front") },
+        { newMs: NEW_MS, establishedMs: sessionTimeoutMs, closingMs: CLOSING_MS },
+      );
+    }
+    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+  }
+
+  /** From now on the programs know the keys; where something can't be had the log says so. */
+  static start(options: KernelControlOptions): KernelControl {
+    return new KernelControl(options);
+  }
+
+  /** Whether packets are steered to the workers that own them. */
+  get isSteered(): boolean {
+    return this.#steering !== undefined && this.#options.sockets.length > 1;
+  }
+
+  get sessions(): Readonly<SessionCounts> | undefined {
+    return this.#sessions?.counts;
+  }
+
+  /** What a worker's SessionMarks have collected. */
+  mark(requests: Uint8Array): void {
+    this.#guard(() => this.#sessions?.mark(requests));
+  }
+
+  /** The programs go on with the keys that they have. */
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#sessionsObject?.close();
+    this.#steering?.close();
+  }
+
+  #tick(): void {
+    this.#guard(() => {
+      this.#updateKeys();
+      this.#sweep();
+    });
+  }
+
+  /** A fault here must not end the server: the kernel side goes on as it was. */
+  #guard(act: () => void): void {
+    try {
+      act();
+    } catch (error) {
+      const cause = error instanceof Error ? error.message : String(error);
+      this.#options.log.error("the kernel's tables could not be seen to", { cause });
+    }
+  }
+
+  #updateKeys(): void {
+    const { libs, unixMs = Date.now } = this.#options;
+    if (this.#keys === undefined || this.#config === undefined) return;
+    const clocks = { unixMs: unixMs(), monotonicMs: monotonicMs(libs.native) };
+    const present = this.#keys.update(clocks);
+    if (present === this.#present) return;
+    this.#present = present;
+    this.#config.set(keyOfIndex(0), kernelConfig(this.#options, present));
+  }
+
+  #sweep(): void {
+    const sessions = this.#sessions;
+    const now = monotonicMs(this.#options.libs.native);
+    if (sessions === undefined || now < this.#roundAt) return;
+    if (!sessions.step(now)) return;
+    this.#roundAt = now + ROUND_MS;
+    this.#tellPressure(sessions.counts);
+  }
+
+  #tellPressure({ pressure, entries }: Readonly<SessionCounts>): void {
+    const step = PRESSURE_STEPS.filter((limit) => pressure >= limit).length;
+    if (step > this.#pressureStep) {
+      this.#options.log.warn("the kernel's table of sessions fills up", {
+        entries,
+        percent: Math.floor(pressure),
+        remedy: "raise ebpf.map_size; the oldest entries make room for new ones",
+      });
+    }
+    this.#pressureStep = step;
+  }
+}
+
+function startSteering(options: KernelControlOptions): Steering | undefined {
+  const { libs, plane, isAttached, sockets, code, log } = options;
+  if (sockets.length === 0 || (sockets.length < 2 && isAttached)) return undefined;
+  try {
+    const filters = !isAttached;
+    return Steering.start({ libs, code: code.steer, sockets, shared: plane, filters });
+  } catch (error) {
+    log.warn("packets are not steered: a client that changes its address waits for its worker", {
+      cause: error instanceof Error ? error.message : String(error),
+    });
+    return undefined;
+  }
+}
+
+function openSessions(
+  { libs, code }: KernelControlOptions,
+  plane: (name: string) => BpfMap,
+): BpfObject {
+  const object = new BpfObject(libs, code.sessions.name, code.sessions.bytes);
+  try {
+    object.omitAllBut(SESSIONS_MAPS);
+    for (const name of SESSIONS_MAPS) object.reuse(name, plane(name));
+    return object.load();
+  } catch (error) {
+    object.close();
+    throw error;
+  }
+}
+
+function kernelConfig(
+  { limits, sockets }: KernelControlOptions,
+  present: number,
+): Uint8Array<ArrayBuffer> {
+  const value = new Uint8Array(KernelConfig.size);
+  const ownerBits = Math.ceil(Math.log2(Math.max(1, sockets.length)));
+  const [helloSource, helloTotal, newSource] = [
+    limits.hellosPerSource,
+    limits.hellos,
+    limits.sessionsPerSource,
+  ].map((rate) => rate > 0 ? BigInt(Math.round(NS_A_S / rate)) : 0n);
+  const room = (cost = 0n) => BigInt(Math.max(Number(cost), BURST_S * NS_A_S));
+  KernelConfig.write(new DataView(value.buffer), 0, {
+    flags: ConfigFlag.filter,
+    present,
+    helloSourceCostNs: helloSource!,
+    helloSourceRoomNs: room(helloSource),
+    helloTotalCostNs: helloTotal!,
+    helloTotalRoomNs: room(helloTotal),
+    newSourceCostNs: newSource!,
+    newSourceRoomNs: room(newSource),
+    newTimeoutNs: BigInt(NEW_MS * NS_A_MS),
+    establishedTimeoutNs: BigInt(limits.sessionTimeoutMs * NS_A_MS),
+    closingTimeoutNs: BigInt(CLOSING_MS * NS_A_MS),
+    workers: sockets.length,
+    ownerMask: (1 << ownerBits) - 1,
+  });
+  return value;
+}

@@ -13,6 +13,7 @@ import assert from "node:assert/strict";
 import { attachXdp, type BpfLink } from "../../ffi/link.ts";
 import { cString } from "../../ffi/memory.ts";
 import { BpfObject } from "../../ffi/object.ts";
+import type { RelayReport } from "../../src/relay/relay_state.ts";
 import type { Answer, ClientReport } from "../fixtures/relay_ends.ts";
 import { bpfObject, freshPinPath, libraries, repository } from "../fixtures/libraries.ts";
 import { Namespace } from "../fixtures/netns.ts";
@@ -61,8 +62,9 @@ class RelayNet implements AsyncDisposable {
     }));
   }
 
+  /** Of the relay that was started last. */
   get pins(): string {
-    return this.#pins[0]!;
+    return this.#pins.at(-1)!;
   }
 
   address(host: Host, family: 4 | 6): string {
@@ -165,17 +167,21 @@ function backendsOf(answers: readonly Answer[]): string[] {
   return [...new Set(answers.map(({ backend }) => backend))].toSorted();
 }
 
-/** What went through XDP is told by `phantom status`. */
-async function checkStatus(net: RelayNet): Promise<void> {
+/** What `phantom status` tells of the relay. */
+async function statusOf(net: RelayNet): Promise<RelayReport> {
   const args = ["run", "-A", `${repository}main.ts`, "status", "--json", "--pin-path", net.pins];
   const { stdout } = await outcomeOf(net.hosts.relay.command(Deno.execPath(), args, piped));
-  const { relay } = JSON.parse(stdout);
-  assert.equal(relay.backends.length, 2);
-  for (const { state, flows, packetsOut, packetsIn } of relay.backends) {
+  return JSON.parse(stdout).relay;
+}
+
+async function checkStatus(net: RelayNet): Promise<void> {
+  const { backends, counts } = await statusOf(net);
+  assert.equal(backends.length, 2);
+  for (const { state, flows, packetsOut, packetsIn } of backends) {
     assert.equal(state, "up");
-    assert.ok(flows > 10 && packetsOut > 50 && packetsIn > 50, stdout);
+    assert.ok(flows > 10 && packetsOut > 50 && packetsIn > 50, JSON.stringify(backends));
   }
-  assert.ok(relay.counts.completed > 0, "no client had left its checksums to hardware");
+  assert.ok(counts["completed"]! > 0, "no client had left its checksums to hardware");
 }
 
 for (const level of ["XDP", "user space"] as const) {
@@ -329,5 +335,10 @@ for (const level of ["XDP", "user space"] as const) {
     // What is none of ours gets nowhere.
     const { answers } = await net.client(net.address("relay", 4), { port: PORT + 1, count: 5 });
     assert.equal(answers.length, 0);
+    if (level !== "XDP") return;
+    const { backends, counts } = await statusOf(net);
+    assert.ok(backends[0]!.packetsOut > 5 && backends[0]!.packetsIn > 5, "not in XDP");
+    assert.equal(counts["junk"], 5);
+    assert.equal(counts["no_keys"], undefined);
   });
 }

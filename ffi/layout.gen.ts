@@ -18,6 +18,7 @@ export const Limit = {
   sources: 16384,
   requests: 60,
   workers: 256,
+  xskFrameBytes: 1792,
   queues: 64,
   frontSlots: 512,
 } as const;
@@ -38,6 +39,7 @@ const LIMIT_NAMES: Readonly<Record<number, string>> = {
   16384: "sources",
   60: "requests",
   256: "workers",
+  1792: "xsk_frame_bytes",
   64: "queues",
   512: "front_slots",
 };
@@ -1384,7 +1386,7 @@ export type MapName = keyof typeof maps;
 
 /** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
 export const layoutHashes: Readonly<Record<string, string>> = {
-  ph_limit: "734e2dcc516ebffa",
+  ph_limit: "6e49313637921b35",
   ph_verdict: "7c2b0fa6711c45ba",
   ph_reason: "78925ef12d7f6bbb",
   ph_packet_kind: "ac2dc2addc7f2a2e",
@@ -1427,4 +1429,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "4e446a3ef0735a76";
+export const layoutHash: string = "0021f49d9b4a7b50";

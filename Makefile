@@ -35,7 +35,8 @@ NATIVE_MAP     := ffi/native/libphantom.map
 SHIPPED        := libz.so.1 libelf.so.1 libbpf.so.1
 LIBRARIES      := $(addprefix build/lib/,$(SHIPPED) libphantom.so)
 # The program and each of its workers: one bundle an entry, at the same path in build/stage.
-ENTRIES        := main.ts src/dataplane/worker.ts src/dataplane/client_worker.ts
+ENTRIES        := main.ts src/dataplane/worker.ts src/dataplane/client_worker.ts \
+                  src/dataplane/relay_worker.ts
 BUNDLES        := $(ENTRIES:%.ts=build/stage/%.js)
 WORKERS        := $(patsubst build/stage/%,%,$(filter-out build/stage/main.js,$(BUNDLES)))
 SOURCES        := main.ts $(sort $(shell find src ffi -type f ! -name '*_test.ts' \

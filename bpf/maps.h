@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
-/* Every map, once. A program's object holds only those that it uses. */
+/* Every map, once. Every object declares all of them: user space leaves out what is not used. */
 #ifndef PHANTOM_MAPS_H
 #define PHANTOM_MAPS_H
 
@@ -152,9 +152,24 @@ struct {
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__type(key, __u32);
+	__type(value, struct ph_relay_cached);
+	__uint(max_entries, 1);
+} relay_cache SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__type(key, __u32);
 	__type(value, struct ph_stat);
 	__uint(max_entries, PH_RELAY_OUTCOME_COUNT);
 } relay_counts SEC(".maps");
+
+/* The addresses of this machine. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__type(key, struct ph_relay_address);
+	__type(value, __u32);
+	__uint(max_entries, PH_RELAY_LIMIT_ADDRESSES);
+} relay_locals SEC(".maps");
 
 /* Interfaces that take frames from XDP, by their index: where ways may leave by. */
 struct {

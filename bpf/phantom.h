@@ -26,6 +26,7 @@ enum ph_limit {
 	PH_LIMIT_WORKERS = 256,
 	PH_LIMIT_XSK_FRAME_BYTES = 1792,	/* what fits into AF_XDP's frames */
 	PH_LIMIT_QUEUES = 64,		/* of an interface, that AF_XDP may deliver */
+	PH_LIMIT_SEGMENTS = 128,	/* that GRO joins, and are looked at; more are kept */
 	PH_LIMIT_FRONT_SLOTS = 512,	/* of a CPU; a power of two */
 };
 
@@ -279,8 +280,12 @@ enum ph_relay_limit {
 	PH_RELAY_LIMIT_BACKENDS = 1024,		/* of all services */
 	PH_RELAY_LIMIT_TABLE = 16381,		/* places of a service in relay_maglev; a prime */
 	PH_RELAY_LIMIT_PORT_PROBES = 8,		/* ports tried before a flow is refused */
+	PH_RELAY_LIMIT_PORT_STEP = 7919,	/* from one to the next */
+	PH_RELAY_LIMIT_CACHE = 4096,		/* flows of a CPU; a power of two */
 	PH_RELAY_LIMIT_DEVICES = 64,
+	PH_RELAY_LIMIT_ADDRESSES = 1024,	/* of this machine */
 	PH_RELAY_LIMIT_UNANSWERED_S = 10,	/* then a flow without reply may lose its port */
+	PH_RELAY_LIMIT_ICMP_INTERVAL_NS = 1000 * 1000,	/* between two ICMP messages */
 	PH_RELAY_LIMIT_SUM_BYTES = 9216,	/* of a datagram whose checksum is completed */
 };
 
@@ -298,15 +303,16 @@ enum ph_relay_outcome {
 	PH_RELAY_OUTCOME_NOT_LOCAL = 7,		/* to an address that is not this machine's */
 	PH_RELAY_OUTCOME_TOO_LONG = 8,		/* and may be sent in parts */
 	PH_RELAY_OUTCOME_UNFINISHED = 9,	/* a checksum that only the kernel can complete */
+	PH_RELAY_OUTCOME_NO_KEYS = 10,		/* only: phantom, and no key is for now */
 	/* Dropped. */
-	PH_RELAY_OUTCOME_BAD_UDP = 10,		/* lengths contradict; over IPv6 no checksum */
-	PH_RELAY_OUTCOME_JUNK = 11,		/* only: phantom, and it does not unmask */
-	PH_RELAY_OUTCOME_NO_BACKEND = 12,	/* none is up */
-	PH_RELAY_OUTCOME_NO_PORT = 13,		/* all ports tried are in use towards the backend */
-	PH_RELAY_OUTCOME_NO_HOPS = 14,		/* TTL or hop limit used up */
-	PH_RELAY_OUTCOME_NO_ROOM = 15,		/* the flow table took no entry */
-	PH_RELAY_OUTCOME_TOLD_TOO_LONG = 16,	/* answered by an ICMP message */
-	PH_RELAY_OUTCOME_COUNT = 17,
+	PH_RELAY_OUTCOME_BAD_UDP = 11,		/* lengths contradict; over IPv6 no checksum */
+	PH_RELAY_OUTCOME_JUNK = 12,		/* only: phantom, and it does not unmask */
+	PH_RELAY_OUTCOME_NO_BACKEND = 13,	/* none is up */
+	PH_RELAY_OUTCOME_NO_PORT = 14,		/* all ports tried are in use towards the backend */
+	PH_RELAY_OUTCOME_NO_HOPS = 15,		/* TTL or hop limit used up */
+	PH_RELAY_OUTCOME_NO_ROOM = 16,		/* the flow table took no entry */
+	PH_RELAY_OUTCOME_TOLD_TOO_LONG = 17,	/* answered by an ICMP message */
+	PH_RELAY_OUTCOME_COUNT = 18,
 };
 
 enum ph_relay_backend_state {
@@ -359,6 +365,10 @@ struct ph_relay_backend {
 	__u32 service;
 };
 
+struct ph_relay_address {
+	__u8 ip[16];
+};
+
 /* relay_flows: where packets with these addresses and ports go, each direction an entry. */
 struct ph_relay_key {
 	__u8 src_ip[16];
@@ -387,6 +397,16 @@ struct ph_relay_way {
 	__u64 bytes;
 	__u32 generation;
 	__u32 service;
+};
+
+/*
+ * relay_cache: ways of a CPU's latest flows, found without a call, which return mitigations make
+ * dear. As good as the way's time and generation say; its counters go to relay_flows in the end.
+ */
+struct ph_relay_cached {
+	struct ph_relay_key key;
+	__u32 pad;
+	struct ph_relay_way way;
 };
 
 struct ph_relay_traffic {

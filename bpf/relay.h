@@ -20,6 +20,7 @@
 
 #include "maps.h"
 #include "parse.h"
+#include "unmask.h"
 
 #define RELAY_NOT_OURS (-1)		/* carry on as if there were no relay */
 #define RELAY_NO_SERVICE (-1 - PH_RELAY_OUTCOME_COUNT)	/* of relay_resolve: the same */
@@ -33,6 +34,8 @@
 
 /* Set before loading: without relays the verifier removes all this, and loading takes no longer. */
 const volatile __u32 relay_enabled = 1;
+/* Entries of relay_cache, less one. */
+const volatile __u32 relay_cache_mask = 0;
 
 /* The frame's headers, in the only arrangement that the fast way knows. */
 struct relay_view {
@@ -160,6 +163,26 @@ static __always_inline void relay_key_of(const struct relay_view *view, struct p
 	}
 	key->src_port = view->udp->source;
 	key->dst_port = view->udp->dest;
+}
+
+/* only: phantom. Answers 0 for what unmasks, else minus an outcome. Reads, and writes nothing. */
+__noinline int relay_unmasks(struct xdp_md *ctx)
+{
+	const struct ph_config *settings = get_config();
+	const struct masked *packet;
+	struct relay_view view;
+	__u64 shown;
+
+	if (!relay_enabled || !settings || !relay_headers(ctx, &view))
+		return -PH_RELAY_OUTCOME_UNUSUAL;
+	packet = (const struct masked *)(view.udp + 1);
+	if (bpf_ntohs(view.udp->len) < sizeof(*view.udp) + PH_LIMIT_PACKET_BYTES ||
+	    (const void *)(packet + 1) > (const void *)(long)ctx->data_end)
+		return -PH_RELAY_OUTCOME_JUNK;
+	shown = unmask(packet, settings, clock_ns());
+	if (shown == SHOWN_NO_KEYS)
+		return -PH_RELAY_OUTCOME_NO_KEYS;
+	return shown == SHOWN_JUNK ? -PH_RELAY_OUTCOME_JUNK : 0;
 }
 
 /* ---- ways, made and looked at again: not for every packet ---- */
@@ -300,11 +323,10 @@ relay_chosen(const struct ph_relay_service *service, const struct ph_relay_key *
  * The service of an address and port: by the address, or else by any that is this machine's own
  * (which it has been once, where the flow is known). Answers its index or minus an outcome.
  */
-static __always_inline int relay_service_of(struct xdp_md *ctx, const struct ph_relay_key *key,
-					    bool is_ip4, bool is_known)
+static __always_inline int relay_service_of(const struct ph_relay_key *key, bool is_ip4,
+					    bool is_known)
 {
 	struct ph_relay_listen listen = { .port = key->dst_port };
-	struct bpf_fib_lookup fib;
 	__u32 *found;
 
 	relay_copy_ip(listen.ip, key->dst_ip);
@@ -316,8 +338,8 @@ static __always_inline int relay_service_of(struct xdp_md *ctx, const struct ph_
 	found = bpf_map_lookup_elem(&relay_listens, &listen);
 	if (!found)
 		return RELAY_NO_SERVICE;
-	if (!is_known && relay_route(ctx, &fib, key->dst_ip, key->dst_ip, is_ip4) !=
-	    BPF_FIB_LKUP_RET_NOT_FWDED)
+	/* Not by a route: that an address has none looks the same as that it is our own. */
+	if (!is_known && !bpf_map_lookup_elem(&relay_locals, key->dst_ip))
 		return -PH_RELAY_OUTCOME_NOT_LOCAL;
 	return *found & 0xffff;
 }
@@ -333,6 +355,29 @@ static __always_inline bool relay_same_end(const struct ph_relay_way *a,
 	for (int i = 0; i < 9; i++)
 		differ |= x[i] ^ y[i];
 	return !differ;
+}
+
+/*
+ * Whether a client's first packet may make a flow: 0, or minus an outcome. Not part of
+ * relay_resolve, whose stack has no room for a SipHash.
+ */
+__noinline int relay_admits(struct xdp_md *ctx)
+{
+	struct ph_relay_service *service;
+	struct relay_view view;
+	struct ph_relay_key key;
+	int index;
+
+	if (!relay_enabled || !relay_headers(ctx, &view))
+		return RELAY_NO_SERVICE;
+	relay_key_of(&view, &key);
+	index = relay_service_of(&key, view.ip4, true);
+	if (index < 0)
+		return index;
+	service = bpf_map_lookup_elem(&relay_services, &index);
+	if (!service)
+		return RELAY_NO_SERVICE;
+	return service->flags & PH_RELAY_FLAG_PHANTOM ? relay_unmasks(ctx) : 0;
 }
 
 /* Whether a flow may lose its port to another. */
@@ -352,10 +397,11 @@ static __always_inline int relay_take_port(const struct ph_relay_config *config,
 					   struct ph_relay_key *reply, struct ph_relay_way *back,
 					   __u32 hash, __u64 now)
 {
+	__u32 count = config->port_count ? config->port_count : 1;
 	__be16 free = 0;
 
 	for (__u32 i = 0; i < PH_RELAY_LIMIT_PORT_PROBES; i++) {
-		__u32 port = config->first_port + (hash + i * 7919) % (config->port_count | 1);
+		__u32 port = config->first_port + (hash + i * PH_RELAY_LIMIT_PORT_STEP) % count;
 		struct ph_relay_way *taken;
 
 		reply->dst_port = bpf_htons(port);
@@ -433,7 +479,7 @@ static __always_inline int relay_make_way(struct xdp_md *ctx, const struct relay
 		way->packets = old->packets;
 		way->bytes = old->bytes;
 	}
-	result = relay_service_of(ctx, key, is_ip4, is_known);
+	result = relay_service_of(key, is_ip4, is_known);
 	if (result < 0)
 		return result;
 	index = result;
@@ -611,6 +657,127 @@ __noinline int relay_complete_sum(struct xdp_md *ctx, __u32 pseudo)
 	return 0;
 }
 
+/* What the ICMP message about a packet that is too long is written as. */
+struct relay_icmp4 {
+	struct ethernet eth;
+	__be16 ip[10];
+	__be16 icmp[4];
+	__be16 quoted[14];		/* its IP header and the first 8 bytes behind it */
+};
+
+struct relay_icmp6 {
+	struct ethernet eth;
+	__be16 ip[20];
+	__be16 icmp[4];
+	__be16 quoted[24];		/* its IPv6 and UDP headers */
+};
+
+/* When the next message may be sent, by any CPU. */
+static __u64 relay_icmp_next_ns;
+
+static __always_inline void relay_answer_link(struct ethernet *to, const struct ethernet *from)
+{
+	for (int i = 0; i < 3; i++) {
+		to->address[i] = from->address[3 + i];
+		to->address[3 + i] = from->address[i];
+	}
+	to->proto = from->proto;
+}
+
+/* RFC 792 with RFC 1191: fragmentation needed, to whoever sent the packet. */
+static __always_inline void relay_write_icmp4(struct relay_icmp4 *to, __u32 mtu)
+{
+	const struct ethernet *was = (void *)to + 28;
+
+	relay_answer_link(&to->eth, was);
+	to->ip[0] = bpf_htons(0x4500);
+	to->ip[1] = bpf_htons(sizeof(*to) - RELAY_ETH);
+	to->ip[2] = 0;
+	to->ip[3] = 0;
+	to->ip[4] = bpf_htons(64 << 8 | IPPROTO_ICMP);
+	to->ip[5] = 0;
+	for (int i = 0; i < 2; i++) {
+		to->ip[6 + i] = to->quoted[8 + i];
+		to->ip[8 + i] = to->quoted[6 + i];
+	}
+	to->ip[5] = ~relay_fold(relay_sum_words(to->ip, sizeof(to->ip)));
+	to->icmp[0] = bpf_htons(3 << 8 | 4);
+	to->icmp[1] = 0;
+	to->icmp[2] = 0;
+	to->icmp[3] = bpf_htons(mtu);
+	to->icmp[1] = ~relay_fold(relay_sum_words(to->icmp, sizeof(to->icmp)) +
+				  relay_sum_words(to->quoted, sizeof(to->quoted)));
+}
+
+/* RFC 4443: packet too big. */
+static __always_inline void relay_write_icmp6(struct relay_icmp6 *to, __u32 mtu)
+{
+	const struct ethernet *was = (void *)to + 48;
+	const __u32 length = sizeof(to->icmp) + sizeof(to->quoted);
+
+	relay_answer_link(&to->eth, was);
+	to->ip[0] = bpf_htons(0x6000);
+	to->ip[1] = 0;
+	to->ip[2] = bpf_htons(length);
+	to->ip[3] = bpf_htons(IPPROTO_ICMPV6 << 8 | 64);
+	for (int i = 0; i < 8; i++) {
+		to->ip[4 + i] = to->quoted[12 + i];
+		to->ip[12 + i] = to->quoted[4 + i];
+	}
+	to->icmp[0] = bpf_htons(2 << 8);
+	to->icmp[1] = 0;
+	to->icmp[2] = 0;
+	to->icmp[3] = bpf_htons(mtu);
+	to->icmp[1] = ~relay_fold(relay_sum_words(to->ip + 4, 32) + bpf_htons(length) +
+				  bpf_htons(IPPROTO_ICMPV6) +
+				  relay_sum_words(to->icmp, sizeof(to->icmp)) +
+				  relay_sum_words(to->quoted, sizeof(to->quoted)));
+}
+
+/*
+ * Turns a packet that is longer than the next hop takes into the message that says so. Answers an
+ * XDP action. An IPv4 packet that may be sent in parts passes: user space sends it so.
+ */
+__noinline int relay_tell_too_long(struct xdp_md *ctx, __u32 mtu)
+{
+	struct relay_view view;
+	__u32 grows, bytes;
+	__u64 now;
+	void *data, *end;
+	bool is_ip4;
+
+	if (!relay_enabled || !relay_headers(ctx, &view))
+		return XDP_PASS;
+	bytes = ctx->data_end - ctx->data;
+	is_ip4 = view.ip4;
+	if (is_ip4 && !(view.ip4->frag_off & bpf_htons(RELAY_DF)))
+		return relay_pass(PH_RELAY_OUTCOME_TOO_LONG, bytes);
+	now = bpf_ktime_get_ns();
+	if (now < relay_icmp_next_ns)
+		return relay_drop(PH_RELAY_OUTCOME_TOLD_TOO_LONG, bytes);
+	relay_icmp_next_ns = now + PH_RELAY_LIMIT_ICMP_INTERVAL_NS;
+	grows = is_ip4 ? 28 : 48;
+	if (bpf_xdp_adjust_head(ctx, -(int)grows))
+		return relay_drop(PH_RELAY_OUTCOME_TOLD_TOO_LONG, bytes);
+	bytes += grows;
+	if (bpf_xdp_adjust_tail(ctx, (int)(is_ip4 ? sizeof(struct relay_icmp4) :
+					   sizeof(struct relay_icmp6)) - (int)bytes))
+		return relay_drop(PH_RELAY_OUTCOME_TOLD_TOO_LONG, bytes);
+	data = (void *)(long)ctx->data;
+	end = (void *)(long)ctx->data_end;
+	if (is_ip4) {
+		if (data + sizeof(struct relay_icmp4) > end)
+			return relay_drop(PH_RELAY_OUTCOME_TOLD_TOO_LONG, bytes);
+		relay_write_icmp4(data, mtu);
+	} else {
+		if (data + sizeof(struct relay_icmp6) > end)
+			return relay_drop(PH_RELAY_OUTCOME_TOLD_TOO_LONG, bytes);
+		relay_write_icmp6(data, mtu);
+	}
+	relay_count(PH_RELAY_OUTCOME_TOLD_TOO_LONG, bytes);
+	return XDP_TX;
+}
+
 /* ---- the fast way ---- */
 
 /* What of a frame decides about it. The way is chosen by these, before anything is written. */
@@ -716,9 +883,99 @@ static __always_inline void relay_count_way(struct ph_relay_way *way, __u32 byte
 	}
 }
 
+/* Never RELAY_NOT_OURS: what the caller knows of the frame does not hold any more. */
+static __always_inline int relay_too_long(struct xdp_md *ctx, __u32 mtu)
+{
+	int action = relay_tell_too_long(ctx, mtu);
+
+	if (action == XDP_TX)
+		return XDP_TX;
+	return action == XDP_DROP ? XDP_DROP : XDP_PASS;
+}
+
+static __always_inline struct ph_relay_cached *relay_cached_of(const struct ph_relay_key *key)
+{
+	const __u32 *words = (const __u32 *)key;
+	__u32 hash = 0;
+
+	for (int i = 0; i < 9; i++)
+		hash = hash * 5 + words[i];
+	hash *= RELAY_HASH_FACTOR;
+	hash = (hash >> 16) & relay_cache_mask;
+	return bpf_map_lookup_elem(&relay_cache, &hash);
+}
+
+static __always_inline bool relay_is_same_key(const struct ph_relay_key *a,
+					      const struct ph_relay_key *b)
+{
+	const __u32 *x = (const __u32 *)a, *y = (const __u32 *)b;
+	__u32 differ = 0;
+
+	for (int i = 0; i < 9; i++)
+		differ |= x[i] ^ y[i];
+	return !differ;
+}
+
+/* Hands what a cached way has counted to the flow that it is of. */
+static __always_inline void relay_settle(struct ph_relay_cached *cached)
+{
+	struct ph_relay_way *way;
+
+	if (!cached->way.packets)
+		return;
+	way = bpf_map_lookup_elem(&relay_flows, &cached->key);
+	if (way) {
+		__sync_fetch_and_add(&way->packets, cached->way.packets);
+		__sync_fetch_and_add(&way->bytes, cached->way.bytes);
+	}
+	cached->way.packets = 0;
+	cached->way.bytes = 0;
+}
+
+static __always_inline bool relay_is_fresh(const struct ph_relay_way *way,
+					   const struct ph_relay_config *config)
+{
+	return way->generation == config->generation && bpf_jiffies64() <= way->fresh_until;
+}
+
+/*
+ * Puts the frame's way into the cache, made or brought up to date where it has to be. Answers 0
+ * or minus an outcome.
+ */
+static __always_inline int relay_look_up(struct xdp_md *ctx, const struct ph_relay_key *key,
+					 struct ph_relay_cached *cached, bool is_return)
+{
+	struct ph_relay_config *config;
+	struct ph_relay_way *way;
+	__u32 zero = 0;
+	int result;
+
+	config = bpf_map_lookup_elem(&relay_config, &zero);
+	if (!config)
+		return RELAY_NO_SERVICE;
+	relay_settle(cached);
+	way = bpf_map_lookup_elem(&relay_flows, key);
+	if (!way || !relay_is_fresh(way, config)) {
+		result = way ? 0 : relay_admits(ctx);
+		if (!result)
+			result = relay_resolve(ctx, is_return);
+		if (result)
+			return result;
+		way = bpf_map_lookup_elem(&relay_flows, key);
+		if (!way)
+			return -PH_RELAY_OUTCOME_NO_ROOM;
+	}
+	__builtin_memcpy(&cached->key, key, sizeof(*key));
+	__builtin_memcpy(&cached->way, way, sizeof(*way));
+	cached->way.packets = 0;
+	cached->way.bytes = 0;
+	return 0;
+}
+
 /* Answers an XDP action, or RELAY_NOT_OURS. */
 static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, bool is_return)
 {
+	struct ph_relay_cached *cached;
 	struct ph_relay_config *config;
 	struct relay_facts facts;
 	struct ph_relay_key key;
@@ -734,25 +991,33 @@ static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, b
 			return RELAY_NOT_OURS;
 		return relay_pass(PH_RELAY_OUTCOME_UNUSUAL, ctx->data_end - ctx->data);
 	}
-	way = bpf_map_lookup_elem(&relay_flows, &key);
-	if (is_return && !way)
+	cached = relay_cached_of(&key);
+	if (!cached)
 		return RELAY_NOT_OURS;
+	way = &cached->way;
 	length = bpf_ntohs(facts.length);
+	if (!relay_is_same_key(&key, &cached->key) || !relay_is_fresh(way, config)) {
+		if (is_return && !bpf_map_lookup_elem(&relay_flows, &key))
+			return RELAY_NOT_OURS;
+		if (length < sizeof(struct udphdr) || length > pkt->udp_room ||
+		    (!facts.is_ip4 && !facts.check))
+			return relay_drop(PH_RELAY_OUTCOME_BAD_UDP, facts.bytes);
+		result = relay_look_up(ctx, &key, cached, is_return);
+		if (result)
+			return relay_refused(result, facts.bytes);
+	}
 	if (length < sizeof(struct udphdr) || length > pkt->udp_room ||
 	    (!facts.is_ip4 && !facts.check))
 		return relay_drop(PH_RELAY_OUTCOME_BAD_UDP, facts.bytes);
-	if (!way || way->generation != config->generation || bpf_jiffies64() > way->fresh_until) {
-		result = relay_resolve(ctx, is_return);
+	if (way->flags & PH_RELAY_FLAG_PHANTOM) {
+		result = relay_unmasks(ctx);
 		if (result)
 			return relay_refused(result, facts.bytes);
-		way = bpf_map_lookup_elem(&relay_flows, &key);
-		if (!way)
-			return relay_drop(PH_RELAY_OUTCOME_NO_ROOM, facts.bytes);
 	}
 	if (facts.hops <= 1)
 		return relay_drop(PH_RELAY_OUTCOME_NO_HOPS, facts.bytes);
 	if (facts.total > way->mtu)
-		return relay_pass(PH_RELAY_OUTCOME_TOO_LONG, facts.bytes);
+		return relay_too_long(ctx, way->mtu);
 	/* A checksum that its sender has only begun is the sum of the pseudo-header alone. */
 	if (facts.check == relay_fold((__u32)way->pseudo + facts.length)) {
 		if (config->keeps_metadata)

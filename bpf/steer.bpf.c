@@ -14,7 +14,6 @@
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "event.h"
 #include "maps.h"
 #include "unmask.h"
 
@@ -56,27 +55,56 @@ int steer(struct sk_reuseport_md *md)
 	return SK_PASS;
 }
 
+/* Why a datagram is to be dropped, or -1. Global: the verifier looks at it once. */
+__noinline int refuse(struct __sk_buff *skb, __u32 offset)
+{
+	const struct ph_config *settings = get_config();
+	struct masked packet;
+
+	if (!settings)
+		return -1;
+	if (bpf_skb_load_bytes(skb, offset, &packet, sizeof(packet)))
+		return PH_REASON_SHORT;
+	return unmask(&packet, settings, clock_ns()) == SHOWN_JUNK ? PH_REASON_JUNK : -1;
+}
+
+static __always_inline void count_dropped(__u32 reason, __u32 packets, __u32 bytes)
+{
+	__u32 index = PH_VERDICT_DROP * PH_REASON_COUNT + reason;
+	struct ph_stat *stat = bpf_map_lookup_elem(&stats, &index);
+
+	if (!stat)
+		return;
+	stat->packets += packets;
+	stat->bytes += bytes;
+}
+
+/*
+ * What GRO has joined is kept as soon as one of it is no junk: packets that only share a forged
+ * address with junk must not go with it.
+ */
 SEC("socket")
 int drop_junk(struct __sk_buff *skb)
 {
 	const struct ph_config *settings = get_config();
-	struct masked packet;
-	__u64 shown;
+	__u32 segments = skb->gso_segs > 1 ? skb->gso_segs : 1;
+	__u32 offset = sizeof(struct udphdr);
+	__u32 size = skb->gso_size;
+	int reason = -1;
 
-	/*
-	 * What GRO has joined goes to user space, which looks at each: one piece of junk in front,
-	 * sent with a forged address, would else take the packets behind it along.
-	 */
-	if (!settings || !(settings->flags & PH_CONFIG_FLAG_FILTER) || skb->gso_segs > 1)
+	if (!settings || !(settings->flags & PH_CONFIG_FLAG_FILTER) ||
+	    segments > PH_LIMIT_SEGMENTS)
 		return skb->len;
-	if (bpf_skb_load_bytes(skb, sizeof(struct udphdr), &packet, sizeof(packet))) {
-		count(PH_VERDICT_DROP, PH_REASON_SHORT, skb->len);
-		return 0;
+	for (__u32 i = 0; i < PH_LIMIT_SEGMENTS; i++, offset += size) {
+		if (i == segments)
+			break;
+		reason = refuse(skb, offset);
+		if (reason < 0)
+			return skb->len;
 	}
-	shown = unmask(&packet, settings, clock_ns());
-	if (shown != SHOWN_JUNK)
+	if (reason < 0)
 		return skb->len;
-	count(PH_VERDICT_DROP, PH_REASON_JUNK, skb->len);
+	count_dropped(reason, segments, skb->len);
 	return 0;
 }
 

@@ -20,6 +20,7 @@ export const Limit = {
   workers: 256,
   xskFrameBytes: 1792,
   queues: 64,
+  segments: 128,
   frontSlots: 512,
 } as const;
 
@@ -41,6 +42,7 @@ const LIMIT_NAMES: Readonly<Record<number, string>> = {
   256: "workers",
   1792: "xsk_frame_bytes",
   64: "queues",
+  128: "segments",
   512: "front_slots",
 };
 
@@ -763,8 +765,12 @@ export const RelayLimit = {
   backends: 1024,
   table: 16381,
   portProbes: 8,
+  portStep: 7919,
+  cache: 4096,
   devices: 64,
+  addresses: 1024,
   unansweredS: 10,
+  icmpIntervalNs: 1000000,
   sumBytes: 9216,
 } as const;
 
@@ -775,7 +781,10 @@ const RELAY_LIMIT_NAMES: Readonly<Record<number, string>> = {
   1024: "backends",
   16381: "table",
   8: "port_probes",
+  7919: "port_step",
+  4096: "cache",
   10: "unanswered_s",
+  1000000: "icmp_interval_ns",
   9216: "sum_bytes",
 };
 
@@ -796,14 +805,15 @@ export const RelayOutcome = {
   notLocal: 7,
   tooLong: 8,
   unfinished: 9,
-  badUdp: 10,
-  junk: 11,
-  noBackend: 12,
-  noPort: 13,
-  noHops: 14,
-  noRoom: 15,
-  toldTooLong: 16,
-  count: 17,
+  noKeys: 10,
+  badUdp: 11,
+  junk: 12,
+  noBackend: 13,
+  noPort: 14,
+  noHops: 15,
+  noRoom: 16,
+  toldTooLong: 17,
+  count: 18,
 } as const;
 
 export type RelayOutcome = (typeof RelayOutcome)[keyof typeof RelayOutcome];
@@ -819,14 +829,15 @@ const RELAY_OUTCOME_NAMES: Readonly<Record<number, string>> = {
   7: "not_local",
   8: "too_long",
   9: "unfinished",
-  10: "bad_udp",
-  11: "junk",
-  12: "no_backend",
-  13: "no_port",
-  14: "no_hops",
-  15: "no_room",
-  16: "told_too_long",
-  17: "count",
+  10: "no_keys",
+  11: "bad_udp",
+  12: "junk",
+  13: "no_backend",
+  14: "no_port",
+  15: "no_hops",
+  16: "no_room",
+  17: "told_too_long",
+  18: "count",
 };
 
 /** The name of a value of `enum ph_relay_outcome`, or the number as text. */
@@ -1019,6 +1030,25 @@ export const RelayBackend = {
   },
 } as const;
 
+/** `struct ph_relay_address` */
+export interface RelayAddress {
+  ip: Uint8Array;
+}
+
+/** `struct ph_relay_address`: 16 bytes. */
+export const RelayAddress = {
+  size: 16,
+  offset: { ip: 0 },
+  read(view: DataView, at = 0): RelayAddress {
+    return {
+      ip: getBytes(view, at, 16),
+    };
+  },
+  write(view: DataView, at: number, value: RelayAddress): void {
+    setBytes(view, at, value.ip, 16, "RelayAddress.ip");
+  },
+} as const;
+
 /** `struct ph_relay_key` */
 export interface RelayKey {
   srcIp: Uint8Array;
@@ -1140,6 +1170,29 @@ export const RelayWay = {
   },
 } as const;
 
+/** `struct ph_relay_cached` */
+export interface RelayCached {
+  key: RelayKey;
+  way: RelayWay;
+}
+
+/** `struct ph_relay_cached`: 144 bytes. */
+export const RelayCached = {
+  size: 144,
+  offset: { key: 0, way: 40 },
+  read(view: DataView, at = 0): RelayCached {
+    return {
+      key: RelayKey.read(view, at),
+      way: RelayWay.read(view, at + 40),
+    };
+  },
+  write(view: DataView, at: number, value: RelayCached): void {
+    RelayKey.write(view, at, value.key);
+    RelayWay.write(view, at + 40, value.way);
+    setZero(view, at + 36, 4);
+  },
+} as const;
+
 /** `struct ph_relay_traffic` */
 export interface RelayTraffic {
   packetsOut: bigint;
@@ -1254,6 +1307,15 @@ export const maps = {
     key: "u32",
     value: "RelayBackend",
   },
+  relay_cache: {
+    type: "percpu_array",
+    keySize: 4,
+    valueSize: 144,
+    maxEntries: 1,
+    flags: 0,
+    key: "u32",
+    value: "RelayCached",
+  },
   relay_config: {
     type: "array",
     keySize: 4,
@@ -1267,7 +1329,7 @@ export const maps = {
     type: "percpu_array",
     keySize: 4,
     valueSize: 16,
-    maxEntries: 17,
+    maxEntries: 18,
     flags: 0,
     key: "u32",
     value: "Stat",
@@ -1297,6 +1359,15 @@ export const maps = {
     maxEntries: 1,
     flags: 0,
     key: "RelayListen",
+    value: "u32",
+  },
+  relay_locals: {
+    type: "hash",
+    keySize: 16,
+    valueSize: 4,
+    maxEntries: 1024,
+    flags: 0,
+    key: "RelayAddress",
     value: "u32",
   },
   relay_maglev: {
@@ -1386,7 +1457,7 @@ export type MapName = keyof typeof maps;
 
 /** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
 export const layoutHashes: Readonly<Record<string, string>> = {
-  ph_limit: "6e49313637921b35",
+  ph_limit: "915e8ee3ff94207e",
   ph_verdict: "7c2b0fa6711c45ba",
   ph_reason: "78925ef12d7f6bbb",
   ph_packet_kind: "ac2dc2addc7f2a2e",
@@ -1411,8 +1482,8 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_event_gate: "878f895b58b79fb5",
   ph_event_kind: "ee6df7ed5ac6a6da",
   ph_event: "12b268bc17c8fef7",
-  ph_relay_limit: "da20d8923a6f9f3d",
-  ph_relay_outcome: "782e35e28774ec52",
+  ph_relay_limit: "1865a33e4769c917",
+  ph_relay_outcome: "b15094eaeb3abb20",
   ph_relay_backend_state: "d5323adff39252ae",
   ph_relay_flag: "e3a2c2e4aa574a4f",
   ph_relay_config: "56301fdd15a33fa9",
@@ -1420,8 +1491,10 @@ export const layoutHashes: Readonly<Record<string, string>> = {
   ph_relay_service: "87d91acb091df064",
   ph_relay_places: "94825e10849cf0f9",
   ph_relay_backend: "e24e90d6fed84c4c",
+  ph_relay_address: "a0278b7f9ba64471",
   ph_relay_key: "3082b15797572b7c",
   ph_relay_way: "02398526ab0e12d7",
+  ph_relay_cached: "96ad1fb136a4dd79",
   ph_relay_traffic: "de445e224b6ba7c6",
 };
 
@@ -1429,4 +1502,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "0021f49d9b4a7b50";
+export const layoutHash: string = "7362603c7407776a";

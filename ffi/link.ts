@@ -180,6 +180,24 @@ export function attachTcx(
   return new BpfLink(libs, checked(fd, () => `attach ${label}`), label);
 }
 
+/** By which a filter is found again, also by another process. */
+export interface FilterIdentity {
+  readonly handle: number;
+  readonly priority: number;
+}
+
+/** Takes a filter off, if it is there; its qdisc stays. */
+export function removeFilter(
+  libs: Libraries,
+  ifindex: number,
+  direction: TcDirection,
+  { handle, priority }: FilterIdentity,
+): void {
+  const hook = optionsOf(BpfTcHook, { ifindex, attachPoint: BpfTcAttachPoint[direction] });
+  // Nothing there, or no qdisc to look in: so be it.
+  libs.libbpf.bpf_tc_detach(hook, optionsOf(BpfTcOpts, { handle, priority }));
+}
+
 /** A filter on a clsact qdisc. Ours to take off: the kernel keeps it when the process ends. */
 export class ClsactFilter extends Handle {
   readonly #libs: Libraries;
@@ -189,7 +207,14 @@ export class ClsactFilter extends Handle {
   /** Whether we made the qdisc; if so it goes with the filter. */
   readonly #ownsQdisc: boolean;
 
-  constructor(libs: Libraries, program: BpfProgram, ifindex: number, direction: TcDirection) {
+  /** With an identity it takes the place of the one that has it, in one step. */
+  constructor(
+    libs: Libraries,
+    program: BpfProgram,
+    ifindex: number,
+    direction: TcDirection,
+    identity?: FilterIdentity,
+  ) {
     super(`clsact ${direction} filter on interface ${ifindex}`);
     this.#libs = libs;
     this.#ifindex = ifindex;
@@ -198,7 +223,8 @@ export class ClsactFilter extends Handle {
     const created = libs.libbpf.bpf_tc_hook_create(hook);
     if (created !== -EEXIST) checked(created, () => `create clsact on interface ${ifindex}`);
     this.#ownsQdisc = created !== -EEXIST;
-    const opts = optionsOf(BpfTcOpts, { progFd: program.fd });
+    const own = identity === undefined ? {} : { ...identity, flags: BPF_TC_F_REPLACE };
+    const opts = optionsOf(BpfTcOpts, { progFd: program.fd, ...own });
     const result = libs.libbpf.bpf_tc_attach(hook, opts);
     this.#filter = BpfTcOpts.read(new DataView(opts.buffer));
     if (result < 0) {

@@ -19,6 +19,7 @@ import { Delivery } from "./dataplane/delivery.ts";
 import { KernelControl } from "./dataplane/kernel_control.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "./dataplane/pins.ts";
+import { RelayControl } from "./dataplane/relay_control.ts";
 import type { Resources } from "./dataplane/resources.ts";
 import { keepReplayRecord, takeReplayRecord } from "./dataplane/replay_record.ts";
 import { serverSecret } from "./dataplane/server_secret.ts";
@@ -30,6 +31,7 @@ import { type ServerStatus, statusPath, StatusSocket } from "./dataplane/status_
 import { type WorkerCounters, Workers, type WorkerTask } from "./dataplane/workers.ts";
 import type { Routing } from "./dataplane/worker_protocol.ts";
 import { XdpPlane } from "./dataplane/xdp_plane.ts";
+import { relayPlan } from "./relay/plan.ts";
 
 const BYTES_A_MEGABIT = 125_000;
 const PLANE_EVERY_MS = 250;
@@ -48,6 +50,7 @@ interface Parts {
   readonly users: ServerUsers;
   readonly lookup: NameLookup;
   readonly log: Log;
+  readonly relay: RelayControl | undefined;
   readonly control: KernelControl | undefined;
   readonly delivery: Delivery | undefined;
 }
@@ -97,13 +100,18 @@ export class Server {
     });
     starting.catch(() => {});
     let plane: XdpPlane | undefined;
+    let relay: RelayControl | undefined;
     try {
       plane = startPlane(libs, config, resources, log);
       const workers = await starting;
       control = startControl(libs, config, resources, log, { plane, sockets: workers.sockets });
       const delivery = startDelivery(libs, config, log, plane, workers);
-      return new Server(workers, plane, { config, users, lookup, log, control, delivery });
+      relay = await startRelay(libs, config, resources, plane, log);
+      return new Server(workers, plane, {
+        ...{ config, users, lookup, log, relay, control, delivery },
+      });
     } catch (error) {
+      await relay?.stop();
       control?.stop();
       plane?.abandon();
       await starting.then((workers) => workers.stop(), () => {});
@@ -167,6 +175,7 @@ export class Server {
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
     (await this.#status)?.close();
+    await this.#parts.relay?.stop();
     await this.#workers.stop();
     this.#parts.control?.stop();
     this.#parts.users.save();
@@ -241,6 +250,7 @@ function startPlane(
     log.info("XDP is off", { reason: "ebpf.enabled is false" });
     return undefined;
   }
+  const plan = relayPlan(config);
   const code = resources.bpf("xdp_phantom", ebpf.programPath);
   if (code.origin !== "embedded") log.info("BPF program from a file", { path: code.origin });
   try {
@@ -250,12 +260,14 @@ function startPlane(
       interfaces: ebpf.interface,
       mode: ebpf.xdpMode,
       code,
+      egress: resources.bpf("tc_egress"),
       constants: {
         stats_enabled: ebpf.enableStats ? 1 : 0,
         af_xdp_enabled: hasAfXdp(libs, config) ? 1 : 0,
       },
       sizes: { sessions: ebpf.mapSize, front: possibleCpus(libs) * Limit.frontSlots },
       ports: [listen.port],
+      ...(plan === undefined ? {} : { relay: plan }),
       log,
     });
     logLevels(plane, config, log);
@@ -269,6 +281,20 @@ function startPlane(
     });
     return undefined;
   }
+}
+
+async function startRelay(
+  libs: Libraries,
+  config: Config,
+  resources: Resources,
+  plane: XdpPlane | undefined,
+  log: Log,
+): Promise<RelayControl | undefined> {
+  const plan = relayPlan(config);
+  if (plan === undefined) return undefined;
+  const code = resources.worker("relay_worker");
+  const psk = Uint8Array.from(config.psk.expose());
+  return await RelayControl.start({ libs, code, plan, relays: config.relays, plane, psk, log });
 }
 
 /** Keys, limits, sessions and steering. Nothing of it is needed to serve. */

@@ -1,6 +1,7 @@
 /** `phantom status` */
 
 import { openLibraries } from "../../ffi/libraries.ts";
+import { layoutHash } from "../../ffi/layout.gen.ts";
 import { PinFolder } from "../dataplane/pins.ts";
 import { Resources } from "../dataplane/resources.ts";
 import { askStatus, type ServerStatus, statusPath } from "../dataplane/status_socket.ts";
@@ -12,6 +13,7 @@ import {
   type PinnedState,
   planeStates,
 } from "../dataplane/xdp_plane.ts";
+import { type RelayReport, relayReport } from "../relay/relay_state.ts";
 import { columns, type Command } from "./args.ts";
 import { Exit } from "./exit.ts";
 import { placesOf, PLANE_OPTIONS } from "./plane_options.ts";
@@ -23,6 +25,7 @@ interface Report {
   readonly interfaces: readonly PinnedState[];
   readonly counters: readonly Counter[] | undefined;
   readonly maps: readonly MapUse[];
+  readonly relay: RelayReport | undefined;
   readonly server: ServerStatus | undefined;
 }
 
@@ -42,6 +45,7 @@ export const command: Command = {
       interfaces: pins.exists ? planeStates(libs, pins) : [],
       counters: pins.exists ? pinnedCounters(libs, pins) : undefined,
       maps: pins.exists ? mapUses(libs, pins) : [],
+      relay: pins.exists ? relayReport(libs, pins.maps(layoutHash)) : undefined,
       // One of the same instance, whose pins lie elsewhere, is not the one that was asked for.
       server: isAsked(said, pins.path, given.has("pin-path")) ? said : undefined,
     };
@@ -57,12 +61,12 @@ function isAsked(said: ServerStatus | undefined, path: string, isExact: boolean)
   return said?.pins === path || (said?.pins === null && !isExact);
 }
 
-function print({ path, interfaces, counters, maps, server }: Report): void {
+function print({ path, interfaces, counters, maps, relay, server }: Report): void {
   const nothing = { counters: counters ?? null, server: server ?? null };
-  console.log(JSON.stringify({ path, interfaces, maps, ...nothing }));
+  console.log(JSON.stringify({ path, interfaces, maps, relay, ...nothing }));
 }
 
-function textOf({ path, isLoaded, interfaces, counters, maps, server }: Report): string {
+function textOf({ path, isLoaded, interfaces, counters, maps, relay, server }: Report): string {
   if (!isLoaded && server === undefined) return `nothing is loaded at ${path}`;
   const parts = [isLoaded ? path : `nothing is pinned at ${path}`];
   parts.push(
@@ -73,7 +77,14 @@ function textOf({ path, isLoaded, interfaces, counters, maps, server }: Report):
       ),
     ),
   );
-  parts.push(section("maps", maps.map((map) => [map.name, useOf(map)])));
+  // An array is always full: nothing to tell.
+  const tables = maps.filter(({ entries }) => entries !== undefined);
+  parts.push(
+    section(
+      "tables",
+      tables.map(({ name, entries, maxEntries }) => [name, `${entries} of ${maxEntries} entries`]),
+    ),
+  );
   if (isLoaded && counters === undefined) parts.push("counters: another version's, not readable");
   else if (counters?.length === 0) parts.push("counters: nothing seen yet");
   parts.push(
@@ -84,12 +95,21 @@ function textOf({ path, isLoaded, interfaces, counters, maps, server }: Report):
       ),
     ),
   );
-  parts.push(...serverText(server));
+  parts.push(relayText(relay), ...serverText(server));
   return parts.filter((part) => part !== "").join("\n\n");
 }
 
-function useOf({ entries, maxEntries }: MapUse): string {
-  return entries === undefined ? `${maxEntries} entries` : `${entries} of ${maxEntries} entries`;
+function relayText(relay: RelayReport | undefined): string {
+  if (relay === undefined) return "";
+  const backends = relay.backends.map((one) => {
+    const { address, state, flows, packetsOut, packetsIn } = one;
+    const traffic = `${flows} clients, ${packetsOut} packets out, ${packetsIn} in`;
+    return [`${one.relay} ${address}`, `${state}, ${traffic}`] as const;
+  });
+  const counts = Object.entries(relay.counts).map(([name, count]) =>
+    [name, `${count} packets`] as const
+  );
+  return section("relay", [...backends, ...counts]);
 }
 
 function serverText(server: ServerStatus | undefined): string[] {

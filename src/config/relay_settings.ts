@@ -154,7 +154,7 @@ export const RELAY = section("What all relays share", {
   }),
   idle: duration({
     default: 120_000,
-    min: 1000,
+    min: 10_000,
     max: 86_400_000,
     doc: "A client without packets for so long is forgotten.",
   }),

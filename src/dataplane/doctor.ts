@@ -1,6 +1,7 @@
 /** What this machine has and lacks for every part of Phantom: the checks behind `doctor`. */
 
 import { BpfMapType, BpfProgType } from "../../ffi/libbpf.gen.ts";
+import { type Interface, listInterfaces } from "../../ffi/interfaces.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { cString } from "../../ffi/memory.ts";
 import {
@@ -18,7 +19,7 @@ import {
 } from "../../ffi/probe.ts";
 import { UdpSocket } from "../../ffi/udp.ts";
 import { endpoint } from "../../ffi/endpoint.ts";
-import { interfaceNames } from "./interfaces.ts";
+import { describeProgram } from "./xdp_attachment.ts";
 
 export interface Finding {
   readonly group: string;
@@ -39,6 +40,8 @@ interface Need {
   readonly remedy: string;
 }
 
+/** What our program is called. */
+const OWN_PROGRAM = "xdp_phantom";
 const KERNEL_MIN = [5, 10] as const;
 const NEWER_KERNEL = "a newer kernel (Debian 12's 6.1 has it)";
 const AS_ROOT = "run as root, or give the capability (deploy/phantom.service does)";
@@ -232,17 +235,35 @@ function socketFindings(libs: Libraries): Finding[] {
 }
 
 function interfaceFindings(libs: Libraries, tryInterface: string | undefined): Finding[] {
-  return interfaceNames().filter((name) => name !== "lo").map((name) => {
+  return listInterfaces(libs).filter(({ name }) => name !== "lo").map((device) => {
+    const { name, ifindex, xdp } = device;
     const need: Need = {
       lost: `speed on ${name}: XDP runs behind the driver (generic)`,
       remedy: "a driver with XDP; for virtio, as many queues as CPUs; an MTU below 3500",
     };
+    const id = xdp.native || xdp.generic || xdp.offloaded;
+    if (id !== 0) return attachedFinding(libs, device, id);
     if (exists(`/sys/class/net/${name}/device`) && name !== tryInterface) {
       const detail = `not tried: it may pause the link; \`doctor --interface ${name}\` does`;
       return finding("native XDP", name, undefined, detail, need);
     }
-    const ifindex = libs.native.symbols.ph_ifindex(cString(name));
     return attempted("native XDP", name, tryXdp(libs, ifindex, "native"), need);
+  });
+}
+
+/** An interface with a program on it, ours or not: nothing is tried there. */
+function attachedFinding(libs: Libraries, { name, xdp }: Interface, id: number): Finding {
+  const hook = xdp.native !== 0 ? "native" : xdp.generic !== 0 ? "generic" : "offloaded";
+  const detail = `a program is attached: ${hook}, ${describeProgram(libs, id)}`;
+  if (detail.endsWith(`, ${OWN_PROGRAM}`)) {
+    return finding("native XDP", name, hook === "native", detail, {
+      lost: `speed on ${name}: XDP runs behind the driver (generic)`,
+      remedy: "xdp_mode native tells why the driver refuses",
+    });
+  }
+  return finding("native XDP", name, false, detail, {
+    lost: `XDP on ${name}: another's program is never replaced, packets go through sockets alone`,
+    remedy: `\`bpftool prog show id ${id}\` tells whose it is; take it off, or set ebpf.interface`,
   });
 }
 

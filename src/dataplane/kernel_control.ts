@@ -26,6 +26,9 @@ const BURST_S = 2;
 const NS_A_S = 1e9;
 const NS_A_MS = 1e6;
 
+/** What xdp_sessions uses. */
+const SESSIONS_MAPS = ["config", "sessions", "front", "event_gate", "events"] as const;
+
 export interface KernelLimits {
   /** A second; 0: no limit. */
   readonly hellosPerSource: number;
@@ -52,39 +55,28 @@ export interface KernelControlOptions {
 
 export class KernelControl {
   readonly #options: KernelControlOptions;
-  readonly #steering: Steering | undefined;
-  readonly #sessions: KernelSessions | undefined;
-  readonly #sessionsObject: BpfObject | undefined;
-  readonly #keys: KernelKeys | undefined;
-  readonly #config: BpfMap | undefined;
-  readonly #timer: number;
+  readonly #timers: number[];
+  #steering: Steering | undefined;
+  #sessions: KernelSessions | undefined;
+  #sessionsObject: BpfObject | undefined;
+  #keys: KernelKeys | undefined;
+  #config: BpfMap | undefined;
+  #hasBegun = false;
   #present = -1;
   #roundAt = 0;
   #pressureStep = 0;
 
   private constructor(options: KernelControlOptions) {
     this.#options = options;
-    const { libs, plane, psk } = options;
-    this.#steering = startSteering(options);
-    const map = plane ?? (this.#steering && ((name: string) => this.#steering!.map(name)));
-    if (map !== undefined) {
-      this.#config = map("config");
-      this.#keys = new KernelKeys(map("mask_keys"), new NativePrimitives(libs.native), psk);
-      this.#updateKeys();
-    }
-    if (plane !== undefined) {
-      this.#sessionsObject = openSessions(options, plane);
-      const { sessionTimeoutMs } = options.limits;
-      this.#sessions = new KernelSessions(
-        this.#sessionsObject.program("xdp_sessions"),
-        { sessions: plane("sessions"), front: plane("front") },
-        { newMs: NEW_MS, establishedMs: sessionTimeoutMs, closingMs: CLOSING_MS },
-      );
-    }
-    this.#timer = setInterval(() => this.#tick(), TICK_MS);
+    if (options.plane !== undefined) this.#giveKeys(options.plane);
+    // Nothing of the rest is wanted before the first session, and loading it takes a while.
+    this.#timers = [
+      setTimeout(() => this.#guard(() => this.#begin()), 0),
+      setInterval(() => this.#tick(), TICK_MS),
+    ];
   }
 
-  /** From now on the programs know the keys; where something can't be had the log says so. */
+  /** From now on XDP knows the keys; the rest follows, and the log says what can't be had. */
   static start(options: KernelControlOptions): KernelControl {
     return new KernelControl(options);
   }
@@ -100,14 +92,44 @@ export class KernelControl {
 
   /** What a worker's SessionMarks have collected. */
   mark(requests: Uint8Array): void {
-    this.#guard(() => this.#sessions?.mark(requests));
+    this.#guard(() => {
+      this.#begin();
+      this.#sessions?.mark(requests);
+    });
   }
 
   /** The programs go on with the keys that they have. */
   stop(): void {
-    clearInterval(this.#timer);
+    for (const timer of this.#timers) clearInterval(timer);
     this.#sessionsObject?.close();
     this.#steering?.close();
+  }
+
+  #giveKeys(map: (name: string) => BpfMap): void {
+    const { libs, psk } = this.#options;
+    this.#config = map("config");
+    this.#keys = new KernelKeys(map("mask_keys"), new NativePrimitives(libs.native), psk);
+    this.#updateKeys();
+  }
+
+  /** The programs beside xdp_phantom, once. */
+  #begin(): void {
+    if (this.#hasBegun) return;
+    this.#hasBegun = true;
+    const options = this.#options;
+    const { plane } = options;
+    const steering = this.#steering = startSteering(options);
+    if (plane === undefined) {
+      if (steering !== undefined) this.#giveKeys((name) => steering.map(name));
+      return;
+    }
+    this.#sessionsObject = openSessions(options, plane);
+    const { sessionTimeoutMs } = options.limits;
+    this.#sessions = new KernelSessions(
+      this.#sessionsObject.program("xdp_sessions"),
+      { sessions: plane("sessions"), front: plane("front") },
+      { newMs: NEW_MS, establishedMs: sessionTimeoutMs, closingMs: CLOSING_MS },
+    );
   }
 
   #tick(): void {
@@ -179,8 +201,8 @@ function openSessions(
 ): BpfObject {
   const object = new BpfObject(libs, code.sessions.name, code.sessions.bytes);
   try {
-    object.omit("perf_events");
-    for (const { name } of object.shapes()) object.reuse(name, plane(name));
+    object.omitAllBut(SESSIONS_MAPS);
+    for (const name of SESSIONS_MAPS) object.reuse(name, plane(name));
     return object.load();
   } catch (error) {
     object.close();

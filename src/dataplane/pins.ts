@@ -4,6 +4,7 @@
  *     <pin_path>/<instance>/              locked by the process that runs the instance
  *         maps-<layout hash>/<map>        adopted only by a program of the very same layout
  *         links/<interface>               the attachment itself; a dot of its name is a colon here
+ *         egress/<interface>              that of the program which counts what leaves
  */
 
 import { SysError } from "../../ffi/errors.ts";
@@ -86,7 +87,16 @@ export class PinFolder {
 
   /** Where the link of an interface is pinned; the folder is made when `create`. */
   link(interfaceName: string, create = false): string {
-    const folder = `${this.path}/links`;
+    return this.#hook("links", interfaceName, create);
+  }
+
+  /** As `link`, for the link at the way out. */
+  egress(interfaceName: string, create = false): string {
+    return this.#hook("egress", interfaceName, create);
+  }
+
+  #hook(kind: string, interfaceName: string, create: boolean): string {
+    const folder = `${this.path}/${kind}`;
     if (create) Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
     // The BPF file system wants no dots in names, and interfaces no colons.
     return `${folder}/${interfaceName.replaceAll(".", ":")}`;
@@ -104,7 +114,16 @@ export class PinFolder {
 
   /** Interfaces with a pinned link. */
   links(): string[] {
-    return entries(`${this.path}/links`).map((name) => name.replaceAll(":", "."));
+    return this.#interfaces("links");
+  }
+
+  /** Interfaces with a pinned link at the way out. */
+  egresses(): string[] {
+    return this.#interfaces("egress");
+  }
+
+  #interfaces(kind: string): string[] {
+    return entries(`${this.path}/${kind}`).map((name) => name.replaceAll(":", "."));
   }
 
   removeMaps(layoutHash: string): void {
@@ -120,7 +139,7 @@ export class PinFolder {
       throw new Error(`Cannot clear ${this.path} as it is in no BPF file system`);
     }
     for (const layout of this.layouts()) this.removeMaps(layout);
-    removeFolder(`${this.path}/links`);
+    for (const kind of ["links", "egress"]) removeFolder(`${this.path}/${kind}`);
     try {
       Deno.removeSync(this.path);
     } catch (cause) {

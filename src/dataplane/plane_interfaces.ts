@@ -15,6 +15,7 @@ import type { Libraries } from "../../ffi/libraries.ts";
 import { openPinnedLink, type XdpMode } from "../../ffi/link.ts";
 import type { Log } from "../base/log.ts";
 import { CounterWatch } from "./counter_watch.ts";
+import { takeOffEgress } from "./egress_attachment.ts";
 import { wantedInterfaces } from "./interfaces.ts";
 import type { PinFolder } from "./pins.ts";
 import { Attachment, type AttachOptions, type FailedLevel, takeOff } from "./xdp_attachment.ts";
@@ -97,6 +98,7 @@ export class PlaneInterfaces {
   #checkAt = 0;
   #listAt = 0;
   #missing = "";
+  #fault = "";
 
   constructor(options: InterfacesOptions) {
     this.#options = options;
@@ -109,10 +111,17 @@ export class PlaneInterfaces {
     const present = listInterfaces(libs);
     if (pins !== undefined) settlePins(libs, pins, present);
     this.#settle(present, now, false);
-    for (const name of pins?.links() ?? []) {
-      if ([...this.#attachments.values()].some((one) => one.name === name)) continue;
-      log.info("XDP taken off an interface of an earlier run", { interface: name });
-      takeOff(libs, pins!.link(name));
+    if (pins !== undefined) {
+      const isHeld = (name: string) =>
+        [...this.#attachments.values()].some((one) => one.name === name);
+      for (const name of pins.links()) {
+        if (isHeld(name)) continue;
+        log.info("XDP taken off an interface of an earlier run", { interface: name });
+        takeOff(libs, pins.link(name));
+      }
+      for (const name of pins.egresses()) {
+        if (!isHeld(name)) takeOffEgress(libs, pins, name, 0);
+      }
     }
     this.#checkAt = now + CHECK_MS;
     this.#listAt = now + LIST_MS;
@@ -151,9 +160,11 @@ export class PlaneInterfaces {
       }
       this.#watchCounters();
     } catch (error) {
-      if (!(error instanceof SysError)) throw error;
+      // Whatever it is, packets go on as before, and the next look may succeed.
+      const cause = error instanceof Error ? error.message : String(error);
       this.health.faults++;
-      this.#options.log.warn("cannot look after XDP", { cause: error.message });
+      if (cause !== this.#fault) this.#options.log.warn("cannot look after XDP", { cause });
+      this.#fault = cause;
     }
   }
 
@@ -195,9 +206,29 @@ export class PlaneInterfaces {
         log.warn("somebody replaced the XDP program behind its link, put back", fields);
         attachment.restore();
     }
+    if (!attachment.keepEgress()) this.#tellEgress(attachment);
     if (attachment.keepPin()) return;
     this.health.unpinned++;
+    if (attachment.pinFault !== "") return this.#tellPin(attachment);
     log.warn("somebody removed the pin of an attachment, pinned again", fields);
+  }
+
+  #tellPin({ name, pinFault }: Attachment): void {
+    this.#options.log.warn("an attachment can't be pinned: it ends with this process", {
+      interface: name,
+      cause: pinFault,
+    });
+  }
+
+  #tellEgress({ name, egressFault }: Attachment): void {
+    const { log } = this.#options;
+    if (egressFault === "") {
+      this.health.lost++;
+      this.health.reattached++;
+      log.warn("the counter of what leaves was taken off, attached anew", { interface: name });
+    } else {
+      log.warn("what leaves is not counted", { interface: name, cause: egressFault });
+    }
   }
 
   #letGo(attachment: Attachment, why: "vanished" | "renamed" | "unwanted"): void {
@@ -278,6 +309,8 @@ export class PlaneInterfaces {
           remedy,
         });
       }
+      if (result.pinFault !== "") this.#tellPin(result);
+      if (result.egressFault !== "") this.#tellEgress(result);
       if (isLater) log.info("XDP attached", { ...fields, mode: result.mode });
       return;
     }
@@ -346,10 +379,13 @@ function causesOf(failed: readonly FailedLevel[]): string {
 
 /** Puts the pins of an earlier run under the names that their interfaces have now. */
 function settlePins(libs: Libraries, pins: PinFolder, present: readonly Interface[]): void {
+  const places = [
+    ...pins.links().map((name) => ({ name, place: (to: string) => pins.link(to) })),
+    ...pins.egresses().map((name) => ({ name, place: (to: string) => pins.egress(to) })),
+  ];
   const misplaced = [];
-  for (const name of pins.links()) {
-    const path = pins.link(name);
-    const link = openPinnedLink(libs, path);
+  for (const { name, place } of places) {
+    const link = openPinnedLink(libs, place(name));
     if (link === undefined) continue;
     const { ifindex } = link.info();
     const now = present.find((device) => device.ifindex === ifindex)?.name;
@@ -357,11 +393,11 @@ function settlePins(libs: Libraries, pins: PinFolder, present: readonly Interfac
       link.close();
       continue;
     }
-    misplaced.push({ link, now });
-    Deno.removeSync(path);
+    misplaced.push({ link, path: place(now) });
+    Deno.removeSync(place(name));
   }
-  for (const { link, now } of misplaced) {
-    link.pin(pins.link(now, true));
+  for (const { link, path } of misplaced) {
+    link.pin(path);
     link.close();
   }
 }

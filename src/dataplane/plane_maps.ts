@@ -26,6 +26,7 @@ import type { PinFolder } from "./pins.ts";
 export const TYPES_MAP = "ph_types";
 /** A pinned map that a new one of another size replaces, until its entries have moved. */
 const OLD = "-old";
+const BPF_F_RDONLY_PROG = 1 << 7;
 
 export interface MapsOptions {
   readonly libs: Libraries;
@@ -225,5 +226,11 @@ function typesIn(libs: Libraries, folder: string, name: string) {
 function isOfShape({ info }: BpfMap, shape: MapShape): boolean {
   return info.type === shape.type && info.keySize === shape.keySize &&
     info.valueSize === shape.valueSize && info.maxEntries === shape.maxEntries &&
-    info.flags === (shape.flags ?? 0);
+    (info.flags & ~addedFlags(info.type)) === (shape.flags ?? 0);
+}
+
+/** Flags that the kernel adds by itself: to it, programs may only read maps of devices. */
+function addedFlags(type: number): number {
+  const isOfDevices = type === BpfMapType.devmap || type === BpfMapType.devmapHash;
+  return isOfDevices ? BPF_F_RDONLY_PROG : 0;
 }

@@ -6,7 +6,7 @@
 import { type LibraryName, libraryNames } from "../../ffi/libraries.ts";
 
 export type ObjectName = "xdp_phantom" | "xdp_sessions" | "tc_egress" | "steer";
-export type WorkerName = "worker" | "client_worker";
+export type WorkerName = "worker" | "client_worker" | "relay_worker";
 
 export interface BpfCode {
   readonly name: ObjectName;

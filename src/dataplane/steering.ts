@@ -36,6 +36,7 @@ export class Steering {
   static start({ libs, code, sockets, shared, filters }: SteeringOptions): Steering {
     const object = new BpfObject(libs, code.name, code.bytes);
     try {
+      object.omitAllBut([...SHARED_MAPS, "workers"]);
       if (shared !== undefined) {
         for (const name of SHARED_MAPS) object.reuse(name, shared(name));
       }

@@ -9,6 +9,7 @@ import { type Interface, interfaceOf } from "../../ffi/interfaces.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { attachXdp, type BpfLink, openPinnedLink, type XdpMode } from "../../ffi/link.ts";
 import { type BpfProgram, openProgramById } from "../../ffi/program.ts";
+import { EgressAttachment } from "./egress_attachment.ts";
 import type { PinFolder } from "./pins.ts";
 
 /** A level that did not work. */
@@ -23,6 +24,8 @@ export interface AttachOptions {
   /** Where the attachment is pinned; nowhere: it ends with this process. */
   readonly pins: PinFolder | undefined;
   readonly program: BpfProgram;
+  /** Counts what leaves; nothing where none is wanted or none loads. */
+  readonly egress?: BpfProgram | undefined;
   readonly mode: "auto" | XdpMode;
 }
 
@@ -40,6 +43,10 @@ export class Attachment {
   readonly #link: BpfLink;
   readonly #programId: number;
   #name: string;
+  #pinFault = "";
+  #egress: EgressAttachment | undefined;
+  /** Why what leaves is not counted; "" when it is, or is not wanted. */
+  #egressFault = "";
 
   private constructor(
     options: AttachOptions,
@@ -54,19 +61,21 @@ export class Attachment {
     this.swapped = attached.swapped;
     this.failed = attached.failed;
     this.#programId = options.program.info().id;
+    this.keepPin();
+    this.keepEgress();
   }
 
   /** Attaches at the best level that works; where none does, why. */
   static attach(options: AttachOptions, to: Interface): Attachment | readonly FailedLevel[] {
-    const adopted = adopt(options, to);
+    const failed: FailedLevel[] = [];
+    const adopted = tryAdopt(options, to, failed);
     if (adopted !== undefined) {
       return new Attachment(options, to, { ...adopted, swapped: true, failed: [] });
     }
-    const failed: FailedLevel[] = [];
     const levels: XdpMode[] = options.mode === "auto" ? ["native", "generic"] : [options.mode];
     for (const mode of levels) {
       try {
-        const link = attachPinned(options, to, mode);
+        const link = attachXdp(options.libs, options.program, to.ifindex, mode);
         return new Attachment(options, to, { link, mode, swapped: false, failed });
       } catch (error) {
         if (!(error instanceof SysError)) throw error;
@@ -98,23 +107,67 @@ export class Attachment {
     this.#link.update(this.#options.program);
   }
 
+  /** Why what leaves is not counted; "" when it is, or is not wanted. */
+  get egressFault(): string {
+    return this.#egressFault;
+  }
+
+  /** Attaches the program at the way out, where it should be and is not: whether all is well. */
+  keepEgress(): boolean {
+    const { libs, pins, egress } = this.#options;
+    if (egress === undefined || this.#egress?.isAttached) return true;
+    const isLost = this.#egress !== undefined;
+    try {
+      if (this.#egress !== undefined) {
+        this.#egress.close();
+        this.#egress.unpin(this.#name);
+        this.#egress = undefined;
+      }
+      this.#egress = new EgressAttachment(
+        { libs, pins, program: egress },
+        this.#name,
+        this.ifindex,
+      );
+      this.#egressFault = "";
+      return !isLost;
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      const isNew = this.#egressFault !== error.message;
+      this.#egressFault = error.message;
+      return !isNew;
+    }
+  }
+
   /** The interface has another name now. To be unpinned before. */
   rename(name: string): void {
     this.#name = name;
     this.keepPin();
+    this.#egress?.pinAs(name);
   }
 
   unpin(): void {
     const { pins } = this.#options;
     if (pins !== undefined) removePin(pins.link(this.#name));
+    this.#egress?.unpin(this.#name);
   }
 
-  /** Whether it is pinned as it should be; if not, that is put right. */
+  /** Why it is not pinned, and so ends with this process; "" when it is, or can't be. */
+  get pinFault(): string {
+    return this.#pinFault;
+  }
+
+  /** Pins it where it should be and is not: whether nothing had to be done, or could be. */
   keepPin(): boolean {
     const { pins } = this.#options;
     if (pins === undefined || pins.hasLink(this.#name)) return true;
-    this.#link.pin(pins.link(this.#name, true));
-    return false;
+    const before = this.#pinFault;
+    this.#pinFault = "";
+    try {
+      this.#link.pin(pins.link(this.#name, true));
+    } catch (error) {
+      this.#pinFault = error instanceof Error ? error.message : String(error);
+    }
+    return this.#pinFault !== "" && this.#pinFault === before;
   }
 
   /** Takes the program off; what another process holds of the link is dead from now on. */
@@ -131,12 +184,14 @@ export class Attachment {
   /** Unpins what attaches nothing any more. */
   forget(): void {
     this.#link.close();
+    this.#egress?.detach();
     this.unpin();
   }
 
   /** Lets go. The pinned attachment goes on. */
   close(): void {
     this.#link.close();
+    this.#egress?.close();
   }
 }
 
@@ -170,6 +225,23 @@ export function describeProgram(libs: Libraries, id: number): string {
   }
 }
 
+/** As `adopt`; what does not swap is taken off, and its cause told. */
+function tryAdopt(
+  options: AttachOptions,
+  to: Interface,
+  failed: FailedLevel[],
+): { link: BpfLink; mode: XdpMode } | undefined {
+  try {
+    return adopt(options, to);
+  } catch (error) {
+    if (!(error instanceof SysError) || options.pins === undefined) throw error;
+    const level = options.mode === "auto" ? "native" : options.mode;
+    failed.push(failureOf(options.libs, to, level, error));
+    takeOff(options.libs, options.pins.link(to.name));
+    return undefined;
+  }
+}
+
 /** The attachment that an earlier run left, with our program in it; nothing when it won't do. */
 function adopt(
   { libs, pins, program, mode }: AttachOptions,
@@ -184,28 +256,18 @@ function adopt(
     ? modeOf(libs, ifindex, earlier.programId)
     : undefined;
   if (running !== undefined && (mode === "auto" || mode === running)) {
-    link.update(program);
+    try {
+      link.update(program);
+    } catch (error) {
+      link.close();
+      throw error;
+    }
     return { link, mode: running };
   }
   // The interface was made anew, the program was taken off, or another mode is wanted now.
   link.close();
   takeOff(libs, path);
   return undefined;
-}
-
-function attachPinned(
-  { libs, pins, program }: AttachOptions,
-  { name, ifindex }: Interface,
-  mode: XdpMode,
-): BpfLink {
-  const link = attachXdp(libs, program, ifindex, mode);
-  try {
-    if (pins !== undefined) link.pin(pins.link(name, true));
-    return link;
-  } catch (error) {
-    link.close();
-    throw error;
-  }
 }
 
 function isTaken({ code }: SysError): boolean {

@@ -24,8 +24,10 @@ import { type BpfMap, isHash, openPinnedMap } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
+import { cString } from "../../ffi/memory.ts";
 import type { Log } from "../base/log.ts";
 import { relayBits, type RelayPlan, sizeRelayMaps } from "../relay/kernel_relay.ts";
+import { takeOffEgress } from "./egress_attachment.ts";
 import { InstanceBusyError, PinFolder } from "./pins.ts";
 import { type HealthCounters, type InterfaceState, PlaneInterfaces } from "./plane_interfaces.ts";
 import { PlaneMaps, TYPES_MAP } from "./plane_maps.ts";
@@ -35,6 +37,9 @@ import { modeOf, takeOff } from "./xdp_attachment.ts";
 export type { HealthCounters, InterfaceState } from "./plane_interfaces.ts";
 
 const PROGRAM = "xdp_phantom";
+const EGRESS_PROGRAM = "tc_egress";
+/** The map in place of the ring buffer, where the kernel has none. */
+const PERF_EVENTS = "perf_events";
 const EVENT_BATCH_BYTES = 64 << 10;
 /** Of each CPU, where there are no ring buffers. */
 const PERF_PAGES = 8;
@@ -56,6 +61,10 @@ export interface PlaneOptions extends ProgramSettings {
   readonly code: BpfCode;
   /** Hash of the layout of `code`. @default {layoutHash} */
   readonly layout?: string;
+  /** The program that counts what leaves. */
+  readonly egress?: BpfCode;
+  /** Fills maps before the program meets its first packet. */
+  readonly prepare?: (map: (name: string) => BpfMap) => void;
   /** UDP ports that are ours. */
   readonly ports: readonly number[];
   /** What the relay does, where it is configured. */
@@ -87,6 +96,7 @@ export class XdpPlane {
   /** Whether nothing was there before. */
   readonly #isNew: boolean;
   readonly #object: BpfObject;
+  readonly #egress: BpfObject | undefined;
   readonly #interfaces: PlaneInterfaces;
   readonly #ring: EventRing;
   readonly #eventBytes = new Uint8Array(EVENT_BATCH_BYTES);
@@ -98,6 +108,7 @@ export class XdpPlane {
       isNew: boolean;
       byPerf: boolean;
       object: BpfObject;
+      egress: BpfObject | undefined;
       adopted: readonly string[];
       interfaces: PlaneInterfaces;
     },
@@ -106,10 +117,11 @@ export class XdpPlane {
     this.#pins = parts.pins;
     this.#isNew = parts.isNew;
     this.#object = parts.object;
+    this.#egress = parts.egress;
     this.adopted = parts.adopted;
     this.#interfaces = parts.interfaces;
     this.#ring = parts.byPerf
-      ? EventRing.ofPerfBuffer(libs, this.#object.map("perf_events"), PERF_PAGES)
+      ? EventRing.ofPerfBuffer(libs, this.#object.map(PERF_EVENTS), PERF_PAGES)
       : EventRing.ofRingBuffer(libs, this.#object.map("events"));
   }
 
@@ -122,6 +134,7 @@ export class XdpPlane {
     const isNew = !folder.exists;
     const pins = usablePins(folder, options.log);
     let object: BpfObject | undefined;
+    let egress: BpfObject | undefined;
     let interfaces: PlaneInterfaces | undefined;
     try {
       object = openProgram(libs, options.code, options);
@@ -130,14 +143,17 @@ export class XdpPlane {
       const maps = pins && PlaneMaps.load({ libs, object, pins, layout, log });
       if (maps === undefined) object.load();
       setPorts(object.map("listen_ports"), options.ports, options.relay);
-      interfaces = openInterfaces(libs, pins, object, options);
+      options.prepare?.(object.map.bind(object));
+      egress = openEgress(libs, object, options);
+      interfaces = openInterfaces(libs, pins, { object, egress }, options);
       interfaces.start(performance.now());
       maps?.finish();
       const byPerf = Boolean(options.constants["events_by_perf"]);
       const adopted = maps?.adopted ?? [];
-      return new XdpPlane(libs, { pins, isNew, byPerf, object, adopted, interfaces });
+      return new XdpPlane(libs, { pins, isNew, byPerf, object, egress, adopted, interfaces });
     } catch (error) {
       interfaces?.close();
+      egress?.close();
       object?.close();
       if (isNew) pins?.remove();
       pins?.unlock();
@@ -153,6 +169,11 @@ export class XdpPlane {
   /** A program of the object, good until `close`. */
   program(name: string): BpfProgram {
     return this.#object.program(name);
+  }
+
+  /** Another object, loaded with the maps of this one; the caller's to close, before the plane. */
+  beside(code: BpfCode, constants: ProgramSettings["constants"] = {}): BpfObject {
+    return openBeside(this.#libs, this.#object, code, constants);
   }
 
   /** The interfaces as they are now, those without XDP too. */
@@ -202,6 +223,7 @@ export class XdpPlane {
     const isOfUse = !this.#isNew || this.level !== "no XDP";
     this.#ring.close();
     this.#interfaces.close();
+    this.#egress?.close();
     this.#object.close();
     if (!isOfUse) this.#pins?.remove();
     this.#pins?.unlock();
@@ -228,10 +250,46 @@ function usablePins(pins: PinFolder, log: Log): PinFolder | undefined {
   }
 }
 
+/** Nothing where none is wanted, or it does not load: it only counts. */
+function openEgress(
+  libs: Libraries,
+  object: BpfObject,
+  { egress, log }: PlaneOptions,
+): BpfObject | undefined {
+  if (egress === undefined) return undefined;
+  try {
+    return openBeside(libs, object, egress, {});
+  } catch (error) {
+    log.warn("what leaves is not counted", { cause: messageOf(error) });
+    return undefined;
+  }
+}
+
+function openBeside(
+  libs: Libraries,
+  main: BpfObject,
+  code: BpfCode,
+  constants: ProgramSettings["constants"],
+): BpfObject {
+  const object = new BpfObject(libs, code.name, code.bytes);
+  try {
+    for (const [name, value] of Object.entries(constants)) object.setConstant(name, value);
+    const shared = new Set(main.shapes().map(({ name }) => name));
+    for (const { name } of object.shapes()) {
+      if (shared.has(name)) object.reuse(name, main.map(name));
+      else if (name === PERF_EVENTS) object.omit(name);
+    }
+    return object.load();
+  } catch (error) {
+    object.close();
+    throw error;
+  }
+}
+
 function openInterfaces(
   libs: Libraries,
   pins: PinFolder | undefined,
-  object: BpfObject,
+  { object, egress }: { object: BpfObject; egress: BpfObject | undefined },
   { interfaces, mode, constants, log }: PlaneOptions,
 ): PlaneInterfaces {
   const stats = object.map("stats");
@@ -241,6 +299,7 @@ function openInterfaces(
     libs,
     pins,
     program: object.program(PROGRAM),
+    egress: egress?.program(EGRESS_PROGRAM),
     mode,
     configured: interfaces,
     log,
@@ -267,7 +326,7 @@ export function openProgram(
   try {
     for (const [name, value] of Object.entries(constants)) object.setConstant(name, value);
     for (const [name, size] of Object.entries(sizes)) object.resize(name, size);
-    object.omit(constants["events_by_perf"] ? "events" : "perf_events");
+    object.omit(constants["events_by_perf"] ? "events" : PERF_EVENTS);
     if (constants["af_xdp_enabled"] === 0) object.omit("xsks");
     return object;
   } catch (error) {
@@ -340,7 +399,10 @@ export function unloadPlane(libs: Libraries, pins: PinFolder): string[] {
   pins.lock();
   try {
     const interfaces = pins.links();
-    for (const name of interfaces) takeOff(libs, pins.link(name));
+    for (const name of interfaces) {
+      takeOffEgress(libs, pins, name, libs.native.symbols.ph_ifindex(cString(name)));
+      takeOff(libs, pins.link(name));
+    }
     pins.remove();
     return interfaces;
   } finally {

@@ -84,20 +84,20 @@ export function sizeRelayMaps(object: BpfObject, plan: RelayPlan | undefined): v
   }
   const services = plan.services.length;
   const backends = plan.services.reduce((sum, one) => sum + one.backends.length, 0);
-  const listens = plan.services.reduce((sum, one) => sum + 2 * (one.last - one.first + 1), 0);
+  const listens = plan.services.reduce((sum, one) => sum + one.last - one.first + 1, 0);
   object.resize("relay_listens", listens);
   object.resize("relay_services", services);
   object.resize("relay_maglev", services * ENTRIES_A_SERVICE);
   object.resize("relay_backends", backends);
   object.resize("relay_traffic", backends);
   object.resize("relay_flows", 2 * plan.flowsMax);
+  object.resize("relay_cache", RelayLimit.cache);
+  object.setConstant("relay_cache_mask", RelayLimit.cache - 1);
 }
 
 export interface KernelRelayOptions {
   readonly map: (name: string) => BpfMap;
   readonly plan: RelayPlan;
-  /** XDP in its generic mode: what a frame's sender left to hardware stays known. */
-  readonly generic: boolean;
 }
 
 const stateCodes = {
@@ -109,15 +109,14 @@ const stateCodes = {
 export class KernelRelay {
   readonly #map: (name: string) => BpfMap;
   readonly #plan: RelayPlan;
-  readonly #keepsMetadata: number;
+  #keepsMetadata = 0;
   /** The first backend of each service. */
   readonly #firsts: readonly number[];
   #generation: number;
 
-  constructor({ map, plan, generic }: KernelRelayOptions) {
+  constructor({ map, plan }: KernelRelayOptions) {
     this.#map = map;
     this.#plan = plan;
-    this.#keepsMetadata = Number(generic);
     let next = 0;
     this.#firsts = plan.services.map(({ backends }) => (next += backends.length) - backends.length);
     this.#generation = this.#earlierGeneration();
@@ -137,13 +136,27 @@ export class KernelRelay {
     this.#writeConfig();
   }
 
-  /** The interfaces that frames may leave by, beside the one they came by. */
-  setDevices(indices: readonly number[]): void {
+  /**
+   * The interfaces that frames may leave by, beside the one they came by. `generic`: XDP runs in
+   * its generic mode, where what a frame's sender left to hardware stays known.
+   */
+  setDevices(indices: readonly number[], generic = false): void {
     const devices = this.#map("relay_devices");
     for (const index of indices) {
       const value = new Uint8Array(8);
       value.set(bytesOf(index));
       devices.set(bytesOf(index), value);
+    }
+    this.#keepsMetadata = Number(generic);
+  }
+
+  /** Our addresses, 16 bytes each as hex: what a relay without a host listens on. */
+  setAddresses(addresses: ReadonlySet<string>): void {
+    const locals = this.#map("relay_locals");
+    for (const key of [...locals.keys()]) if (!addresses.has(key.toHex())) locals.delete(key);
+    const value = new Uint8Array(4);
+    for (const address of [...addresses].slice(0, RelayLimit.addresses)) {
+      locals.set(Uint8Array.fromHex(address), value);
     }
   }
 
@@ -198,15 +211,14 @@ export class KernelRelay {
   #writeListens(): void {
     const map = this.#map("relay_listens");
     const stale = new Set([...map.keys()].map((key) => key.toHex()));
-    this.#plan.services.forEach(({ ip, first, last }, index) => {
-      const families = ip === undefined ? [4, 6] : [0];
+    this.#plan.services.forEach(({ ip, first, last, backends }, index) => {
+      // Between families only user space relays.
+      const family = ip !== undefined ? 0 : isV4(backends[0]!.ip) ? 4 : 6;
       for (let port = first; port <= last; port++) {
-        for (const family of families) {
-          const key = new Uint8Array(RelayListen.size);
-          RelayListen.write(viewOf(key), 0, { ip: ip ?? new Uint8Array(16), port, family });
-          map.set(key, bytesOf(index));
-          stale.delete(key.toHex());
-        }
+        const key = new Uint8Array(RelayListen.size);
+        RelayListen.write(viewOf(key), 0, { ip: ip ?? new Uint8Array(16), port, family });
+        map.set(key, bytesOf(index));
+        stale.delete(key.toHex());
       }
     });
     for (const key of stale) map.delete(Uint8Array.fromHex(key));
@@ -296,6 +308,11 @@ export function relayBits(plan: RelayPlan | undefined): ListenWord[] {
   const { first, count } = plan.ports;
   for (let port = first; port < first + count; port++) words[port >> 6]!.returns |= bit(port);
   return words;
+}
+
+/** Whether 16 bytes are a mapped IPv4 address. */
+export function isV4(ip: Uint8Array): boolean {
+  return ip[10] === 255 && ip[11] === 255 && ip.subarray(0, 10).every((byte) => byte === 0);
 }
 
 function bit(port: number): bigint {

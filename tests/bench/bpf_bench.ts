@@ -1,14 +1,19 @@
 /**
  * What the border to BPF costs, and how many frames the XDP program sees to, on one core:
- * `deno run -A tests/bench/bpf_bench.ts [--json]`, as root, after `make bpf lib`. About 30 seconds.
+ * `deno run -A tests/bench/bpf_bench.ts [--json] [calls] [maps] [rings] [xdp] [filter]`, as root,
+ * after `make bpf lib`; without a name all of them, in about a minute.
  */
 
 import { attachXdp } from "../../ffi/link.ts";
-import { Reason, Verdict } from "../../ffi/layout.gen.ts";
+import { Config, ConfigFlag, Limit, MaskKey, Reason, Verdict } from "../../ffi/layout.gen.ts";
+import { monotonicMs } from "../../ffi/loop.ts";
+import { keyOfIndex } from "../../ffi/map.ts";
 import { cString } from "../../ffi/memory.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
+import { masked, testKey, WINDOW } from "../bpf/keyed_packets.ts";
+import { type Bytes, ethernet, frame, ipv4, ipv6, payload, udp } from "../bpf/packets.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
 import { Namespace } from "../fixtures/netns.ts";
 import { type Figure, leastNs, printFigures } from "./figures.ts";
@@ -186,9 +191,105 @@ function xdpFigures(): Figure[] {
   });
 }
 
+/** Keys of three windows, and the filter on. */
+function giveKeys(object: BpfObject): void {
+  const config = new Uint8Array(Config.size);
+  const view = new DataView(config.buffer);
+  view.setUint32(Config.offset.flags, ConfigFlag.filter, true);
+  view.setUint32(Config.offset.present, WINDOW % Limit.maskKeys, true);
+  object.map("config").set(keyOfIndex(0), config);
+  const now = BigInt(Math.round(monotonicMs(libs.native) * 1e6));
+  for (const by of [-1, 0, 1]) {
+    const window = WINDOW + by;
+    const key = new DataView(testKey(window).buffer);
+    const value = new Uint8Array(MaskKey.size);
+    MaskKey.write(new DataView(value.buffer), 0, {
+      window: BigInt(window),
+      beginNs: now + BigInt(by) * 30_000_000_000n,
+      k0: key.getBigUint64(0, true),
+      k1: key.getBigUint64(8, true),
+    });
+    object.map("mask_keys").set(keyOfIndex(window % Limit.maskKeys), value);
+  }
+}
+
+const over4 = (...parts: Bytes[]) =>
+  frame(ethernet(), ipv4(), udp({ from: 4711, to: PORT }), ...parts);
+const over6 = (...parts: Bytes[]) =>
+  frame(ethernet(), ipv6(), udp({ from: 4711, to: PORT }), ...parts);
+
+/** The frames that the filter tells apart. A packet that can unmask makes a frame of 74 bytes. */
+const filterFrames: Readonly<Record<string, Bytes>> = {
+  "64 B, too short to be a packet": over4(payload(22)),
+  "junk, 74 B": over4(payload(32)),
+  "session hit, 74 B": over4(masked()),
+  "session hit, IPv6, 94 B": over6(masked()),
+  "session hit, 1400 B": over4(masked({ bytes: 1358 })),
+  "session hit of the window before": over4(masked({ window: WINDOW - 1 })),
+  "session hit of the window after": over4(masked({ window: WINDOW + 1 })),
+};
+
+function aimOf(name: string): { aim?: string } {
+  if (name.startsWith("junk")) return { aim: "≤ 130" };
+  return name.includes("the window") || !name.startsWith("session") ? {} : { aim: "≤ 60" };
+}
+
+/** Program time by test runs, and rates by live frames, what passes dropped; on one core. */
+function filterFigures(): Figure[] {
+  using generator = open("bench");
+  generator.setConstant("out_ifindex", 1);
+  generator.load();
+  using dropping = open("xdp_phantom_drop");
+  dropping.setConstant("relay_enabled", 0);
+  dropping.load();
+  listen(dropping);
+  const program = dropping.program("xdp_phantom");
+  const single = (run: BpfProgram, data: Bytes) => {
+    const runs = Array.from({ length: 10 }, () => run.run({ data, repeat: 5e5 }).durationNs);
+    return Math.min(...runs);
+  };
+  const live = (data: Bytes, run = program) => () =>
+    run.run({ data, live: true, repeat: LIVE_FRAMES, batch: 256 });
+  giveKeys(dropping);
+  const names = Object.keys(filterFrames);
+  const empty = single(generator.program("pass"), filterFrames[names[0]!]!);
+  const times = names.map((name): Figure => ({
+    name: `program time: ${name}`,
+    unit: "ns, an empty one's taken off",
+    value: single(program, filterFrames[name]!) - empty,
+    ...aimOf(name),
+  }));
+  giveKeys(dropping);
+  const kinds = names.slice(0, 3);
+  const rates = bestRates({
+    ...Object.fromEntries(kinds.map((name) => [name, live(filterFrames[name]!)])),
+    plain: live(filterFrames[kinds[2]!]!, generator.program("drop")),
+  });
+  return [
+    { name: "test run: empty program, taken off", unit: "ns", value: empty },
+    ...times,
+    { name: "live frames: plain drop, 74 B", unit: "Mpps", value: rates["plain"]! },
+    ...kinds.map((name): Figure => ({
+      name: `live frames: ${name}`,
+      unit: "Mpps",
+      value: rates[name]!,
+      aim: name.startsWith("session") ? "≥ 9" : "≥ 6",
+    })),
+  ];
+}
+
 function callFigures(): Figure[] {
   const { ph_abi } = libs.native.symbols;
   return [{ name: "FFI call that does nothing", unit: "ns", value: leastNs(1e7, () => ph_abi()) }];
 }
 
-printFigures([...callFigures(), ...mapFigures(), ...ringFigures(), ...xdpFigures()]);
+const parts = {
+  calls: callFigures,
+  maps: mapFigures,
+  rings: ringFigures,
+  xdp: xdpFigures,
+  filter: filterFigures,
+} as const;
+const asked = Deno.args.filter((arg) => arg in parts) as (keyof typeof parts)[];
+const chosen = asked.length > 0 ? asked : Object.keys(parts) as (keyof typeof parts)[];
+printFigures(chosen.flatMap((name) => parts[name]()));

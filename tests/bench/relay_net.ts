@@ -123,6 +123,8 @@ export class RelayNet implements Disposable {
   /** A driver that transmits by counting and dropping: the program for the relay's way out. */
   standIn(family: 4 | 6): { readonly fd: number; readonly counting: Counting } {
     const object = this.#receiving(family, false);
+    // Without this the interface would take no frames at all.
+    this.receiver.run("ethtool", "-K", "in", "gro", "on");
     return { fd: object.program("transmit").fd, counting: new Counting(object) };
   }
 
@@ -141,7 +143,7 @@ export class RelayNet implements Disposable {
 
   /** Sends frames to the relay, from `flows` ports; `into`: straight into that program. */
   generate(family: 4 | 6, options: GenerateOptions): Generator {
-    const { flows, stamped = false, into } = options;
+    const { flows, stamped = false, into, pace } = options;
     const object = this.load("relay_bench", (one) => {
       const out = into === undefined ? this.index(this.sender, "out") : 0;
       one.setConstant("out_ifindex", out);
@@ -149,6 +151,9 @@ export class RelayNet implements Disposable {
       one.setConstant("port_offset", family === 4 ? 34 : 54);
       one.setConstant("flows", flows);
       one.setConstant("stamps", stamped ? 1 : 0);
+      if (pace === undefined) return;
+      one.setConstant("burst", pace.burst);
+      one.setConstant("burst_gap_ns", Math.round(pace.burst * 1e3 / pace.mpps));
     });
     const template = new Uint8Array(128);
     template.set(this.frame(family));
@@ -187,6 +192,8 @@ export interface GenerateOptions {
   readonly flows: number;
   readonly stamped?: boolean;
   readonly into?: BpfObject;
+  /** So many frames a time, so often; else as many as go. */
+  readonly pace?: { readonly burst: number; readonly mpps: number };
 }
 
 /** Frames on their way, as many as asked for. */

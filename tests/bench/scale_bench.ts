@@ -9,8 +9,16 @@ import { endpoint } from "../../ffi/endpoint.ts";
 import { cString } from "../../ffi/memory.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import { compiled } from "../fixtures/compiled.ts";
-import { bpfObject, libraries } from "../fixtures/libraries.ts";
-import { BenchNet, cpuSeconds, option, residentBytes, sleep, TUNNEL_PORT } from "./bench_net.ts";
+import { bpfObject, freshPinPath, libraries } from "../fixtures/libraries.ts";
+import {
+  BenchNet,
+  cpuSeconds,
+  option,
+  residentBytes,
+  sleep,
+  TUNNEL_PORT,
+  word,
+} from "./bench_net.ts";
 import { type Figure, median, printFigures } from "./figures.ts";
 import { HelloGenerator } from "./hello_generator.ts";
 
@@ -30,7 +38,9 @@ const MIB = 1 << 20;
 const JUNK_PPS = 500_000;
 const JUNK_BYTES = 64;
 const FLOOD_SECONDS = option("seconds", 4);
-const FLOOD_ROUNDS = 3;
+const FLOOD_ROUNDS = option("rounds", 3);
+/** One of LEVELS, or all. */
+const FLOOD_ONLY = word("level");
 const BURST_MS = 2;
 
 function generatorOf(net: BenchNet, confirms: boolean): HelloGenerator {
@@ -191,14 +201,40 @@ async function rateBeside<T>(
   return [report.end.sum_received.bits_per_second / 1e6, result];
 }
 
+function removeIfThere(path: string): void {
+  try {
+    Deno.removeSync(path, { recursive: true });
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}
+
+/** Who meets junk first: the server's own code, programs on its sockets, or XDP. */
+const LEVELS = { none: undefined, sockets: "nothere0", xdp: "wan" } as const;
+
 async function flood(): Promise<Figure[]> {
+  const figures: Figure[] = [];
+  for (const level of Object.keys(LEVELS) as (keyof typeof LEVELS)[]) {
+    if (FLOOD_ONLY !== "" && FLOOD_ONLY !== level) continue;
+    for (const figure of await floodAt(LEVELS[level])) {
+      figures.push({ ...figure, name: `${level}: ${figure.name}` });
+    }
+  }
+  return figures;
+}
+
+async function floodAt(device: string | undefined): Promise<Figure[]> {
+  const pins = freshPinPath();
   await using net = new BenchNet();
+  using _pins = { [Symbol.dispose]: () => removeIfThere(pins) };
   // What is redirected to a veth needs its peer to poll.
   net.server.run("ethtool", "-K", "wan", "gro", "on");
   net.router.run("ethtool", "-K", "s", "gro", "on");
   await net.start(net.server, "iperf3", ["-s", "-p", String(IPERF_PORT)]);
   await net.listens(net.server, IPERF_PORT);
-  const server = await net.startServer();
+  const server = await net.startServer(
+    device === undefined ? {} : { ebpf: { interface: device, pin_path: pins } },
+  );
   await net.startClient([[TUNNEL, IPERF_PORT]]);
   const data = junkFrame(net);
   const { router } = net;

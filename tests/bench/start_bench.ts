@@ -7,7 +7,7 @@ import { Namespace } from "../fixtures/netns.ts";
 import { repository } from "../fixtures/libraries.ts";
 import { type Figure, median, printFigures } from "./figures.ts";
 
-const executable = `${repository}dist/phantom`;
+const executable = Deno.env.get("PHANTOM_EXECUTABLE") ?? `${repository}dist/phantom`;
 const RUNS = 10;
 const READY_TIMEOUT_MS = 10_000;
 

@@ -16,6 +16,8 @@ const volatile __u32 out_ifindex;	/* where frames go; 0: into the program under 
 const volatile __u32 frame_bytes;	/* of the template */
 const volatile __u32 port_offset;	/* of the source port in it; the checksum is 6 further */
 const volatile __u32 flows = 1;		/* a power of two */
+const volatile __u32 burst;		/* frames at a time; 0: as many as go */
+const volatile __u64 burst_gap_ns;	/* from one such time to the next */
 const volatile __u32 stamps;		/* write the time into the payload */
 
 const volatile __u32 want_offset;	/* of 4 bytes by which the receiver knows a frame */
@@ -61,6 +63,24 @@ static __always_inline __u16 changed(__u16 check, __u32 delta)
 	return ~sum;
 }
 
+static __u64 burst_at_ns;
+
+static long has_come(__u32 index, void *context)
+{
+	return bpf_ktime_get_ns() >= burst_at_ns;
+}
+
+/* Waits for the time of the next burst. */
+static __always_inline void keep_pace(void)
+{
+	if (!burst || number % burst)
+		return;
+	if (!burst_at_ns)
+		burst_at_ns = bpf_ktime_get_ns();
+	burst_at_ns += burst_gap_ns;
+	bpf_loop(1 << 20, has_come, NULL, 0);
+}
+
 SEC("xdp")
 int generate(struct xdp_md *ctx)
 {
@@ -72,11 +92,13 @@ int generate(struct xdp_md *ctx)
 
 	if (!words || data + 64 > end || port_offset > 54)
 		return XDP_ABORTED;
+	keep_pace();
 	for (int i = 0; i < 8; i++)
 		frame[i] = words[i];
 	udp = data + port_offset;
+	number++;
 	if (flows > 1) {
-		__u16 add = bpf_htons(number++ & (flows - 1));
+		__u16 add = bpf_htons(number & (flows - 1));
 
 		udp[0] += add;
 		delta += add;

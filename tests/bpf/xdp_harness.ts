@@ -7,6 +7,7 @@ import {
   Event,
   EventGate,
   EventKind,
+  Front,
   Limit,
   ListenWord,
   MaskKey,
@@ -18,7 +19,7 @@ import {
   verdictName,
 } from "../../ffi/layout.gen.ts";
 import { monotonicMs } from "../../ffi/loop.ts";
-import type { BpfMap } from "../../ffi/map.ts";
+import type { BpfMap, MapRows } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
@@ -104,10 +105,6 @@ export class XdpHarness {
     return this.#object.program("xdp_phantom");
   }
 
-  map(name: string): BpfMap {
-    return this.#object.map(name);
-  }
-
   /** All events since the last call. */
   events(): Event[] {
     const events: Event[] = [];
@@ -173,6 +170,38 @@ export class XdpHarness {
       }
       map.set(keyOf(place), value);
     }
+  }
+
+  /** The keys as they stand in the map. */
+  maskKeys(): Iterable<MapRows> {
+    return this.#object.map("mask_keys").batches();
+  }
+
+  map(name: string): BpfMap {
+    return this.#object.map(name);
+  }
+
+  /** What `configure` has written. */
+  config(): Bytes {
+    return this.#object.map("config").get(keyOf(0))!;
+  }
+
+  /** What stands in front of the table and is not written to it yet, of all CPUs. */
+  pending(): Map<string, { packets: number; bytes: bigint }> {
+    const found = new Map<string, { packets: number; bytes: bigint }>();
+    for (const rows of this.#object.map("front").batches()) {
+      const view = new DataView(rows.values.buffer);
+      for (let row = 0; row < rows.count; row++) {
+        const at = row * Front.size;
+        const packets = view.getUint32(at + Front.offset.packets, true);
+        if (packets === 0) continue;
+        const key = hex(rows.values.subarray(at, at + SessionKey.size));
+        const before = found.get(key) ?? { packets: 0, bytes: 0n };
+        const bytes = before.bytes + view.getBigUint64(at + Front.offset.bytes, true);
+        found.set(key, { packets: before.packets + packets, bytes });
+      }
+    }
+    return found;
   }
 
   /** The whole table. */

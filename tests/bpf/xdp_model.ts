@@ -194,3 +194,39 @@ function mapped(address: Uint8Array): string {
 function u16(bytes: Uint8Array, at: number): number {
   return bytes[at]! << 8 | bytes[at + 1]!;
 }
+
+/** Whether drop_junk keeps a datagram, UDP header first, under these keys. */
+export function socketModel(
+  datagram: Uint8Array,
+  keys: ReadonlyMap<number, Uint8Array>,
+  present: number,
+): boolean {
+  const packet = datagram.slice(8);
+  if (packet.length < 32) return false;
+  const used = [present, present - 1, present + 1];
+  const words = new Uint32Array(used.length * SIP_KEY_WORDS);
+  for (const [i, window] of used.entries()) sipKey(keys.get(window)!, 0, words, i * SIP_KEY_WORDS);
+  return unmaskHeader(packet, 0, packet.length, words, used.length) >= 0;
+}
+
+/** The key (in hex) of the session that a frame that leaves is counted in, where there is one. */
+export function egressModel(frame: Uint8Array, ports: ReadonlySet<number>): string | undefined {
+  if (frame.length < 14) return undefined;
+  const packet = frame.subarray(14);
+  const etherType = u16(frame, 12);
+  let addresses: string;
+  let carried: Uint8Array;
+  if (etherType === 0x0800) {
+    if (packet.length < 28 || packet[0] !== 0x45 || packet[9] !== 17) return undefined;
+    if ((u16(packet, 6) & 0x1fff) !== 0) return undefined;
+    addresses = mapped(packet.subarray(16, 20)) + mapped(packet.subarray(12, 16));
+    carried = packet.subarray(20);
+  } else if (etherType === 0x86dd) {
+    if (packet.length < 48 || packet[0]! >> 4 !== 6 || packet[6] !== 17) return undefined;
+    addresses = hex(packet.subarray(24, 40)) + hex(packet.subarray(8, 24));
+    carried = packet.subarray(40);
+  } else return undefined;
+  if (!ports.has(u16(carried, 0))) return undefined;
+  const turned = hex(carried.subarray(2, 4)) + hex(carried.subarray(0, 2));
+  return `${addresses}${turned}11${etherType === 0x0800 ? "04" : "06"}0000`;
+}

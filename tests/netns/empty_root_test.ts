@@ -19,7 +19,7 @@ import {
 import { libraries, repository } from "../fixtures/libraries.ts";
 import { Namespace, run } from "../fixtures/netns.ts";
 import { type Outcome, outcomeOf, piped, Running } from "../fixtures/process.ts";
-import { packetsOf, packetsUntil, type Status } from "../fixtures/server.ts";
+import { OURS, packetsOf, packetsUntil, type Status } from "../fixtures/server.ts";
 
 /**
  * All that is there to be linked against. libgcc_s is gcc's run-time library: Deno's own runtime
@@ -180,7 +180,7 @@ Deno.test({
       const junk = Array.from({ length: count }, (_, i) => new Uint8Array(i * 7 % 1400).fill(i));
       sender.send(SERVER_IP, PORT, junk);
       sent += count;
-      assert.equal(await packetsUntil(sent, "listen", () => root.status()), sent);
+      assert.equal(await packetsUntil(sent, OURS, () => root.status()), sent);
     };
     const pins = () => pinnedIds(root.path("/sys/fs/bpf/phantom/default"));
     const files = root.files();
@@ -247,7 +247,7 @@ Deno.test({
       const before = icmpReceived(root.client);
       await sendJunk(sender, 500);
       const status = await root.status();
-      assert.equal(packetsOf(status, "listen"), 500);
+      assert.equal(packetsOf(status, OURS), 500);
       assert.deepEqual(status.interfaces.map(({ mode }) => mode), ["native"]);
       // Silence: no answer by UDP, none by ICMP; but a port that is not ours still has one.
       assert.equal(sender.received(), 0);
@@ -255,7 +255,7 @@ Deno.test({
       sender.send(SERVER_IP, PORT + 1, [new Uint8Array(9)]);
       await new Promise((resolve) => setTimeout(resolve, 100));
       assert.equal(icmpReceived(root.client), before + 1);
-      assert.equal(packetsOf(await root.status(), "listen"), 500);
+      assert.equal(packetsOf(await root.status(), OURS), 500);
       ids = pins();
       assert.equal(await server.kill("SIGKILL"), 137);
     });
@@ -273,9 +273,9 @@ Deno.test({
       for (const name of Object.keys(now.maps)) {
         assert.ok(name === TYPES_MAP || line.includes(name), name);
       }
-      assert.equal(packetsOf(await root.status(), "listen"), 500);
+      assert.equal(packetsOf(await root.status(), OURS), 500);
       await sendJunk(sender, 50);
-      assert.equal(packetsOf(await root.status(), "listen"), 550);
+      assert.equal(packetsOf(await root.status(), OURS), 550);
       ids = now;
     });
 
@@ -285,7 +285,7 @@ Deno.test({
       assert.match(server.stderr, /stopping signal=SIGTERM/);
       ids = pins();
       await sendJunk(sender, 25);
-      assert.equal(packetsOf(await root.status(), "listen"), sent);
+      assert.equal(packetsOf(await root.status(), OURS), sent);
     });
 
     await step("an instance runs once; another one beside it", async () => {
@@ -305,8 +305,8 @@ Deno.test({
       elsewhere.send("203.0.113.1", 54322, Array(7).fill(new Uint8Array(30)));
       await sendJunk(sender, 5);
       const status = await root.status("--instance", "edge-2");
-      assert.equal(packetsOf(status, "listen"), 7);
-      assert.equal(packetsOf(await root.status(), "listen"), sent);
+      assert.equal(packetsOf(status, OURS), 7);
+      assert.equal(packetsOf(await root.status(), OURS), sent);
       assert.equal(elsewhere.received(), 0);
     });
 
@@ -316,7 +316,8 @@ Deno.test({
       assert.equal(first.code, 0, first.stderr);
       assert.match(first.stdout, /unloaded \/sys\/fs\/bpf\/phantom\/default from va/);
       assert.deepEqual(await remaining(ids!), []);
-      assert.equal(existing(other).length, 7);
+      const count = Object.keys(other.maps).length + other.links.length + other.programs.length;
+      assert.ok(count > 6 && existing(other).length === count);
       assert.equal((await root.phantom("unload", "--instance", "edge-2")).code, 0);
       assert.deepEqual(await remaining(other), []);
       // The mount is there still, with what the kernel itself puts into each.

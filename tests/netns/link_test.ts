@@ -7,6 +7,7 @@ import {
   ClsactFilter,
   openPinnedLink,
   queryXdp,
+  removeFilter,
   setXdp,
 } from "../../ffi/link.ts";
 import { cString } from "../../ffi/memory.ts";
@@ -165,6 +166,24 @@ Deno.test("ClsactFilter leaves a qdisc that was there before it", () => {
     new ClsactFilter(libs, object.program("tc_pass"), ifindex, "ingress").close();
     assert.match(namespace.run("tc", "qdisc", "show", "dev", "va"), /clsact/);
     assert.equal(namespace.run("tc", "filter", "show", "dev", "va", "ingress").trim(), "");
+  });
+});
+
+Deno.test("a ClsactFilter with an identity takes the place of an earlier process's", () => {
+  inNamespace(({ namespace, object, ifindex }) => {
+    const identity = { handle: 0x5048, priority: 0x5048 };
+    const program = object.program("tc_pass");
+    const first = new ClsactFilter(libs, program, ifindex, "egress", identity);
+    using second = new BpfObject(libs, "testing", bpfObject("testing")).load();
+    new ClsactFilter(libs, second.program("tc_pass"), ifindex, "egress", identity);
+    assert.equal(first.programId(), second.program("tc_pass").info().id);
+    const filters = () => namespace.run("tc", "filter", "show", "dev", "va", "egress");
+    assert.equal(filters().match(/bpf.*tc_pass/g)?.length, 1);
+    removeFilter(libs, ifindex, "egress", identity);
+    assert.equal(filters().trim(), "");
+    // Where there is none that is no error.
+    removeFilter(libs, ifindex, "egress", identity);
+    first.close();
   });
 });
 

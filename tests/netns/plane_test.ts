@@ -2,6 +2,7 @@
 
 import assert from "node:assert/strict";
 import { interfaceOf } from "../../ffi/interfaces.ts";
+import { openPinnedLink } from "../../ffi/link.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import { unloadPlane } from "../../src/dataplane/xdp_plane.ts";
 import { pinnedIds, remaining, Sender } from "../fixtures/kernel.ts";
@@ -146,7 +147,7 @@ test("a lost attachment is made anew within two seconds", async (bench) => {
   assert.deepEqual({ lost, reattached, dropped }, { lost: 1, reattached: 1, dropped: 0 });
   // The new one is pinned and the old one gone.
   const { links } = pinnedIds(bench.pins.path);
-  assert.equal(links.length, 1);
+  assert.equal(links.length, 2);
   assert.notDeepEqual(links, before.links);
   plane.close();
 });
@@ -192,6 +193,33 @@ test("a program put behind our link is put back", async (bench) => {
   plane.close();
 });
 
+test("the program at the way out lives as the other one does", async (bench) => {
+  const plane = bench.start();
+  const egress = () => openPinnedLink(libs, bench.pins.egress("va"));
+  {
+    using link = egress()!;
+    assert.equal(link.info().ifindex, bench.ifindex("va"));
+    link.detach();
+  }
+  await bench.watch(plane, () => plane.health.reattached === 1);
+  assert.match(bench.line("the counter of what leaves was taken off"), /WARN .*interface=va/);
+  const id = (() => {
+    using link = egress()!;
+    assert.equal(link.info().ifindex, bench.ifindex("va"));
+    return link.info().id;
+  })();
+  plane.close();
+  const next = bench.start();
+  {
+    using link = egress()!;
+    assert.equal(link.info().id, id);
+  }
+  bench.namespace.ip("link", "set", "dev", "va", "name", "vc");
+  await bench.watch(next, () => next.interfaces().length === 0);
+  assert.equal(egress(), undefined);
+  next.close();
+});
+
 test("a removed pin is made anew", async (bench) => {
   const plane = bench.start();
   const ids = pinnedIds(bench.pins.path);
@@ -227,9 +255,8 @@ test("counters that stand still while packets come are an event", async (bench) 
   bench.namespace.ip("addr", "add", "198.51.100.1/24", "dev", "va");
   bench.peer.ip("addr", "add", "198.51.100.2/24", "dev", "vb");
   // A program that counts nothing, and a plane that does not know it.
-  const object = compileEdited(bench.folder, {
-    "xdp_phantom.bpf.c": (text) => text.replace("!stats_enabled", "stats_enabled"),
-  });
+  const silenced = (text: string) => text.replace("!stats_enabled", "stats_enabled");
+  const object = compileEdited(bench.folder, silenced);
   const plane = bench.start({
     code: versionOf(object, "1").code,
   });
@@ -252,7 +279,7 @@ test("unload takes all interfaces and maps off", async (bench) => {
   addLarge(bench);
   bench.start({ interfaces: ["va", "la"] }).close();
   const ids = pinnedIds(bench.pins.path);
-  assert.equal(ids.links.length, 2);
+  assert.equal(ids.links.length, 4);
   assert.deepEqual(unloadPlane(libs, bench.pins), ["la", "va"]);
   assert.deepEqual(await remaining(ids), []);
   assert.ok(!bench.pins.exists);

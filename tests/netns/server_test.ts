@@ -1,7 +1,7 @@
 /** The server from source, in a network namespace: everything that can be in its way at start. */
 
 import assert from "node:assert/strict";
-import { layoutHash } from "../../ffi/layout.gen.ts";
+import { EventKind, layoutHash } from "../../ffi/layout.gen.ts";
 import { attachXdp, queryXdp } from "../../ffi/link.ts";
 import { BpfMapType } from "../../ffi/libbpf.gen.ts";
 import { createMap, openPinnedMap } from "../../ffi/map.ts";
@@ -11,9 +11,10 @@ import { Log } from "../../src/base/log.ts";
 import { XdpPlane } from "../../src/dataplane/xdp_plane.ts";
 import { icmpReceived, pinnedIds, remaining, Sender } from "../fixtures/kernel.ts";
 import { bpfObject, libraries, repository } from "../fixtures/libraries.ts";
+import { run } from "../fixtures/netns.ts";
 import { compileEdited } from "../fixtures/plane.ts";
 import { piped, Running } from "../fixtures/process.ts";
-import { packetsOf, packetsUntil, PORT, SERVER_IP, ServerBench } from "../fixtures/server.ts";
+import { OURS, packetsOf, packetsUntil, PORT, SERVER_IP, ServerBench } from "../fixtures/server.ts";
 
 const libs = libraries();
 const ignore = Deno.uid() !== 0;
@@ -37,10 +38,10 @@ function xdpOf({ server }: ServerBench, name = "va"): ReturnType<typeof queryXdp
 
 /** Whether five packets to the listen port are seen by the program. */
 async function counts(bench: ServerBench): Promise<boolean> {
-  const before = packetsOf(await bench.status(), "listen");
+  const before = packetsOf(await bench.status(), OURS);
   using sender = new Sender(bench.client);
   sender.send(SERVER_IP, PORT, Array(5).fill(new Uint8Array(20)));
-  return await packetsUntil(before + 5, "listen", () => bench.status()) === before + 5;
+  return await packetsUntil(before + 5, OURS, () => bench.status()) === before + 5;
 }
 
 test("run leaves another XDP program alone and says whose it is", async (bench) => {
@@ -61,6 +62,22 @@ test("run leaves another XDP program alone and says whose it is", async (bench) 
     assert.equal(await server.kill("SIGTERM"), 0);
   }
   assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+});
+
+test("doctor tells what is attached, and whether it is ours", async (bench) => {
+  await (await bench.start(bench.config())).kill("SIGTERM");
+  const ours = await bench.phantom("doctor");
+  assert.match(ours.stdout, /have {2}va +a program is attached: native, id \d+, xdp_phantom/);
+  await bench.phantom("unload", "--pin-path", bench.pinPath);
+  using object = new BpfObject(libs, "foreign", bpfObject("testing")).load();
+  using _link = bench.server.enter(() => {
+    const ifindex = libs.native.symbols.ph_ifindex(cString("va"));
+    return attachXdp(libs, object.program("xdp_pass"), ifindex, "generic");
+  });
+  const { code, stdout } = await bench.phantom("doctor");
+  assert.equal(code, 0);
+  assert.match(stdout, /lack {2}va +a program is attached: generic, id \d+, xdp_pass\n/);
+  assert.match(stdout, /without it: XDP on va: another's program is never replaced/);
 });
 
 test("run attaches anew when its interface was made anew", async (bench) => {
@@ -222,10 +239,9 @@ test("run and check refuse a foreign object in program_path", async (bench) => {
 });
 
 test("run and check refuse an object of another layout", async (bench) => {
-  compileEdited(bench.folder, {
-    "phantom.h": (text) =>
-      text.replace(/__u64 packets;\s+__u64 bytes;/, "__u64 bytes;\n\t__u64 packets;"),
-  });
+  const swapped = "__u64 bytes;\n\t__u64 packets;";
+  const change = (text: string) => text.replace(/__u64 packets;\s+__u64 bytes;/, swapped);
+  compileEdited(bench.folder, change);
   const config = bench.config({ program_path: bench.folder });
   const { code, stdout } = await bench.phantom("check", "-c", config);
   assert.equal(code, 4, stdout);
@@ -250,12 +266,12 @@ test("run makes a pinned map of another size anew, with a warning", async (bench
   assert.match(await second.until("has another size"), /WARN .*map=event_gate/);
   const after = pinnedIds(bench.pins());
   using map = openPinnedMap(libs, path)!;
-  assert.equal(map.info.maxEntries, 1);
+  assert.equal(map.info.maxEntries, EventKind.count);
   assert.notEqual(after.maps["event_gate"], before.maps["event_gate"]);
   assert.equal(after.maps["stats"], before.maps["stats"]);
 });
 
-test("run removes the maps of another layout and starts with new ones", async (bench) => {
+test("run takes over the sessions of another layout, and makes the other maps", async (bench) => {
   const config = bench.config();
   const first = await bench.start(config);
   assert.ok(await counts(bench));
@@ -266,13 +282,18 @@ test("run removes the maps of another layout and starts with new ones", async (b
   Deno.renameSync(`${bench.pins()}/maps-${layoutHash}`, old);
   {
     await using second = await bench.start(config);
-    assert.match(await second.until("XDP attached"), /swapped=true/);
+    assert.match(await second.until("XDP attached"), /swapped=true adopted=\S*sessions,sources/);
     await second.until("maps of another version are removed");
     assert.ok(await counts(bench));
   }
   assert.throws(() => Deno.statSync(old), Deno.errors.NotFound);
   assert.deepEqual(pinnedIds(bench.pins()).links, links);
-  assert.deepEqual(await remaining({ maps, links: [], programs: [] }), []);
+  const now = Object.values(pinnedIds(bench.pins()).maps);
+  const { sessions, sources, stats } = maps;
+  assert.ok(now.includes(sessions!) && now.includes(sources!) && !now.includes(stats!));
+  const others = Object.entries(maps).filter(([, id]) => !now.includes(id));
+  const gone = { maps: Object.fromEntries(others), links: [], programs: [] };
+  assert.deepEqual(await remaining(gone), []);
 });
 
 test("run refuses a port that is in use", async (bench) => {
@@ -430,7 +451,7 @@ test("run counts IPv6 as well, and answers nothing", async (bench) => {
   const before = icmpReceived(bench.client);
   assert.ok(before > 0);
   sender.send("2001:db8::1", PORT, Array.from({ length: 30 }, (_, i) => new Uint8Array(i)));
-  assert.equal(await packetsUntil(30, "listen", () => bench.status()), 30);
+  assert.equal(await packetsUntil(30, OURS, () => bench.status()), 30);
   assert.equal(icmpReceived(bench.client), before);
   assert.equal(sender.received(), 0);
 });
@@ -446,7 +467,7 @@ test("status and unload tell people and programs what is there", async (bench) =
   const { code, stdout } = await bench.phantom("status", "-c", config);
   assert.equal(code, 0);
   assert.match(stdout, /^ {2}va {2}native XDP, program \d+$/m);
-  assert.match(stdout, /^ {2}pass listen +5 packets, \d+ bytes$/m);
+  assert.match(stdout, /^ {2}drop short +5 packets, \d+ bytes$/m);
   const unload = await bench.phantom("unload", "--json", "-c", config);
   assert.deepEqual(JSON.parse(unload.stdout), {
     path: bench.pins(),
@@ -482,6 +503,24 @@ test("status asks the server that runs, and does without one that does not", asy
     assert.equal((await asked()).server, null);
   }
   assert.throws(() => Deno.lstatSync(`${bench.folder}/state/status-default.sock`));
+});
+
+test("a server whose program is taken off has it back within two seconds", async (bench) => {
+  const config = bench.config();
+  await using server = await bench.start(config);
+  run("bpftool", "link", "detach", "pinned", `${bench.pins()}/links/va`);
+  const began = performance.now();
+  assert.equal(xdpOf(bench).native, 0);
+  while (xdpOf(bench).native === 0 && performance.now() - began < 5000) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const ms = performance.now() - began;
+  assert.ok(ms < 2000, `${ms} ms`);
+  assert.match(await server.until("attaching anew"), /WARN .*interface=va/);
+  const { stdout } = await bench.phantom("status", "-c", config);
+  assert.match(stdout, /^ {2}lost +1$/m);
+  assert.match(stdout, /^ {2}reattached +1$/m);
+  assert.ok(await counts(bench));
 });
 
 test("enable_stats false loads a program that counts nothing", async (bench) => {

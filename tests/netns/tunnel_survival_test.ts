@@ -14,6 +14,7 @@ import {
 import { SERVER, TARGET, type Topology } from "../fixtures/topology.ts";
 import { patternHash } from "../fixtures/tunnel_probe.ts";
 import { WEB } from "../fixtures/web.ts";
+import { freshPinPath } from "../fixtures/libraries.ts";
 
 const HELLO = /^hello from /;
 const BYTES = 20_000_000;
@@ -182,3 +183,23 @@ test("with two workers a client that moves comes back, by a new session at worst
     assert.ok(ms < 10_000, `${ms} ms`);
   }
 });
+
+for (const [level, ebpf] of [["with XDP", undefined], ["without XDP", "nothere0"]] as const) {
+  test(`with several workers a client that moves reaches its own at once, ${level}`, {
+    xdp: ebpf === undefined,
+    server: {
+      workers: 3,
+      ...(ebpf === undefined ? {} : { ebpf: { interface: ebpf, pin_path: freshPinPath() } }),
+    },
+  }, async ({ topology, client }) => {
+    // New connections meet the worker that has the session: none waits for a new one.
+    for (let host = 2; host < 8; host++) {
+      assert.match(await curl(topology, "-x", SOCKS, NAME_URL), HELLO);
+      move(topology, `45.1.0.${host}`, `45.1.0.${host + 1}`);
+      const ms = await recovery(topology);
+      assert.ok(ms < 2500, `${ms} ms`);
+    }
+    const connected = client.output.split("\n").filter((line) => line.includes(" connected "));
+    assert.equal(connected.length, 1);
+  });
+}

@@ -1,0 +1,62 @@
+/** The entry of the relay's worker: one thread, one synchronous loop, the relay in user space. */
+
+import { type Libraries, openLoadedLibraries } from "../../ffi/libraries.ts";
+import { EpollEvent, EventFd } from "../../ffi/loop.ts";
+import { NativePrimitives } from "../../ffi/primitives.ts";
+import { Tskd } from "../crypto/tskd.ts";
+import { Loop, textOfError } from "./loop.ts";
+import { Forwarder } from "./relay_forward.ts";
+import { type RelayMessage, type RelayStart, RelayWord } from "./relay_protocol.ts";
+
+declare const self: {
+  onmessage: ((event: MessageEvent<RelayStart>) => void) | null;
+  postMessage(message: RelayMessage): void;
+  close(): void;
+};
+
+self.onmessage = ({ data }) => {
+  try {
+    run(openLoadedLibraries(), data);
+    self.postMessage({ kind: "stopped" });
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    self.postMessage({ kind: "failed", reason });
+  }
+  self.close();
+};
+
+function run(libs: Libraries, { plan, psk, wakeFd, words: shared, states }: RelayStart): void {
+  const words = new BigInt64Array(shared);
+  const onError = (error: unknown) => self.postMessage({ kind: "log", text: textOfError(error) });
+  const loop = new Loop(libs.native, onError);
+  const windows = psk === undefined ? undefined : new Tskd(new NativePrimitives(libs.native), psk);
+  const maskKeys = () => {
+    windows!.tick(Date.now());
+    return { keys: windows!.maskKeys, count: windows!.maskCount };
+  };
+  const forwarder = new Forwarder(loop, {
+    plan,
+    words,
+    states: new Uint8Array(states),
+    ...(windows === undefined ? {} : { maskKeys }),
+    onError,
+  });
+  const wake = new EventFd(libs.native, wakeFd);
+  try {
+    const heard = (): void => {
+      wake.drain();
+      if (Atomics.load(words, RelayWord.stop) !== 0n) loop.isStopping = true;
+      else forwarder.changed();
+    };
+    loop.watch(wake.fd, EpollEvent.in, { ready: heard });
+    forwarder.start();
+    self.postMessage({ kind: "ready" });
+    heard();
+    loop.run();
+  } finally {
+    windows?.wipe();
+    psk?.fill(0);
+    forwarder.stop();
+    loop.close();
+  }
+}

@@ -1,0 +1,426 @@
+/** The relay by its table: frames in, verdicts, frames out and counters; against its model too. */
+
+import assert from "node:assert/strict";
+import { RelayOutcome, relayOutcomeName } from "../../ffi/layout.gen.ts";
+import type { RelayPlan } from "../../src/relay/kernel_relay.ts";
+import { V4, V6 } from "../bench/relay_net.ts";
+import { libraries } from "../fixtures/libraries.ts";
+import { Rng } from "../fuzz/rng.ts";
+import {
+  type Bytes,
+  ethernet,
+  fragment,
+  frame,
+  hex,
+  icmp,
+  icmpv6,
+  ipv4,
+  type Ipv4Options,
+  ipv6,
+  type Layer,
+  payload,
+  udp,
+  vlan,
+} from "./packets.ts";
+import { bytesOf, RelayHarness, type Side } from "./relay_harness.ts";
+import { Action, RelayModel } from "./relay_model.ts";
+
+libraries();
+
+const PLAN: RelayPlan = {
+  services: [
+    { first: 4000, last: 4003, backends: [backend(V4.receiver, 7000)] },
+    { first: 4010, last: 4010, backends: [backend(V6.receiver, 7000)] },
+    // The backend is where the client is: frames leave as they came.
+    { first: 4020, last: 4020, backends: [backend(V4.sender, 7000)] },
+    { ip: bytesOf(V4.relayIn), first: 4030, last: 4030, backends: [backend(V4.receiver, 7001)] },
+    {
+      ...{ first: 4040, last: 4040, byPort: true },
+      backends: [backend(V4.receiver, 7002), backend(V4.receiver, 7003, 3)],
+    },
+    // A route leads there, and no neighbour answers.
+    { first: 4050, last: 4050, backends: [backend("10.92.2.77", 7000)] },
+    { first: 4051, last: 4051, backends: [backend("203.0.113.1", 7000)] },
+    { first: 4060, last: 4060, backends: [backend(V4.receiver, 7004)], phantomOnly: true },
+  ],
+  ports: { first: 20_000, count: 1000 },
+  idleMs: 60_000,
+  flowsMax: 4096,
+};
+
+function backend(ip: string, port: number, weight = 1) {
+  return { ip: bytesOf(ip), port, weight };
+}
+
+const RELAY4 = { from: V4.sender, to: V4.relayIn };
+const RELAY6 = { from: V6.sender, to: V6.relayIn };
+
+function to4(port: number, bytes = 22, options: Ipv4Options = {}, from = 5000): Bytes {
+  return frame(
+    ethernet(),
+    ipv4({ ...RELAY4, ...options }),
+    udp({ from, to: port }),
+    payload(bytes),
+  );
+}
+
+function to6(port: number, bytes = 22, from = 5000): Bytes {
+  return frame(ethernet(), ipv6(RELAY6), udp({ from, to: port }), payload(bytes));
+}
+
+/** The datagram's checksum as a sender leaves it to hardware: the pseudo-header's sum. */
+function begun(ip: Layer, port: number, bytes: number): Bytes {
+  const { addresses } = ip;
+  const both = [...addresses!.from, ...addresses!.to];
+  let sum = 17 + 8 + bytes;
+  for (let at = 0; at < both.length; at += 2) sum += both[at]! << 8 | both[at + 1]!;
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return frame(ethernet(), ip, udp({ from: 5001, to: port, checksum: sum }), payload(bytes));
+}
+
+interface RelayCase {
+  readonly name: string;
+  readonly frame: Bytes;
+  readonly action: number;
+  readonly outcomes: readonly RelayOutcome[];
+  /** @default {"in"} */
+  readonly side?: Side;
+}
+
+const { drop, pass, tx, redirect } = Action;
+const { newFlow, completed, unusual, badUdp, noHops, tooLong, notLocal } = RelayOutcome;
+
+const cases: RelayCase[] = [
+  { name: "IPv4", frame: to4(4000), action: redirect, outcomes: [newFlow] },
+  { name: "... the flow again", frame: to4(4000, 9), action: redirect, outcomes: [] },
+  { name: "... no data", frame: to4(4000, 0), action: redirect, outcomes: [] },
+  { name: "... as long as the MTU", frame: to4(4000, 1472), action: redirect, outcomes: [] },
+  { name: "... longer", frame: to4(4000, 1473), action: pass, outcomes: [tooLong] },
+  {
+    name: "... from another port",
+    frame: to4(4000, 9, {}, 9),
+    action: redirect,
+    outcomes: [newFlow],
+  },
+  { name: "... the range's last port", frame: to4(4003), action: redirect, outcomes: [newFlow] },
+  { name: "... behind the range", frame: to4(4004), action: pass, outcomes: [] },
+  { name: "... one hop left", frame: to4(4000, 9, { ttl: 1 }), action: drop, outcomes: [noHops] },
+  { name: "... no hop left", frame: to4(4000, 9, { ttl: 0 }), action: drop, outcomes: [noHops] },
+  { name: "... two hops left", frame: to4(4000, 9, { ttl: 2 }), action: redirect, outcomes: [] },
+  {
+    name: "... don't fragment",
+    frame: to4(4000, 9, { dontFragment: true }),
+    action: redirect,
+    outcomes: [],
+  },
+  {
+    name: "IPv4 without a checksum",
+    frame: frame(ethernet(), ipv4(RELAY4), udp({ from: 5000, to: 4000, checksum: 0 }), payload(5)),
+    action: redirect,
+    outcomes: [],
+  },
+  {
+    name: "IPv4 with a wrong checksum, which stays wrong",
+    frame: frame(ethernet(), ipv4(RELAY4), udp({ from: 5000, to: 4000, checksum: 7 }), payload(5)),
+    action: redirect,
+    outcomes: [],
+  },
+  {
+    name: "options",
+    frame: to4(4000, 9, { options: [1, 1, 1, 0] }),
+    action: pass,
+    outcomes: [unusual],
+  },
+  {
+    name: "a VLAN tag",
+    frame: frame(ethernet(), vlan(), ipv4(RELAY4), udp({ to: 4000 })),
+    action: pass,
+    outcomes: [unusual],
+  },
+  {
+    name: "an atomic fragment header",
+    frame: frame(ethernet(), ipv6(RELAY6), fragment(), udp({ to: 4010 })),
+    action: pass,
+    outcomes: [unusual],
+  },
+  {
+    name: "a fragment",
+    frame: to4(4000, 16, { moreFragments: true }),
+    action: pass,
+    outcomes: [],
+  },
+  {
+    name: "a UDP length of 7",
+    frame: frame(ethernet(), ipv4(RELAY4), udp({ to: 4000, length: 7 }), payload(5)),
+    action: drop,
+    outcomes: [badUdp],
+  },
+  {
+    name: "a UDP length behind the packet",
+    frame: frame(ethernet(), ipv4(RELAY4), udp({ to: 4000, length: 14 }), payload(5)),
+    action: drop,
+    outcomes: [badUdp],
+  },
+  { name: "IPv6", frame: to6(4010), action: redirect, outcomes: [newFlow] },
+  { name: "... the flow again", frame: to6(4010, 1), action: redirect, outcomes: [] },
+  { name: "... as long as the MTU", frame: to6(4010, 1452), action: redirect, outcomes: [] },
+  {
+    name: "IPv6 without a checksum",
+    frame: frame(ethernet(), ipv6(RELAY6), udp({ from: 5000, to: 4010, checksum: 0 }), payload(5)),
+    action: drop,
+    outcomes: [badUdp],
+  },
+  {
+    name: "IPv6, the last hop",
+    frame: frame(ethernet(), ipv6({ ...RELAY6, hopLimit: 1 }), udp({ from: 5000, to: 4010 })),
+    action: drop,
+    outcomes: [noHops],
+  },
+  { name: "a backend on the same side", frame: to4(4020), action: tx, outcomes: [newFlow] },
+  { name: "... again", frame: to4(4020), action: tx, outcomes: [] },
+  {
+    name: "the address that is listened on",
+    frame: to4(4030),
+    action: redirect,
+    outcomes: [newFlow],
+  },
+  {
+    name: "another of our addresses",
+    frame: to4(4030, 9, { to: V4.relayOut }),
+    action: pass,
+    outcomes: [],
+  },
+  {
+    name: "any of our addresses",
+    frame: to4(4001, 9, { to: V4.relayOut }),
+    action: redirect,
+    outcomes: [newFlow],
+  },
+  {
+    name: "an address that is not ours",
+    frame: to4(4000, 9, { to: V4.receiver }),
+    action: pass,
+    outcomes: [notLocal],
+  },
+  {
+    name: "no neighbour",
+    frame: to4(4050),
+    action: pass,
+    outcomes: [RelayOutcome.unresolved],
+  },
+  { name: "no route", frame: to4(4051), action: pass, outcomes: [RelayOutcome.noRoute] },
+  {
+    name: "only: phantom without keys",
+    frame: to4(4060, 64),
+    action: pass,
+    outcomes: [RelayOutcome.noKeys],
+  },
+  {
+    name: "only: phantom, too short",
+    frame: to4(4060, 31),
+    action: drop,
+    outcomes: [RelayOutcome.junk],
+  },
+  { name: "a port to send from, no flow", frame: to4(20_001), action: pass, outcomes: [] },
+  ...[0, 1, 2, 3, 17, 255, 256, 257, 777, 1472].map((bytes): RelayCase => ({
+    name: `a checksum left to hardware, ${bytes} bytes`,
+    frame: begun(ipv4(RELAY4), 4002, bytes),
+    action: redirect,
+    outcomes: bytes === 0 ? [newFlow, completed] : [completed],
+  })),
+  ...[0, 1, 2, 255, 1452].map((bytes): RelayCase => ({
+    name: `a checksum left to hardware over IPv6, ${bytes} bytes`,
+    frame: begun(ipv6(RELAY6), 4010, bytes),
+    action: redirect,
+    outcomes: bytes === 0 ? [newFlow, completed] : [completed],
+  })),
+];
+
+Deno.test("the relay answers by its table, and as the model does", async (t) => {
+  using harness = new RelayHarness(PLAN);
+  const model = new RelayModel(harness.world);
+  for (const one of cases) {
+    await t.step(one.name, () => {
+      const side = one.side ?? "in";
+      const before = harness.counts();
+      const result = harness.run(one.frame, side);
+      const names = changed(before, harness.counts());
+      assert.deepEqual(names, one.outcomes.map(relayOutcomeName).toSorted());
+      assert.equal(result.action, one.action);
+      // The model knows no keys.
+      const isMasked = one.name.startsWith("only: phantom");
+      const expected = isMasked ? undefined : model.apply(one.frame, harness.ifindex(side));
+      assert.equal(expected?.action ?? one.action, one.action);
+      if (expected === undefined || expected.action === pass || expected.action === drop) {
+        assert.equal(hex(result.frame), hex(one.frame), "a frame that stays here changed");
+        return;
+      }
+      assert.equal(hex(result.frame), hex(expected.frame));
+    });
+  }
+});
+
+/** The outcomes that were counted, by name. */
+function changed(before: Float64Array, after: Float64Array): string[] {
+  return [...after.keys()].filter((outcome) => after[outcome]! > before[outcome]!)
+    .map((outcome) => relayOutcomeName(outcome)).toSorted();
+}
+
+Deno.test("who sends what is too long is told so, where it may not be sent in parts", async () => {
+  using harness = new RelayHarness(PLAN);
+  const cases = [
+    { family: 4, frame: to4(4000, 1473, { dontFragment: true }) },
+    { family: 6, frame: to6(4010, 1453) },
+  ] as const;
+  for (const { family, frame: sent } of cases) {
+    await new Promise((resolve) => setTimeout(resolve, 5));
+    const { action, frame: told } = harness.run(sent, "in");
+    assert.equal(action, tx);
+    const [from, to] = family === 4 ? [V4.relayIn, V4.sender] : [V6.relayIn, V6.sender];
+    const macs = { to: [2, 0, 0, 0, 0, 1], from: [2, 0, 0, 0, 0, 2] };
+    const quoted = sent.slice(14, 14 + (family === 4 ? 28 : 48));
+    const expected = family === 4
+      ? frame(ethernet(macs), ipv4({ from, to }), icmp({ type: 3, code: 4, rest: 1500 }), quoted)
+      : frame(ethernet(macs), ipv6({ from, to }), icmpv6({ type: 2, rest: 1500 }), quoted);
+    assert.equal(hex(told), hex(expected));
+    // A second one at once is only dropped.
+    assert.equal(harness.run(sent, "in").action, drop);
+  }
+  assert.equal(harness.counts()[RelayOutcome.toldTooLong], 4);
+});
+
+Deno.test("what a backend answers comes back to its client, whole", () => {
+  using harness = new RelayHarness(PLAN);
+  const model = new RelayModel(harness.world);
+  for (const bytes of [to4(4000), to6(4010), to4(4001, 9, { to: V4.relayOut })]) {
+    const there = harness.run(bytes, "in");
+    assert.equal(there.action, redirect);
+    model.apply(bytes, harness.ifindex("in"));
+    const reply = answerTo(there.frame);
+    const back = harness.run(reply, "out");
+    assert.equal(back.action, redirect);
+    const expected = model.apply(reply, harness.ifindex("out"))!;
+    assert.equal(hex(back.frame), hex(expected.frame));
+    // Back to front, it is what the client sent.
+    const again = answerTo(Uint8Array.from(back.frame));
+    const udpAt = bytes[12] === 8 ? 34 : 54;
+    const ipAt = udpAt - (bytes[12] === 8 ? 8 : 32);
+    assert.equal(hex(again.slice(ipAt)), hex(bytes.slice(ipAt)));
+    const stranger = reply.slice();
+    stranger[udpAt + 1]! ^= 1;
+    assert.equal(harness.run(stranger, "out").action, pass, "another port of the backend");
+  }
+});
+
+/** The same datagram from its receiver to its sender; the sums stay right. */
+function answerTo(frame: Uint8Array): Bytes {
+  const out = Uint8Array.from(frame);
+  const [at, length] = frame[12] === 8 ? [26, 4] : [22, 16];
+  const udpAt = at + 2 * length;
+  out.set(frame.subarray(at, at + length), at + length);
+  out.set(frame.subarray(at + length, at + 2 * length), at);
+  out.set(frame.subarray(udpAt, udpAt + 2), udpAt + 2);
+  out.set(frame.subarray(udpAt + 2, udpAt + 4), udpAt);
+  return out;
+}
+
+Deno.test("flows go by weight, move from a backend that is down, stay at one that drains", () => {
+  using harness = new RelayHarness(PLAN);
+  const service = 4;
+  const backendOf = (from: number) => {
+    const { action, frame } = harness.run(to4(4040, 9, {}, from), "in");
+    assert.equal(action, redirect);
+    return frame[37]!;
+  };
+  const flows = Array.from({ length: 400 }, (_, i) => 10_000 + i);
+  const [one, three] = [7002 & 255, 7003 & 255];
+  const first = flows.map(backendOf);
+  const share = first.filter((port) => port === three).length / flows.length;
+  assert.ok(share > 0.65 && share < 0.85, `${share}`);
+  const states = (a: "up" | "draining" | "down", b: "up" | "draining" | "down") => {
+    harness.update(PLAN.services.map((_, at) => at === service ? [a, b] : []));
+  };
+  states("up", "draining");
+  assert.deepEqual(flows.map(backendOf), first);
+  assert.equal(backendOf(1), one);
+  states("up", "down");
+  assert.ok(flows.map(backendOf).every((port) => port === one));
+  assert.equal(harness.counts()[RelayOutcome.moved], first.filter((port) => port === three).length);
+  states("down", "down");
+  assert.equal(harness.run(to4(4040, 9, {}, flows[0]), "in").action, drop);
+  assert.ok(harness.counts()[RelayOutcome.noBackend]! > 0);
+});
+
+Deno.test("no two flows to a backend share a port, and none leaves the range", () => {
+  const plan = { ...PLAN, ports: { first: 20_000, count: 8 } };
+  using harness = new RelayHarness(plan);
+  const used = new Set<number>();
+  let refused = 0;
+  for (let from = 1; from <= 40; from++) {
+    const { action, frame } = harness.run(to4(4000, 9, {}, from), "in");
+    if (action === drop) refused++;
+    else {
+      const port = frame[34]! << 8 | frame[35]!;
+      assert.ok(port >= 20_000 && port < 20_008, `${port}`);
+      assert.ok(!used.has(port), `${port} is used twice`);
+      used.add(port);
+    }
+  }
+  assert.equal(used.size + refused, 40);
+  assert.equal(used.size, 8);
+  assert.equal(harness.counts()[RelayOutcome.noPort], refused);
+});
+
+Deno.test("idle flows are let go, others stay", () => {
+  using harness = new RelayHarness(PLAN);
+  for (let from = 1; from <= 20; from++) harness.run(to4(4000, 9, {}, from), "in");
+  const nowNs = BigInt(Math.round(libraries().native.symbols.ph_now_ms() * 1e6));
+  assert.deepEqual(harness.kernel.sweep(nowNs), { flows: 20, ended: 0 });
+  assert.deepEqual(harness.kernel.sweep(nowNs + 61_000_000_000n), { flows: 20, ended: 20 });
+  assert.deepEqual(harness.kernel.sweep(nowNs), { flows: 0, ended: 0 });
+});
+
+Deno.test("whatever the frame, the relay does as its model", () => {
+  const rng = new Rng(20_261_121);
+  using harness = new RelayHarness(PLAN);
+  const model = new RelayModel(harness.world);
+  const known = new Set([4000, 4001, 4002, 4003, 4010, 4020, 4030, 4040, 20_100, 20_900]);
+  const replies: Bytes[] = [];
+  let carried = 0;
+  for (let round = 0; round < ROUNDS; round++) {
+    let bytes: Bytes;
+    let side: Side = "in";
+    if (replies.length > 0 && rng.int(0, 3) === 0) {
+      bytes = replies[rng.int(0, replies.length - 1)]!.slice();
+      side = "out";
+    } else {
+      const ports = [...known];
+      const port = ports[rng.int(0, ports.length - 1)]!;
+      const from = rng.int(1, 300);
+      bytes = rng.int(0, 1) === 0 ? to4(port, rng.int(0, 60), {}, from) : to6(port, 9, from);
+    }
+    // Not what the model does not know: extension headers, and whose neighbours there are.
+    const isMutated = rng.int(0, 2) === 0;
+    if (isMutated) {
+      const places = [15, 16, 17, 20, 21, 22, 24, 25, 36, 37, 38, 39, 40, 41, 42];
+      bytes[places[rng.int(0, places.length - 1)]!] = rng.int(0, 255);
+    }
+    const expected = model.apply(bytes, harness.ifindex(side));
+    const got = harness.run(bytes, side);
+    const text = `round ${round}: ${hex(bytes)}`;
+    if (expected === undefined) {
+      assert.ok(got.action === pass, text);
+      continue;
+    }
+    assert.equal(got.action, expected.action, text);
+    assert.equal(hex(got.frame), hex(expected.frame), text);
+    if (got.action !== redirect && got.action !== tx) continue;
+    carried++;
+    if (side === "in" && got.action === redirect && !isMutated && replies.length < 200) {
+      replies.push(answerTo(got.frame));
+    }
+  }
+  assert.ok(carried > ROUNDS / 4, `${carried} frames were carried`);
+});
+
+const ROUNDS = 20_000;

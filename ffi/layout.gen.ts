@@ -18,6 +18,7 @@ export const Limit = {
   sources: 16384,
   requests: 60,
   workers: 256,
+  xskFrameBytes: 1792,
   queues: 64,
   segments: 128,
   frontSlots: 512,
@@ -39,6 +40,7 @@ const LIMIT_NAMES: Readonly<Record<number, string>> = {
   16384: "sources",
   60: "requests",
   256: "workers",
+  1792: "xsk_frame_bytes",
   64: "queues",
   128: "segments",
   512: "front_slots",
@@ -1455,7 +1457,7 @@ export type MapName = keyof typeof maps;
 
 /** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
 export const layoutHashes: Readonly<Record<string, string>> = {
-  ph_limit: "fa37dc24351c3ce9",
+  ph_limit: "915e8ee3ff94207e",
   ph_verdict: "7c2b0fa6711c45ba",
   ph_reason: "78925ef12d7f6bbb",
   ph_packet_kind: "ac2dc2addc7f2a2e",
@@ -1500,4 +1502,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "1641a69a562cd86e";
+export const layoutHash: string = "7362603c7407776a";

@@ -105,6 +105,10 @@ export class XdpHarness {
     return this.#object.program("xdp_phantom");
   }
 
+  map(name: string): BpfMap {
+    return this.#object.map(name);
+  }
+
   /** All events since the last call. */
   events(): Event[] {
     const events: Event[] = [];

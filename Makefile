@@ -115,7 +115,8 @@ sanitize: build/asan/libphantom.so bpf lib ## test our C under the address and U
 	  $$($(NATIVE_CC) -print-file-name=libubsan.so)" \
 	  PHANTOM_NATIVE=$(CURDIR)/build/asan/libphantom.so \
 	  $(DENO) test -A ffi/ tests/fuzz/native_fuzz_test.ts \
-	  $(if $(filter 0,$(shell id -u)),$(addprefix tests/bpf/,object_test.ts map_test.ts ring_test.ts))
+	  $(if $(filter 0,$(shell id -u)),$(addprefix tests/bpf/,object_test.ts map_test.ts ring_test.ts) \
+	  $(addprefix tests/netns/,deliver_test.ts delivery_test.ts))
 
 # ---- rebuild when flags or the compiler changed: each build/flags/x is a prerequisite ----
 

@@ -3,7 +3,7 @@
  * A packet that is ours, to the AF_XDP socket of its queue, past the network stack. It passes into
  * the stack, and so to the workers' UDP sockets, when there is none, when the session is another
  * worker's than the queue, and when the frame has more in it than AF_XDP's readers look for: VLAN
- * tags, IP options, extension headers.
+ * tags, IP options, extension headers, several datagrams joined into one.
  */
 #ifndef PHANTOM_DELIVER_H
 #define PHANTOM_DELIVER_H
@@ -25,7 +25,9 @@ static __always_inline bool is_plain(struct xdp_md *ctx, const struct packet *pk
 {
 	__u64 offset = (const void *)pkt->udp - (const void *)(long)ctx->data;
 
-	return offset == sizeof(struct ethernet) +
+	/* Longer is what GSO joined, which generic XDP sees whole. */
+	return ctx->data_end - ctx->data <= PH_LIMIT_XSK_FRAME_BYTES &&
+		offset == sizeof(struct ethernet) +
 			 (pkt->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 }
 

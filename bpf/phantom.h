@@ -25,6 +25,7 @@ enum ph_limit {
 	PH_LIMIT_SOURCES = 16384,	/* whose rates are known at a time */
 	PH_LIMIT_REQUESTS = 60,		/* to xdp_sessions in one run */
 	PH_LIMIT_WORKERS = 256,
+	PH_LIMIT_XSK_FRAME_BYTES = 1792,	/* what fits into AF_XDP's frames */
 	PH_LIMIT_QUEUES = 64,		/* of an interface, that AF_XDP may deliver */
 	PH_LIMIT_SEGMENTS = 128,	/* that GRO joins, and are looked at; more are kept */
 	PH_LIMIT_FRONT_SLOTS = 512,	/* of a CPU; a power of two */

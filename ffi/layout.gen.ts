@@ -19,6 +19,7 @@ export const Limit = {
   sources: 16384,
   requests: 60,
   workers: 256,
+  xskFrameBytes: 1792,
   queues: 64,
   segments: 128,
   frontSlots: 512,
@@ -41,6 +42,7 @@ const LIMIT_NAMES: Readonly<Record<number, string>> = {
   16384: "sources",
   60: "requests",
   256: "workers",
+  1792: "xsk_frame_bytes",
   64: "queues",
   128: "segments",
   512: "front_slots",
@@ -1459,7 +1461,7 @@ export type MapName = keyof typeof maps;
 
 /** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
 export const layoutHashes: Readonly<Record<string, string>> = {
-  ph_limit: "626cab1248ac9819",
+  ph_limit: "3f133f5fc2617b0e",
   ph_verdict: "7c2b0fa6711c45ba",
   ph_reason: "5c63ef398d7fec2e",
   ph_packet_kind: "ac2dc2addc7f2a2e",
@@ -1504,4 +1506,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "e45ecbd32f8ebb5a";
+export const layoutHash: string = "c6c2143f319e389d";

@@ -58,7 +58,7 @@ function reasonAgainst(
   { interfaceName, mode, queues, isLower }: DeliveryFacts,
   workers: number,
 ): string | undefined {
-  if (mode === "generic") return `${interfaceName} has generic XDP, which costs what it saves`;
+  if (mode === "generic") return `${interfaceName} has generic XDP, where sockets measured better`;
   if (isLower) return `others are built over ${interfaceName}, whose tags AF_XDP does not see`;
   if (queues < workers) return `${interfaceName} has ${queues} queues for ${workers} workers`;
   return undefined;

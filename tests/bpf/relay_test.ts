@@ -27,6 +27,8 @@ import { Action, RelayModel } from "./relay_model.ts";
 
 libraries();
 
+const PHANTOM_PORT = 4060;
+
 const PLAN: RelayPlan = {
   services: [
     { first: 4000, last: 4003, backends: [backend(V4.receiver, 7000)] },
@@ -41,7 +43,12 @@ const PLAN: RelayPlan = {
     // A route leads there, and no neighbour answers.
     { first: 4050, last: 4050, backends: [backend("10.92.2.77", 7000)] },
     { first: 4051, last: 4051, backends: [backend("203.0.113.1", 7000)] },
-    { first: 4060, last: 4060, backends: [backend(V4.receiver, 7004)], phantomOnly: true },
+    {
+      first: PHANTOM_PORT,
+      last: PHANTOM_PORT,
+      backends: [backend(V4.receiver, 7004)],
+      phantomOnly: true,
+    },
   ],
   ports: { first: 20_000, count: 1000 },
   idleMs: 60_000,
@@ -405,6 +412,9 @@ Deno.test("whatever the frame, the relay does as its model", () => {
       const places = [15, 16, 17, 20, 21, 22, 24, 25, 36, 37, 38, 39, 40, 41, 42];
       bytes[places[rng.int(0, places.length - 1)]!] = rng.int(0, 255);
     }
+    // The model knows no keys.
+    const isTo = (at: number) => (bytes[at]! << 8 | bytes[at + 1]!) === PHANTOM_PORT;
+    if (isTo(36) || isTo(56)) continue;
     const expected = model.apply(bytes, harness.ifindex(side));
     const got = harness.run(bytes, side);
     const text = `round ${round}: ${hex(bytes)}`;
@@ -423,4 +433,5 @@ Deno.test("whatever the frame, the relay does as its model", () => {
   assert.ok(carried > ROUNDS / 4, `${carried} frames were carried`);
 });
 
+/** Within the 10 s and the 8192 ways after which ports change hands: the model knows neither. */
 const ROUNDS = 20_000;

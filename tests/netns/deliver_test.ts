@@ -86,6 +86,16 @@ const cases: readonly Case[] = [
     frame: frame(ethernet(), vlan(), ipv4(), udp({ to: PORT }), inside),
     expected: PASS,
   },
+  {
+    says: "the longest frame",
+    frame: frame(ethernet(), ipv4(), udp({ to: PORT }), masked({ session: 2, bytes: 1750 })),
+    expected: REDIRECT,
+  },
+  {
+    says: "longer than a frame of AF_XDP",
+    frame: frame(ethernet(), ipv4(), udp({ to: PORT }), masked({ session: 2, bytes: 1751 })),
+    expected: PASS,
+  },
   { says: "no filter, and several workers", filters: false, expected: PASS },
   {
     says: "no filter, and one worker",

@@ -377,7 +377,8 @@ test(`${CYCLES} starts and upgrades under load lose and leak nothing`, async (be
   console.log(`${Math.round(ms)} ms, ${sent} packets, ${ids.programs.length} programs`);
 });
 
-const KILLS = 10;
+/** PHANTOM_KILLS=200 for the long run: minutes. */
+const KILLS = Number(Deno.env.get("PHANTOM_KILLS") ?? 10);
 
 Deno.test({
   name: `${KILLS} times kill -9 and start of the server under load lose and leak nothing`,

@@ -3,6 +3,7 @@
 #ifndef PHANTOM_EVENT_H
 #define PHANTOM_EVENT_H
 
+#include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
@@ -37,6 +38,13 @@ static __always_inline long emit(void *ctx, struct ph_event *event)
 	return bpf_ringbuf_output(&events, event, sizeof(*event), 0);
 }
 
+/* Kinds that whoever likes can make any number of. */
+static __always_inline bool is_of_flood(__u32 kind)
+{
+	return kind == PH_EVENT_KIND_MALFORMED || kind == PH_EVENT_KIND_FLOOD ||
+		kind == PH_EVENT_KIND_CHECKSUM;
+}
+
 /* Tells user space, if this CPU has not just done so; `event` lacks the time only. */
 static __noinline int report(void *ctx, struct ph_event *event)
 {
@@ -51,8 +59,8 @@ static __noinline int report(void *ctx, struct ph_event *event)
 		gate->suppressed++;
 		return 0;
 	}
-	gate->next_ns = now + (kind == PH_EVENT_KIND_MALFORMED || kind == PH_EVENT_KIND_FLOOD ?
-			       PH_LIMIT_EVENT_INTERVAL_NS : PH_LIMIT_NEW_INTERVAL_NS);
+	gate->next_ns = now + (is_of_flood(kind) ? PH_LIMIT_EVENT_INTERVAL_NS :
+						   PH_LIMIT_NEW_INTERVAL_NS);
 	return 0;
 }
 

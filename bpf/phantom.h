@@ -17,6 +17,7 @@ enum ph_limit {
 	PH_LIMIT_NEW_INTERVAL_NS = 100 * 1000,		/* ... of the kinds new, closing, gone */
 	PH_LIMIT_VLAN_TAGS = 2,
 	PH_LIMIT_IPV6_EXTENSIONS = 8,
+	PH_LIMIT_IPV4_OPTION_WORDS = 10,	/* of 4 bytes; all that IPv4 has room for */
 	PH_LIMIT_HEADER_OFFSET = 0x7ff,	/* headers further in are not followed */
 	PH_LIMIT_MASK_KEYS = 16,	/* windows that keys are held of; a power of two */
 	PH_LIMIT_PACKET_BYTES = 32,	/* of a UDP payload; what is shorter is junk */
@@ -56,7 +57,8 @@ enum ph_reason {
 	PH_REASON_SESSION = 14,		/* unmasks, and belongs to an entry of `sessions` */
 	PH_REASON_SESSION_NEW = 15,	/* unmasks, and an entry was made for it */
 	PH_REASON_SESSION_LIMIT = 16,	/* unmasks; no entry: its source made too many */
-	PH_REASON_COUNT = 17,
+	PH_REASON_BAD_CHECKSUM = 17,	/* to one of our ports, with a wrong IPv4 header checksum */
+	PH_REASON_COUNT = 18,
 };
 
 /* docs/PROTOCOL.md §2. */
@@ -237,7 +239,7 @@ struct ph_event_gate {
 
 /*
  * events: what the programs tell user space, oldest first, at most one a CPU, kind and interval.
- * Kinds from CHECKSUM on are user space's own, here so that they have one list.
+ * Kinds from PRESSURE on are user space's own, here so that they have one list.
  */
 enum ph_event_kind {
 	PH_EVENT_KIND_MALFORMED = 1,	/* dropped at one of our ports; value: ph_reason */
@@ -245,7 +247,7 @@ enum ph_event_kind {
 	PH_EVENT_KIND_ESTABLISHED = 3,
 	PH_EVENT_KIND_CLOSING = 4,
 	PH_EVENT_KIND_FLOOD = 5,	/* a limit was hit; value: ph_reason */
-	PH_EVENT_KIND_CHECKSUM = 6,	/* the stack saw wrong checksums; value: how many */
+	PH_EVENT_KIND_CHECKSUM = 6,	/* dropped at one of our ports; value: ph_reason */
 	PH_EVENT_KIND_PRESSURE = 7,	/* `sessions` fills up; value: per cent */
 	PH_EVENT_KIND_ATTACH_LOST = 8,
 	PH_EVENT_KIND_COUNT = 9,

@@ -106,13 +106,16 @@ static __always_inline int receive(struct xdp_md *ctx, const struct packet *pkt,
 	return deliver(ctx, pkt, SHOWN_SESSION(shown), SHOWN_KIND(shown));
 }
 
-static __always_inline int refuse_length(struct xdp_md *ctx, const struct packet *pkt, __u32 bytes)
+/* A datagram to one of our ports that contradicts itself: dropped, and told. */
+static __always_inline int refuse(struct xdp_md *ctx, const struct packet *pkt, __u32 reason)
 {
 	struct ph_session_key key;
+	__u32 kind = reason == PH_REASON_BAD_CHECKSUM ? PH_EVENT_KIND_CHECKSUM :
+							PH_EVENT_KIND_MALFORMED;
 
 	fill_key(&key, pkt);
-	report_session(ctx, ctx->ingress_ifindex, PH_EVENT_KIND_MALFORMED, PH_REASON_BAD_UDP, &key);
-	return drop(PH_REASON_BAD_UDP, bytes);
+	report_session(ctx, ctx->ingress_ifindex, kind, reason, &key);
+	return drop(reason, ctx->data_end - ctx->data);
 }
 
 SEC("xdp")
@@ -138,8 +141,10 @@ int xdp_phantom(struct xdp_md *ctx)
 	if (!forget_way(ctx, &pkt))
 		return pass(PH_REASON_BAD_IP, bytes);
 	length = bpf_ntohs(pkt.udp->len);
+	if (pkt.family == 4 && !is_ipv4_sum_right(ctx, &pkt))
+		return refuse(ctx, &pkt, PH_REASON_BAD_CHECKSUM);
 	if (length < sizeof(*pkt.udp) || length > pkt.udp_room)
-		return refuse_length(ctx, &pkt, bytes);
+		return refuse(ctx, &pkt, PH_REASON_BAD_UDP);
 	return receive(ctx, &pkt, bytes);
 }
 

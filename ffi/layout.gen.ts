@@ -11,6 +11,7 @@ export const Limit = {
   newIntervalNs: 100000,
   vlanTags: 2,
   ipv6Extensions: 8,
+  ipv4OptionWords: 10,
   headerOffset: 2047,
   maskKeys: 16,
   packetBytes: 32,
@@ -33,6 +34,7 @@ const LIMIT_NAMES: Readonly<Record<number, string>> = {
   100000: "new_interval_ns",
   2: "vlan_tags",
   8: "ipv6_extensions",
+  10: "ipv4_option_words",
   2047: "header_offset",
   16: "mask_keys",
   32: "packet_bytes",
@@ -90,7 +92,8 @@ export const Reason = {
   session: 14,
   sessionNew: 15,
   sessionLimit: 16,
-  count: 17,
+  badChecksum: 17,
+  count: 18,
 } as const;
 
 export type Reason = (typeof Reason)[keyof typeof Reason];
@@ -113,7 +116,8 @@ const REASON_NAMES: Readonly<Record<number, string>> = {
   14: "session",
   15: "session_new",
   16: "session_limit",
-  17: "count",
+  17: "bad_checksum",
+  18: "count",
 };
 
 /** The name of a value of `enum ph_reason`, or the number as text. */
@@ -1428,7 +1432,7 @@ export const maps = {
     type: "percpu_array",
     keySize: 4,
     valueSize: 16,
-    maxEntries: 34,
+    maxEntries: 36,
     flags: 0,
     key: "u32",
     value: "Stat",
@@ -1457,9 +1461,9 @@ export type MapName = keyof typeof maps;
 
 /** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
 export const layoutHashes: Readonly<Record<string, string>> = {
-  ph_limit: "915e8ee3ff94207e",
+  ph_limit: "3f133f5fc2617b0e",
   ph_verdict: "7c2b0fa6711c45ba",
-  ph_reason: "78925ef12d7f6bbb",
+  ph_reason: "5c63ef398d7fec2e",
   ph_packet_kind: "ac2dc2addc7f2a2e",
   ph_listen_word: "b1ae6e501f7622fe",
   ph_stat: "c86866d4dad48088",
@@ -1502,4 +1506,4 @@ export const layoutHashes: Readonly<Record<string, string>> = {
 export const layoutNames: readonly string[] = Object.keys(layoutHashes);
 
 /** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "7362603c7407776a";
+export const layoutHash: string = "c6c2143f319e389d";

@@ -120,6 +120,7 @@ export class BpfProgram extends Handle {
 }
 
 const SO_ATTACH = { filter: 50, reuseport: 52 } as const;
+const SO_DETACH_FILTER = 27;
 
 /**
  * Puts a program on a socket: a filter of what it gets, or (SK_REUSEPORT) the choice among all
@@ -133,6 +134,12 @@ export function attachToSocket(
 ): void {
   const result = libs.native.symbols.ph_attach_program(socket, SO_ATTACH[as], program.fd);
   checked(result, () => `attach ${program.label} to socket ${socket}`);
+}
+
+/** Takes a filter off a socket again. */
+export function detachFromSocket(libs: Libraries, socket: number): void {
+  const result = libs.native.symbols.ph_attach_program(socket, SO_DETACH_FILTER, 0);
+  checked(result, () => `detach the filter of socket ${socket}`);
 }
 
 /** The program with this id, as another process may have loaded it; undefined when it is gone. */

@@ -4,11 +4,11 @@
  */
 
 import { BpfError } from "../ffi/bpf_error.ts";
-import { endpoint, formatEndpoint } from "../ffi/endpoint.ts";
+import { endpoint } from "../ffi/endpoint.ts";
 import { BpfMapType } from "../ffi/libbpf.gen.ts";
 import { probeMapType } from "../ffi/probe.ts";
 import { SysError } from "../ffi/errors.ts";
-import { type Event, EventKind, eventKindName, Limit, reasonName } from "../ffi/layout.gen.ts";
+import { Limit } from "../ffi/layout.gen.ts";
 import { type Libraries, openLibraries } from "../ffi/libraries.ts";
 import { possibleCpus } from "../ffi/map.ts";
 import { UdpSocket } from "../ffi/udp.ts";
@@ -35,8 +35,6 @@ import { relayPlan } from "./relay/plan.ts";
 
 const BYTES_A_MEGABIT = 125_000;
 const PLANE_EVERY_MS = 250;
-/** Events that are logged one by one in each round; the rest is in the counters. */
-const EVENTS_LOGGED_MAX = 5;
 
 export interface ServerOptions {
   readonly config: Config;
@@ -71,7 +69,7 @@ export class Server {
       setInterval(() => {
         plane?.check();
         parts.delivery?.check();
-        logEvents(plane, parts.log);
+        plane?.drainEvents();
       }, PLANE_EVERY_MS),
       setInterval(() => parts.users.save(), SAVE_MS),
     ];
@@ -152,6 +150,8 @@ export class Server {
       pins: plane?.isPinned ? `${ebpf.pinPath}/${instance}` : null,
       interfaces: plane?.interfaces() ?? [],
       health: plane?.health ?? null,
+      events: plane?.eventCounts() ?? null,
+      sessions: this.#parts.control?.sessions ?? null,
     };
   }
 
@@ -322,7 +322,9 @@ function startControl(
         sessionTimeoutMs: ebpf.sessionTimeoutMs,
       },
       plane: plane && ((name) => plane.map(name)),
-      isAttached: plane !== undefined && plane.level !== "no XDP",
+      isAttached: () => plane !== undefined && plane.level !== "no XDP",
+      events: plane?.events,
+      eventsByPerf: plane?.eventsByPerf,
       ...{ code, sockets, log },
     });
   } catch (error) {
@@ -377,31 +379,4 @@ function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
   }
   const last = states[0]?.failed.at(-1);
   log.warn("running without XDP", { cause: last?.cause, remedy: last?.remedy });
-}
-
-const eventTexts: Readonly<Record<number, string>> = {
-  [EventKind.malformed]: "malformed packet dropped",
-  [EventKind.new]: "new session in the kernel",
-  [EventKind.established]: "session established in the kernel",
-  [EventKind.closing]: "session closing in the kernel",
-  [EventKind.flood]: "HELLO over a limit dropped",
-};
-
-function isAboutReason({ kind }: Event): boolean {
-  return kind === EventKind.malformed || kind === EventKind.flood;
-}
-
-function logEvents(plane: XdpPlane | undefined, log: Log): void {
-  let logged = 0;
-  plane?.drainEvents((event) => {
-    if (++logged > EVENTS_LOGGED_MAX) return;
-    log.debug(eventTexts[event.kind] ?? eventKindName(event.kind), {
-      ...(isAboutReason(event) ? { reason: reasonName(Number(event.value)) } : {}),
-      from: formatEndpoint(sourceOf(event)),
-    });
-  });
-}
-
-function sourceOf(event: Event): ReturnType<typeof endpoint> {
-  return endpoint(event.srcIp, event.srcPort);
 }

@@ -142,7 +142,7 @@ PH_API int32_t ph_udp_device(int32_t fd, const char *device);
 /* The address that packets to `peer` come from, without sending one: 0, or -errno of no route. */
 PH_API int32_t ph_source_address(const struct ph_addr *peer, struct ph_addr *source);
 
-/* SO_ATTACH_BPF or SO_ATTACH_REUSEPORT_EBPF; 0 or -errno. */
+/* SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_EBPF or SO_DETACH_FILTER; 0 or -errno. */
 PH_API int32_t ph_attach_program(int32_t fd, int32_t option, int32_t program);
 
 struct ph_udp_msg {

@@ -2,6 +2,7 @@
 
 import { openLibraries } from "../../ffi/libraries.ts";
 import { layoutHash } from "../../ffi/layout.gen.ts";
+import type { EventCount } from "../dataplane/kernel_events.ts";
 import { PinFolder } from "../dataplane/pins.ts";
 import { Resources } from "../dataplane/resources.ts";
 import { askStatus, type ServerStatus, statusPath } from "../dataplane/status_socket.ts";
@@ -114,7 +115,7 @@ function relayText(relay: RelayReport | undefined): string {
 
 function serverText(server: ServerStatus | undefined): string[] {
   if (server === undefined) return ["no server runs, or it can't be asked (-c tells where it is)"];
-  const { pid, level, workers, startedAt, counters, health } = server;
+  const { pid, level, workers, startedAt, counters, health, events, sessions } = server;
   const rows = [
     ["process", `${pid}, since ${new Date(startedAt).toISOString()}`],
     ["level", level],
@@ -130,7 +131,19 @@ function serverText(server: ServerStatus | undefined): string[] {
     failed.join("\n"),
     section("packets and sessions, all workers", Object.entries(counters)),
     section("health", Object.entries(health ?? {})),
+    section("events", Object.entries(events ?? {}).map(eventRow)),
+    section("sessions in the kernel", Object.entries(sessions ?? {}).map(sessionRow)),
   ];
+}
+
+function eventRow(
+  [kind, { told, missed }]: readonly [string, Readonly<EventCount>],
+): readonly [string, string] {
+  return [kind, `${told}, and ${missed} held back`];
+}
+
+function sessionRow([name, count]: readonly [string, number]): readonly [string, string] {
+  return name === "pressure" ? [name, `${count.toFixed(1)} %`] : [name, String(count)];
 }
 
 /** "" without rows. */

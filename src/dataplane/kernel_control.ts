@@ -3,13 +3,15 @@
  * limits, the sweep of sessions, steering; and what is worth an event or a number.
  */
 
-import { Config as KernelConfig, ConfigFlag } from "../../ffi/layout.gen.ts";
+import { Config as KernelConfig, ConfigFlag, EventKind } from "../../ffi/layout.gen.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { monotonicMs } from "../../ffi/loop.ts";
 import { type BpfMap, keyOfIndex } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import { NativePrimitives } from "../../ffi/primitives.ts";
+import { detachFromSocket } from "../../ffi/program.ts";
 import type { Log } from "../base/log.ts";
+import type { KernelEvents } from "./kernel_events.ts";
 import { KernelKeys } from "./kernel_keys.ts";
 import { KernelSessions, PRESSURE_STEPS, type SessionCounts } from "./kernel_sessions.ts";
 import type { BpfCode } from "./resources.ts";
@@ -27,7 +29,7 @@ const NS_A_S = 1e9;
 const NS_A_MS = 1e6;
 
 /** What xdp_sessions uses. */
-const SESSIONS_MAPS = ["config", "sessions", "front", "event_gate", "events"] as const;
+const SESSIONS_MAPS = ["config", "sessions", "front", "event_gate"] as const;
 
 export interface KernelLimits {
   /** A second; 0: no limit. */
@@ -43,8 +45,11 @@ export interface KernelControlOptions {
   readonly limits: KernelLimits;
   /** The maps of the XDP program, where one is loaded. */
   readonly plane: ((name: string) => BpfMap) | undefined;
-  /** Whether frames meet it. */
-  readonly isAttached: boolean;
+  /** Whether frames meet it now. */
+  readonly isAttached: () => boolean;
+  /** Where the XDP program's events go, and whether by perf buffer. */
+  readonly events?: KernelEvents | undefined;
+  readonly eventsByPerf?: boolean | undefined;
   readonly code: { readonly sessions: BpfCode; readonly steer: BpfCode };
   /** Descriptors of the workers' sockets, by index. */
   readonly sockets: readonly number[];
@@ -57,6 +62,8 @@ export class KernelControl {
   readonly #options: KernelControlOptions;
   readonly #timers: number[];
   #steering: Steering | undefined;
+  #lateFilter: Steering | undefined;
+  #isFiltering = false;
   #sessions: KernelSessions | undefined;
   #sessionsObject: BpfObject | undefined;
   #keys: KernelKeys | undefined;
@@ -86,6 +93,11 @@ export class KernelControl {
     return this.#steering !== undefined && this.#options.sockets.length > 1;
   }
 
+  /** Whether junk is dropped at the sockets, since no XDP program does so before. */
+  get isFiltering(): boolean {
+    return this.#isFiltering;
+  }
+
   get sessions(): Readonly<SessionCounts> | undefined {
     return this.#sessions?.counts;
   }
@@ -103,6 +115,7 @@ export class KernelControl {
     for (const timer of this.#timers) clearInterval(timer);
     this.#sessionsObject?.close();
     this.#steering?.close();
+    this.#lateFilter?.close();
   }
 
   #giveKeys(map: (name: string) => BpfMap): void {
@@ -118,7 +131,9 @@ export class KernelControl {
     this.#hasBegun = true;
     const options = this.#options;
     const { plane } = options;
-    const steering = this.#steering = startSteering(options);
+    const filters = !options.isAttached();
+    const steering = this.#steering = startSteering(options, filters);
+    this.#isFiltering = filters && steering !== undefined;
     if (plane === undefined) {
       if (steering !== undefined) this.#giveKeys((name) => steering.map(name));
       return;
@@ -136,7 +151,27 @@ export class KernelControl {
     this.#guard(() => {
       this.#updateKeys();
       this.#sweep();
+      this.#followLevel();
     });
+  }
+
+  /** The sockets drop junk as long as no frame meets XDP. */
+  #followLevel(): void {
+    const { libs, plane, code, sockets, isAttached, log } = this.#options;
+    // Without a plane they do from the start, or never can.
+    if (!this.#hasBegun || plane === undefined || sockets.length === 0) return;
+    const isWanted = !isAttached();
+    if (isWanted === this.#isFiltering) return;
+    this.#isFiltering = isWanted;
+    if (isWanted) {
+      this.#lateFilter?.close();
+      const options = { libs, code: code.steer, sockets, shared: plane };
+      this.#lateFilter = Steering.start({ ...options, steers: false, filters: true });
+      log.info("no XDP: sockets drop junk");
+    } else {
+      for (const socket of sockets) detachFromSocket(libs, socket);
+      log.info("XDP drops junk, sockets no longer do");
+    }
   }
 
   /** A fault here must not end the server: the kernel side goes on as it was. */
@@ -171,22 +206,26 @@ export class KernelControl {
   #tellPressure({ pressure, entries }: Readonly<SessionCounts>): void {
     const step = PRESSURE_STEPS.filter((limit) => pressure >= limit).length;
     if (step > this.#pressureStep) {
-      this.#options.log.warn("the kernel's table of sessions fills up", {
-        entries,
-        percent: Math.floor(pressure),
-        remedy: "raise ebpf.map_size; the oldest entries make room for new ones",
-      });
+      this.#options.events?.tell(
+        EventKind.pressure,
+        "the kernel's table of sessions fills up",
+        {
+          entries,
+          percent: Math.floor(pressure),
+          remedy: "raise ebpf.map_size; the oldest entries make room for new ones",
+        },
+      );
     }
     this.#pressureStep = step;
   }
 }
 
-function startSteering(options: KernelControlOptions): Steering | undefined {
-  const { libs, plane, isAttached, sockets, code, log } = options;
-  if (sockets.length === 0 || (sockets.length < 2 && isAttached)) return undefined;
+function startSteering(options: KernelControlOptions, filters: boolean): Steering | undefined {
+  const { libs, plane, sockets, code, log } = options;
+  const steers = sockets.length > 1;
+  if (sockets.length === 0 || !(steers || filters)) return undefined;
   try {
-    const filters = !isAttached;
-    return Steering.start({ libs, code: code.steer, sockets, shared: plane, filters });
+    return Steering.start({ libs, code: code.steer, sockets, shared: plane, steers, filters });
   } catch (error) {
     log.warn("packets are not steered: a client that changes its address waits for its worker", {
       cause: error instanceof Error ? error.message : String(error),
@@ -196,13 +235,15 @@ function startSteering(options: KernelControlOptions): Steering | undefined {
 }
 
 function openSessions(
-  { libs, code }: KernelControlOptions,
+  { libs, code, eventsByPerf = false }: KernelControlOptions,
   plane: (name: string) => BpfMap,
 ): BpfObject {
   const object = new BpfObject(libs, code.sessions.name, code.sessions.bytes);
   try {
-    object.omitAllBut(SESSIONS_MAPS);
-    for (const name of SESSIONS_MAPS) object.reuse(name, plane(name));
+    object.setConstant("events_by_perf", eventsByPerf ? 1 : 0);
+    const maps = [...SESSIONS_MAPS, eventsByPerf ? "perf_events" : "events"];
+    object.omitAllBut(maps);
+    for (const name of maps) object.reuse(name, plane(name));
     return object.load();
   } catch (error) {
     object.close();

@@ -47,6 +47,8 @@ export interface SessionCounts {
   entries: number;
   established: number;
   closing: number;
+  /** Entries that the table has room for. */
+  readonly entriesMax: number;
   /** Per cent of the table. */
   pressure: number;
   expired: number;
@@ -56,9 +58,7 @@ export interface SessionCounts {
 }
 
 export class KernelSessions {
-  readonly counts: SessionCounts = {
-    ...{ entries: 0, established: 0, closing: 0, pressure: 0, expired: 0, marked: 0, missing: 0 },
-  };
+  readonly counts: SessionCounts;
   readonly #program: BpfProgram;
   readonly #maps: SessionMaps;
   readonly #timeoutsMs: Float64Array;
@@ -76,6 +76,10 @@ export class KernelSessions {
   constructor(program: BpfProgram, maps: SessionMaps, timeouts: Timeouts) {
     this.#program = program;
     this.#maps = maps;
+    this.counts = {
+      ...{ entries: 0, established: 0, closing: 0, entriesMax: maps.sessions.info.maxEntries },
+      ...{ pressure: 0, expired: 0, marked: 0, missing: 0 },
+    };
     this.#timeoutsMs = new Float64Array(SessionState.closing + 1).fill(timeouts.newMs);
     this.#timeoutsMs[SessionState.established] = timeouts.establishedMs;
     this.#timeoutsMs[SessionState.closing] = timeouts.closingMs;
@@ -106,7 +110,7 @@ export class KernelSessions {
     this.#sweep = undefined;
     const { counts } = this;
     Object.assign(counts, this.#seen);
-    counts.pressure = 100 * counts.entries / this.#maps.sessions.info.maxEntries;
+    counts.pressure = 100 * counts.entries / counts.entriesMax;
     this.#seen = { entries: 0, established: 0, closing: 0 };
     return true;
   }

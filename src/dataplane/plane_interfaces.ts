@@ -4,6 +4,7 @@
  * anew; where that fails the level drops, and is tried again when something changes there.
  */
 
+import { EventKind } from "../../ffi/layout.gen.ts";
 import { SysError } from "../../ffi/errors.ts";
 import {
   type Interface,
@@ -17,6 +18,7 @@ import type { Log } from "../base/log.ts";
 import { CounterWatch } from "./counter_watch.ts";
 import { takeOffEgress } from "./egress_attachment.ts";
 import { wantedInterfaces } from "./interfaces.ts";
+import type { KernelEvents } from "./kernel_events.ts";
 import type { PinFolder } from "./pins.ts";
 import { Attachment, type AttachOptions, type FailedLevel, takeOff } from "./xdp_attachment.ts";
 
@@ -29,6 +31,7 @@ export interface InterfacesOptions extends AttachOptions {
   /** Names; none: that of the default route. */
   readonly configured: readonly string[];
   readonly log: Log;
+  readonly events: KernelEvents;
   /** Packets that the program has counted; nothing when it counts none. */
   readonly counted: () => number | undefined;
 }
@@ -183,7 +186,7 @@ export class PlaneInterfaces {
   }
 
   #lookAt(attachment: Attachment, now: number): void {
-    const { log } = this.#options;
+    const { log, events } = this.#options;
     const fields = { interface: attachment.name };
     switch (attachment.state()) {
       case "gone":
@@ -191,7 +194,7 @@ export class PlaneInterfaces {
         return;
       case "lost": {
         this.health.lost++;
-        log.warn("XDP was taken off, attaching anew", fields);
+        events.tell(EventKind.attachLost, "XDP was taken off, attaching anew", fields);
         this.#attachments.delete(attachment.ifindex);
         attachment.forget();
         const device = interfaceOf(this.#options.libs, attachment.ifindex);
@@ -221,22 +224,24 @@ export class PlaneInterfaces {
   }
 
   #tellEgress({ name, egressFault }: Attachment): void {
-    const { log } = this.#options;
+    const { log, events } = this.#options;
     if (egressFault === "") {
       this.health.lost++;
       this.health.reattached++;
-      log.warn("the counter of what leaves was taken off, attached anew", { interface: name });
+      const text = "the counter of what leaves was taken off, attached anew";
+      events.tell(EventKind.attachLost, text, { interface: name });
     } else {
       log.warn("what leaves is not counted", { interface: name, cause: egressFault });
     }
   }
 
   #letGo(attachment: Attachment, why: "vanished" | "renamed" | "unwanted"): void {
-    const { log } = this.#options;
+    const { log, events } = this.#options;
     this.#attachments.delete(attachment.ifindex);
     if (why === "vanished") {
       this.health.vanished++;
-      log.warn("an interface with XDP is gone", { interface: attachment.name });
+      const text = "an interface with XDP is gone";
+      events.tell(EventKind.attachLost, text, { interface: attachment.name });
       return attachment.forget();
     }
     log.info("XDP taken off an interface", { interface: attachment.name, reason: why });

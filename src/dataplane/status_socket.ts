@@ -4,6 +4,8 @@
  */
 
 import type { Log } from "../base/log.ts";
+import type { EventCounts } from "./kernel_events.ts";
+import type { SessionCounts } from "./kernel_sessions.ts";
 import type { HealthCounters, InterfaceState } from "./plane_interfaces.ts";
 import type { WorkerCounters } from "./workers.ts";
 
@@ -25,6 +27,10 @@ export interface ServerStatus {
   readonly interfaces: readonly InterfaceState[];
   /** Null: no BPF program is loaded. */
   readonly health: Readonly<HealthCounters> | null;
+  /** By kind; null as above. */
+  readonly events: EventCounts | null;
+  /** The kernel's table, as the last sweep saw it; null: there is none. */
+  readonly sessions: Readonly<SessionCounts> | null;
 }
 
 /** Where the server of an instance answers. */

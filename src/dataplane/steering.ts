@@ -19,7 +19,9 @@ export interface SteeringOptions {
   readonly sockets: readonly number[];
   /** Of the XDP program, where one is loaded; else the programs have their own. */
   readonly shared: ((name: string) => BpfMap) | undefined;
-  /** Drop junk too. */
+  /** Choose the worker. */
+  readonly steers: boolean;
+  /** Drop junk. */
   readonly filters: boolean;
 }
 
@@ -33,17 +35,17 @@ export class Steering {
     this.#object = object;
   }
 
-  static start({ libs, code, sockets, shared, filters }: SteeringOptions): Steering {
+  static start({ libs, code, sockets, shared, steers, filters }: SteeringOptions): Steering {
     const object = new BpfObject(libs, code.name, code.bytes);
     try {
       object.omitAllBut([...SHARED_MAPS, "workers"]);
       if (shared !== undefined) {
         for (const name of SHARED_MAPS) object.reuse(name, shared(name));
       }
-      if (sockets.length < 2) object.skip("steer");
+      if (!steers) object.skip("steer");
       if (!filters) object.skip("drop_junk");
       object.load();
-      if (sockets.length > 1) steer(libs, object, sockets);
+      if (steers) steer(libs, object, sockets);
       if (filters) {
         for (const socket of sockets) {
           attachToSocket(libs, object.program("drop_junk"), socket, "filter");

@@ -9,6 +9,8 @@
 import { readBtf } from "../../ffi/btf.ts";
 import {
   Event,
+  EventGate,
+  EventKind,
   layoutHash,
   layoutHashes,
   ListenWord,
@@ -19,15 +21,18 @@ import {
 } from "../../ffi/layout.gen.ts";
 import { layoutDifferences } from "../../ffi/layout_hash.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
+import { BpfMapType } from "../../ffi/libbpf.gen.ts";
 import { openPinnedLink, type XdpMode } from "../../ffi/link.ts";
 import { type BpfMap, isHash, openPinnedMap } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
+import { probeMapType } from "../../ffi/probe.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
 import { cString } from "../../ffi/memory.ts";
 import type { Log } from "../base/log.ts";
 import { relayBits, type RelayPlan, sizeRelayMaps } from "../relay/kernel_relay.ts";
 import { takeOffEgress } from "./egress_attachment.ts";
+import { type EventCounts, KernelEvents } from "./kernel_events.ts";
 import { InstanceBusyError, PinFolder } from "./pins.ts";
 import { type HealthCounters, type InterfaceState, PlaneInterfaces } from "./plane_interfaces.ts";
 import { PlaneMaps, TYPES_MAP } from "./plane_maps.ts";
@@ -90,6 +95,9 @@ export interface PinnedState {
 export class XdpPlane {
   /** Maps taken over from an earlier run, by name. */
   readonly adopted: readonly string[];
+  readonly events: KernelEvents;
+  /** Whether events come by perf buffer, for want of ring buffers. */
+  readonly eventsByPerf: boolean;
   readonly #libs: Libraries;
   /** Nothing: no pins are possible. */
   readonly #pins: PinFolder | undefined;
@@ -107,6 +115,7 @@ export class XdpPlane {
       pins: PinFolder | undefined;
       isNew: boolean;
       byPerf: boolean;
+      events: KernelEvents;
       object: BpfObject;
       egress: BpfObject | undefined;
       adopted: readonly string[];
@@ -119,6 +128,8 @@ export class XdpPlane {
     this.#object = parts.object;
     this.#egress = parts.egress;
     this.adopted = parts.adopted;
+    this.events = parts.events;
+    this.eventsByPerf = parts.byPerf;
     this.#interfaces = parts.interfaces;
     this.#ring = parts.byPerf
       ? EventRing.ofPerfBuffer(libs, this.#object.map(PERF_EVENTS), PERF_PAGES)
@@ -129,7 +140,9 @@ export class XdpPlane {
    * Loads, adopts or makes the maps, attaches where it can: no interface at all is no error, for
    * one may come. Throws when it can't load, and leaves nothing new.
    */
-  static start(libs: Libraries, options: PlaneOptions): XdpPlane {
+  static start(libs: Libraries, given: PlaneOptions): XdpPlane {
+    const options = { ...given, constants: { ...eventConstants(libs), ...given.constants } };
+    const events = new KernelEvents(given.log);
     const folder = new PinFolder(libs, options.pinPath, options.instance);
     const isNew = !folder.exists;
     const pins = usablePins(folder, options.log);
@@ -145,12 +158,14 @@ export class XdpPlane {
       setPorts(object.map("listen_ports"), options.ports, options.relay);
       options.prepare?.(object.map.bind(object));
       egress = openEgress(libs, object, options);
-      interfaces = openInterfaces(libs, pins, { object, egress }, options);
+      interfaces = openInterfaces(libs, pins, { object, egress, events }, options);
       interfaces.start(performance.now());
       maps?.finish();
       const byPerf = Boolean(options.constants["events_by_perf"]);
       const adopted = maps?.adopted ?? [];
-      return new XdpPlane(libs, { pins, isNew, byPerf, object, egress, adopted, interfaces });
+      return new XdpPlane(libs, {
+        ...{ pins, isNew, byPerf, events, object, egress, adopted, interfaces },
+      });
     } catch (error) {
       interfaces?.close();
       egress?.close();
@@ -207,14 +222,26 @@ export class XdpPlane {
     return countersOf(this.#object.map("stats"));
   }
 
-  /** Hands over the events that have come since the last call; at most a buffer full. */
-  drainEvents(visit: (event: Event) => void): void {
+  /** Of all kinds, since this process began; missed ones since the maps were made. */
+  eventCounts(): EventCounts {
+    const sums = this.#object.map("event_gate").sums();
+    const [fields, at] = [EventGate.size / 8, EventGate.offset.suppressed / 8];
+    const missed = Float64Array.from(
+      { length: EventKind.count },
+      (_, kind) => sums[fields * kind + at]!,
+    );
+    return this.events.counts(missed);
+  }
+
+  /** Takes the kernel's events that have come since the last call; at most a buffer full. */
+  drainEvents(): void {
     const used = this.#ring.drain(this.#eventBytes);
     if (used === 0) return;
     const view = new DataView(this.#eventBytes.buffer);
+    this.events.beginRound();
     eachRecord(view, used, (offset, length) => {
       // A longer one is of a newer program, and what we know of it stands in front.
-      if (length >= Event.size) visit(Event.read(view, offset));
+      if (length >= Event.size) this.events.take(Event.read(view, offset));
     });
   }
 
@@ -286,10 +313,19 @@ function openBeside(
   }
 }
 
+/** Perf buffers where the kernel has no ring buffers (before 5.8). */
+function eventConstants(libs: Libraries): ProgramSettings["constants"] {
+  return { events_by_perf: probeMapType(libs, BpfMapType.ringbuf).have === false ? 1 : 0 };
+}
+
 function openInterfaces(
   libs: Libraries,
   pins: PinFolder | undefined,
-  { object, egress }: { object: BpfObject; egress: BpfObject | undefined },
+  { object, egress, events }: {
+    object: BpfObject;
+    egress: BpfObject | undefined;
+    events: KernelEvents;
+  },
   { interfaces, mode, constants, log }: PlaneOptions,
 ): PlaneInterfaces {
   const stats = object.map("stats");
@@ -303,6 +339,7 @@ function openInterfaces(
     mode,
     configured: interfaces,
     log,
+    events,
     counted: () => isCounting ? counted() : undefined,
   });
 }

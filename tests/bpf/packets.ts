@@ -416,6 +416,30 @@ export function checksum(...parts: readonly Uint8Array[]): number {
   return ~sum & 0xffff;
 }
 
+/** A copy whose first IPv4 header, tags before it or not, has the checksum that it should have. */
+export function withRightSum(bytes: Bytes): Bytes {
+  const copy = bytes.slice();
+  const view = new DataView(copy.buffer);
+  let at = 14;
+  while (
+    at <= copy.length &&
+    [EtherType.vlan, EtherType.serviceVlan].some((type) => type === typeBefore(view, at))
+  ) {
+    at += 4;
+  }
+  if (at + 20 > copy.length || typeBefore(view, at) !== EtherType.ipv4) return copy;
+  const end = at + 4 * (copy[at]! & 15);
+  if (end < at + 20 || end > copy.length) return copy;
+  view.setUint16(at + 10, 0);
+  view.setUint16(at + 10, checksum(copy.subarray(at, end)));
+  return copy;
+}
+
+/** The EtherType in front of `at`; 0 behind the frame's end. */
+function typeBefore(view: DataView, at: number): number {
+  return at <= view.byteLength ? view.getUint16(at - 2) : 0;
+}
+
 /** With the pseudo-header, whose fields sum up the same for IPv4 and IPv6; 0 outside of IP. */
 function transportChecksum(
   bytes: Uint8Array,

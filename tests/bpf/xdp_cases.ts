@@ -56,6 +56,17 @@ function drops(name: string, bytes: Bytes): XdpCase {
   return { name, frame: bytes, verdict: Verdict.drop, reason: Reason.badUdp };
 }
 
+function wrongSum(name: string, bytes: Bytes): XdpCase {
+  return { name, frame: bytes, verdict: Verdict.drop, reason: Reason.badChecksum };
+}
+
+/** With one bit of a byte turned. */
+function turned(bytes: Bytes, at: number): Bytes {
+  const copy = bytes.slice();
+  copy[at]! ^= 1 << at % 8;
+  return copy;
+}
+
 function over4(options: Ipv4Options, ...parts: Part[]): Bytes {
   return frame(ethernet(), ipv4(options), ...parts);
 }
@@ -159,7 +170,6 @@ const ip4: XdpCase[] = [
   passes(Reason.listen, "UDP without data, padded to 60", padded(v4(udp()))),
   passes(Reason.listen, "UDP without data, padded with ones", padded(v4(udp()), 60, 0xff)),
   passes(Reason.listen, "a full frame of 1514 bytes", v4(udp(), payload(1472))),
-  passes(Reason.listen, "a wrong header checksum", over4({ checksum: 0xdead }, udp(), DATA)),
   passes(Reason.listen, "time to live 0", over4({ ttl: 0 }, udp(), DATA)),
   ...[0, 3, 5, 6, 15].map((version) =>
     passes(Reason.badIp, `version ${version}`, over4({ version }, udp(), DATA))
@@ -594,12 +604,52 @@ const depth: XdpCase[] = [
   passes(Reason.listen, "UDP of 3000 bytes", v6(udp(), payload(3000))),
 ];
 
+const OPTIONS = [7, 7, 4, 10, 0, 0, 1, 1];
+const withOptions = over4({ options: OPTIONS }, udp(), DATA);
+const allOptions = over4({ options: Array.from({ length: 40 }, (_, i) => i) }, udp(), DATA);
+/** Its sum is right with a checksum of 0, and so with the other 0 of ones' complement. */
+const zeroSum = { id: 0xf6b9 };
+
+const ip4Checksums: XdpCase[] = [
+  ...[0, 1, 0xdead, 0xffff].map((checksum) =>
+    wrongSum(`checksum ${checksum}`, over4({ checksum }, udp(), DATA))
+  ),
+  // Type of service, id, flags, time to live, checksum, addresses.
+  ...[1, 4, 5, 8, 10, 11, 12, 15, 16, 19].map((at) =>
+    wrongSum(`byte ${at} of the header changed`, turned(four, IP4_AT + at))
+  ),
+  ...[20, 23, 27].map((at) =>
+    wrongSum(`byte ${at} of a header with options changed`, turned(withOptions, IP4_AT + at))
+  ),
+  ...[20, 58, 59].map((at) =>
+    wrongSum(`byte ${at} of a header of 60 bytes changed`, turned(allOptions, IP4_AT + at))
+  ),
+  passes(Reason.listen, "a byte behind the header changed", turned(four, UDP4_AT + 20)),
+  passes(Reason.listen, "the sum's own 0", over4({ ...zeroSum, checksum: 0 }, udp(), DATA)),
+  passes(Reason.listen, "the sum's other 0", over4({ ...zeroSum, checksum: 0xffff }, udp(), DATA)),
+  wrongSum("a wrong checksum before a bad length", over4({ checksum: 7 }, udp({ length: 7 }))),
+  wrongSum("a wrong checksum, padded", padded(over4({ checksum: 7 }, udp()))),
+  wrongSum(
+    "a wrong checksum behind a tag",
+    frame(ethernet(), vlan(), ipv4({ checksum: 7 }), udp(), DATA),
+  ),
+  wrongSum(
+    "a wrong checksum behind two tags",
+    frame(ethernet(), serviceVlan(), vlan(), ipv4({ checksum: 7, options: OPTIONS }), udp(), DATA),
+  ),
+  // What is not ours is the stack's to judge.
+  passes(Reason.notListening, "another port's", over4({ checksum: 7 }, udp({ to: 442 }), DATA)),
+  passes(Reason.fragment, "a fragment's", over4({ checksum: 7, moreFragments: true }, udp(), DATA)),
+  passes(Reason.notUdp, "TCP's", over4({ checksum: 7 }, tcp())),
+];
+
 /** The cases by what they are about. */
 export const xdpCases: ReadonlyMap<string, readonly XdpCase[]> = new Map([
   ["link layer", link],
   ["VLAN tags", tags],
   ["IPv4 header", ip4],
   ["IPv4 lengths", ip4Lengths],
+  ["IPv4 header checksums", ip4Checksums],
   ["IPv4 protocols and fragments", ip4Protocols],
   ["UDP over IPv4", udpCases("IPv4", v4)],
   ["UDP over IPv6", udpCases("IPv6", v6)],

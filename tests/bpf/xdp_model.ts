@@ -7,7 +7,7 @@
 import { Limit, Reason, SessionFlag, Verdict } from "../../ffi/layout.gen.ts";
 import { headerKind, headerSession, PacketKind, unmaskHeader } from "../../src/wire/packet.ts";
 import { SIP_KEY_WORDS, sipKey } from "../../src/wire/siphash.ts";
-import { hex } from "./packets.ts";
+import { checksum, hex } from "./packets.ts";
 
 /** How far into the frame a header of an IPv6 chain may begin. */
 export const headerOffsetMax = 2047;
@@ -23,6 +23,7 @@ export function modelOf(frame: Uint8Array, ports: ReadonlySet<number>): Outcome 
 }
 
 const DROPPED: ReadonlySet<Reason> = new Set([
+  Reason.badChecksum,
   Reason.badUdp,
   Reason.short,
   Reason.junk,
@@ -130,7 +131,16 @@ function ipv4Reason(rest: Uint8Array, ports: ReadonlySet<number>): Reason | Pars
   const fragmentOffset = u16(rest, 6) & 0x1fff;
   if ((flags & 1) === 1 || fragmentOffset !== 0) return Reason.fragment;
   const addresses = [mapped(rest.subarray(12, 16)), mapped(rest.subarray(16, 20))];
-  return udpReason(rest.subarray(headerLength, totalLength), ports, addresses.join(""), "04");
+  const found = udpReason(
+    rest.subarray(headerLength, totalLength),
+    ports,
+    addresses.join(""),
+    "04",
+  );
+  const isOurs = found === Reason.badUdp || typeof found === "object";
+  // RFC 1071: with its own checksum in it, a header sums up to 0.
+  const isSumRight = checksum(rest.subarray(0, headerLength)) === 0;
+  return isOurs && !isSumRight ? Reason.badChecksum : found;
 }
 
 /** RFC 8200; jumbograms (RFC 2675), whose payload length is 0, are not followed. */

@@ -53,8 +53,8 @@ function checkCase(harness: XdpHarness, one: XdpCase): void {
 
 Deno.test("the table has every reason, and no case twice", () => {
   const reasons = new Set(all.map(({ reason }) => reason));
-  // From SHORT on they are of the filter (xdp_filter_test.ts).
-  assert.equal(reasons.size, Reason.short);
+  // Those from SHORT to SESSION_LIMIT are of the filter (xdp_filter_test.ts).
+  assert.equal(reasons.size, Reason.short + Reason.count - Reason.badChecksum);
   for (const cases of xdpCases.values()) {
     assert.equal(new Set(cases.map(({ name }) => name)).size, cases.length);
   }
@@ -92,9 +92,13 @@ Deno.test("xdp_phantom answers the same and counts nothing with stats_enabled 0"
 
 // ---- events ----
 
+function openGates(harness: XdpHarness): void {
+  for (const kind of [EventKind.malformed, EventKind.checksum]) harness.setGates(0n, kind);
+}
+
 /** Runs one frame with every gate open; its event. */
 function eventOf(harness: XdpHarness, bytes: Bytes): Event {
-  harness.setGates(0n);
+  openGates(harness);
   harness.run(bytes);
   const events = harness.events();
   assert.equal(events.length, 1);
@@ -141,13 +145,34 @@ Deno.test("xdp_phantom reports a bad length over IPv6", () => {
   });
 });
 
+Deno.test("xdp_phantom reports a wrong checksum, at most one an interval", () => {
+  using harness = new XdpHarness(casePorts);
+  const bytes = frame(ethernet(), ipv4({ checksum: 1 }), udp(), payload(5));
+  checkEvent(eventOf(harness, bytes), {
+    kind: EventKind.checksum,
+    value: BigInt(Reason.badChecksum),
+    srcIp: ipBytes("192.0.2.1"),
+    dstIp: ipBytes("192.0.2.2"),
+    srcPort: 40000,
+    dstPort: 443,
+    family: 4,
+  });
+  harness.setGates(NEVER_NS, EventKind.checksum);
+  harness.run(bytes, 10);
+  assert.deepEqual(harness.events(), []);
+  const suppressed = harness.gates(EventKind.checksum).map((gate) => gate.suppressed);
+  assert.equal(suppressed.reduce((sum, one) => sum + one, 0n), 10n);
+});
+
 Deno.test("xdp_phantom reports the dropped frames and no others", () => {
   using harness = new XdpHarness(casePorts);
   for (const one of all) {
-    harness.setGates(0n);
+    openGates(harness);
     if (harness.run(one.frame) === undefined) continue;
-    const count = one.verdict === Verdict.drop ? 1 : 0;
-    assert.equal(harness.events().length, count, one.name);
+    const kinds = one.verdict !== Verdict.drop
+      ? []
+      : [one.reason === Reason.badChecksum ? EventKind.checksum : EventKind.malformed];
+    assert.deepEqual(harness.events().map(({ kind }) => kind), kinds, one.name);
     assert.ok(harness.gates().every(({ suppressed }) => suppressed === 0n), one.name);
   }
 });

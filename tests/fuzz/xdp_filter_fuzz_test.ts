@@ -21,6 +21,7 @@ import {
   padded,
   udp,
   vlan,
+  withRightSum,
 } from "../bpf/packets.ts";
 import { casePorts, xdpCases } from "../bpf/xdp_cases.ts";
 import {
@@ -60,8 +61,9 @@ function randomPacket(rng: Rng): Bytes {
   };
   const ports = { from: rng.int(0, 200), to: rng.pick(portList) };
   const tags = rng.chance(0.1) ? [vlan()] : [];
+  const sum = rng.chance(0.2) ? { checksum: rng.int(0, 0xffff) } : {};
   const lower = rng.chance(0.5)
-    ? [ipv4({ from: `192.0.2.${rng.int(0, 9)}` })]
+    ? [ipv4({ from: `192.0.2.${rng.int(0, 9)}`, ...sum })]
     : [ipv6({ from: `2001:db8::${rng.int(0, 9)}` }), ...(rng.chance(0.2) ? [destination()] : [])];
   return frame(ethernet(), ...tags, ...lower, udp(ports), masked(options));
 }
@@ -71,6 +73,7 @@ function randomFrame(rng: Rng): Bytes {
   if (rng.chance(0.5)) bytes = rng.mutate(bytes, rng.int(1, 3));
   if (rng.chance(0.1)) bytes = cut(bytes, rng.int(frameBytesMin, bytes.length + 1));
   if (rng.chance(0.1)) bytes = padded(bytes, rng.int(20, 400), rng.int(0, 255));
+  if (rng.chance(0.5)) bytes = withRightSum(bytes);
   return cut(padded(bytes, frameBytesMin), 3000);
 }
 
@@ -128,7 +131,15 @@ test("xdp_phantom with keys agrees with its model", () => {
     if (frames % (casesInRound * framesInCase) === 0) checkSessions(harness, model);
   });
   if (frames < cases * framesInCase) return;
-  for (const reason of [Reason.short, Reason.junk, Reason.session, Reason.sessionNew]) {
+  for (
+    const reason of [
+      Reason.short,
+      Reason.junk,
+      Reason.session,
+      Reason.sessionNew,
+      Reason.badChecksum,
+    ]
+  ) {
     assert.ok((seen.get(reason) ?? 0) / frames > 0.01, `too few of reason ${reason}`);
   }
 });

@@ -25,6 +25,7 @@ import {
   tcp,
   udp,
   vlan,
+  withRightSum,
 } from "../bpf/packets.ts";
 import { xdpCases } from "../bpf/xdp_cases.ts";
 import {
@@ -149,6 +150,7 @@ function randomFrame(rng: Rng): Bytes {
   if (rng.chance(0.5)) bytes = rng.mutate(bytes, rng.int(1, 4));
   if (rng.chance(0.1)) bytes = cut(bytes, rng.int(0, bytes.length));
   if (rng.chance(0.3)) bytes = withTrueLength(bytes.slice());
+  if (rng.chance(0.9)) bytes = withRightSum(bytes);
   // Behind the packet, where nothing may look, stands what would be something.
   if (rng.chance(0.2)) bytes = padded(bytes, rng.int(20, 120), rng.pick([0, 17, 44, 60, 255]));
   return cut(padded(bytes, frameBytesMin), frameBytesMax);
@@ -210,8 +212,9 @@ Deno.test({
     });
     // A generator that no longer reaches a reason tests less than it seems to.
     if (frames < batches * framesInBatch) return;
-    for (let reason = 0; reason < Reason.short; reason++) {
-      const share = (seen.get(reason as Reason) ?? 0) / frames;
+    const reasons = Array.from({ length: Reason.short }, (_, reason) => reason as Reason);
+    for (const reason of [...reasons, Reason.badChecksum]) {
+      const share = (seen.get(reason) ?? 0) / frames;
       assert.ok(share > 0.002, `reason ${reason} is ${share} of all frames`);
     }
   },

@@ -53,8 +53,8 @@ class Bench {
   readonly recovery: Recovery;
 
   constructor(maxRetries = 3) {
-    const note = (what: string) => (_kind: number, stream: number, offset: number) =>
-      this.events.push(`${what} ${stream}:${offset}`);
+    const note = (what: string) => (_kind: number, stream: number, offset: ArrayLike<number>) =>
+      this.events.push(`${what} ${stream}:${offset[0]}`);
     this.recovery = new Recovery(
       {
         acked: note("acked"),

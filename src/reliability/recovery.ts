@@ -282,6 +282,7 @@ export class Recovery {
     const sent = this.#sent;
     const low = Math.max(smallest, sent.base);
     let number = largest;
+    let first = NONE;
     while (number >= low) {
       const state = sent.state(number);
       if (state === State.acked) {
@@ -292,9 +293,17 @@ export class Recovery {
       this.#ackOne(now, number, state);
       sent.setState(number, State.acked);
       sent.setOlder(number, number - 1);
+      // Of what is acknowledged nobody asks for the newer one any more: here it links this ACK's.
+      sent.setNewer(number, first);
+      first = number;
       number -= 1;
     }
     if (largest >= low) sent.belowAcked(largest);
+    // From the oldest up: whoever holds a stream's bytes forgets them from the front, without holes.
+    while (first !== NONE) {
+      this.#settle(first);
+      first = sent.newer(first);
+    }
     return true;
   }
 
@@ -312,9 +321,13 @@ export class Recovery {
       const isCut = (sent.flags(number) & Flag.fragmented) !== 0;
       if (!isCut) path.pmtu.onAcked(now, sent.bytes(number), isProbe, sequence);
     }
+  }
+
+  /** Tells of the frames of a packet that has arrived. */
+  #settle(number: number): void {
     const records = this.#records;
-    let record = sent.records(number);
-    sent.clearRecords(number);
+    let record = this.#sent.records(number);
+    this.#sent.clearRecords(number);
     while (record !== NO_RECORD) {
       const next = records.next(record);
       records.copyOffset(record, frameOffset);

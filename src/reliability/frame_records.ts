@@ -1,5 +1,6 @@
 // What sent packets carried: lists of frame records in one pool, shared by a worker's sessions.
 
+import type { NumberCell } from "../base/number_field.ts";
 import { RECORDS_MAX, RECORDS_MIN } from "./params.ts";
 
 /** End of a list. */
@@ -50,6 +51,11 @@ export class FrameRecords {
     return record;
   }
 
+  /** As `take`, for offsets that may be large. */
+  setOffset(record: number, offset: NumberCell): void {
+    this.#values[VALUES * record + 1] = offset[0]!;
+  }
+
   release(record: number): void {
     this.used -= 1;
     this.#links[LINKS * record] = this.#free;
@@ -75,6 +81,10 @@ export class FrameRecords {
 
   offset(record: number): number {
     return this.#values[VALUES * record + 1]!;
+  }
+
+  copyOffset(record: number, to: NumberCell): void {
+    to[0] = this.#values[VALUES * record + 1]!;
   }
 
   length(record: number): number {

@@ -1,6 +1,7 @@
 // Loss recovery of one direction of a session: one space of packet numbers across all paths, each
 // path with its own clock, window and losses. Frames are sent again, never packets.
 
+import { type NumberCell, numberCell } from "../base/number_field.ts";
 import type { CongestionController } from "./congestion/controller.ts";
 import { type FrameRecords, NO_RECORD } from "./frame_records.ts";
 import {
@@ -22,8 +23,8 @@ import { Flag, NO_DELIVERY, NONE, SentPackets, State } from "./sent.ts";
  * Recovery.
  */
 export interface RecoverySink {
-  acked(kind: number, stream: number, offset: number, length: number): void;
-  lost(kind: number, stream: number, offset: number, length: number): void;
+  acked(kind: number, stream: number, offset: NumberCell, length: number): void;
+  lost(kind: number, stream: number, offset: NumberCell, length: number): void;
   /** No answer to so many probes in a row: the session moves to another path, or ends. */
   pathDead(path: number): void;
 }
@@ -45,6 +46,9 @@ export const PacketKind = {
   /** Larger than the path's packets, and cut by IP: says nothing about the path MTU. */
   fragmented: 3,
 } as const;
+
+/** Of the frame that the sink hears of. */
+const frameOffset = numberCell();
 
 export class Recovery {
   readonly #sink: RecoverySink;
@@ -141,6 +145,13 @@ export class Recovery {
     else this.#records.link(this.#lastStaged, record);
     this.#lastStaged = record;
     this.#recordCount += 1;
+    return true;
+  }
+
+  /** The same, for offsets that may be large. */
+  recordAt(kind: number, stream: number, offset: NumberCell, length: number): boolean {
+    if (!this.record(kind, stream, 0, length)) return false;
+    this.#records.setOffset(this.#lastStaged, offset);
     return true;
   }
 
@@ -271,6 +282,7 @@ export class Recovery {
     const sent = this.#sent;
     const low = Math.max(smallest, sent.base);
     let number = largest;
+    let first = NONE;
     while (number >= low) {
       const state = sent.state(number);
       if (state === State.acked) {
@@ -281,9 +293,17 @@ export class Recovery {
       this.#ackOne(now, number, state);
       sent.setState(number, State.acked);
       sent.setOlder(number, number - 1);
+      // Of what is acknowledged nobody asks for the newer one any more: here it links this ACK's.
+      sent.setNewer(number, first);
+      first = number;
       number -= 1;
     }
     if (largest >= low) sent.belowAcked(largest);
+    // From the oldest up: whoever holds a stream's bytes forgets them from the front, without holes.
+    while (first !== NONE) {
+      this.#settle(first);
+      first = sent.newer(first);
+    }
     return true;
   }
 
@@ -301,15 +321,20 @@ export class Recovery {
       const isCut = (sent.flags(number) & Flag.fragmented) !== 0;
       if (!isCut) path.pmtu.onAcked(now, sent.bytes(number), isProbe, sequence);
     }
+  }
+
+  /** Tells of the frames of a packet that has arrived. */
+  #settle(number: number): void {
     const records = this.#records;
-    let record = sent.records(number);
-    sent.clearRecords(number);
+    let record = this.#sent.records(number);
+    this.#sent.clearRecords(number);
     while (record !== NO_RECORD) {
       const next = records.next(record);
+      records.copyOffset(record, frameOffset);
       this.#sink.acked(
         records.kind(record),
         records.stream(record),
-        records.offset(record),
+        frameOffset,
         records.length(record),
       );
       records.release(record);
@@ -345,10 +370,11 @@ export class Recovery {
     sent.addFlag(number, Flag.requeued);
     const records = this.#records;
     for (let record = sent.records(number); record !== NO_RECORD; record = records.next(record)) {
+      records.copyOffset(record, frameOffset);
       this.#sink.lost(
         records.kind(record),
         records.stream(record),
-        records.offset(record),
+        frameOffset,
         records.length(record),
       );
     }

@@ -1,6 +1,8 @@
 /**
  * Bytes of a stream, addressed by their stream offset: a ring that grows as needed up to a maximum,
  * in a block of memory of the budget that all streams share, and gives it back when it is empty.
+ *
+ * Its size is a power of two, so that of an offset its lowest 32 bits will do (`offset | 0`).
  */
 
 import { Budget } from "./budget.ts";
@@ -38,9 +40,10 @@ export class ByteRing {
     if (oldSize === 0) return true;
     const { memory } = this.#budget;
     for (let at = base; at < storedEnd;) {
-      const from = at % oldSize;
-      const length = Math.min(storedEnd - at, oldSize - from, size - at % size);
-      memory.copyWithin(block + at % size, oldBlock + from, oldBlock + from + length);
+      const from = at & (oldSize - 1);
+      const to = at & (size - 1);
+      const length = Math.min(storedEnd - at, oldSize - from, size - to);
+      memory.copyWithin(block + to, oldBlock + from, oldBlock + from + length);
       at += length;
     }
     this.#budget.give(oldBlock, oldSize);
@@ -49,7 +52,7 @@ export class ByteRing {
 
   /** Stores bytes at a stream offset for which there is room. */
   put(offset: number, from: Uint8Array, at: number, length: number): void {
-    const to = offset % this.#size;
+    const to = offset & (this.#size - 1);
     const first = Math.min(length, this.#size - to);
     const { memory } = this.#budget;
     copy(memory, this.#block + to, from, at, first);
@@ -58,7 +61,7 @@ export class ByteRing {
 
   /** Copies bytes at a stream offset out. */
   take(offset: number, to: Uint8Array, at: number, length: number): void {
-    const from = offset % this.#size;
+    const from = offset & (this.#size - 1);
     const first = Math.min(length, this.#size - from);
     const { memory } = this.#budget;
     copy(to, at, memory, this.#block + from, first);
@@ -71,12 +74,12 @@ export class ByteRing {
   }
 
   indexOf(offset: number): number {
-    return this.#block + offset % this.#size;
+    return this.#block + (offset & (this.#size - 1));
   }
 
   /** Bytes from a stream offset to the end of the ring. */
   contiguous(offset: number): number {
-    return this.#size - offset % this.#size;
+    return this.#size - (offset & (this.#size - 1));
   }
 
   /** Gives all memory back. */

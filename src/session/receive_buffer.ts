@@ -74,7 +74,7 @@ export class ReceiveBuffer {
     const storedEnd = this.#held.isEmpty ? this.#base : this.#held.end(this.#held.count - 1);
     if (!this.#ring.reserve(this.#base, Math.max(end, storedEnd), storedEnd)) return false;
     if (!this.#held.add(start, end)) return false;
-    this.#ring.put(start, from, at + skip, length - skip);
+    this.#ring.put(start | 0, from, at + skip, length - skip);
     return true;
   }
 
@@ -91,11 +91,11 @@ export class ReceiveBuffer {
   }
 
   get index(): number {
-    return this.#ring.indexOf(this.#base);
+    return this.#ring.indexOf(this.#base | 0);
   }
 
   get contiguous(): number {
-    return Math.min(this.readable, this.#ring.contiguous(this.#base));
+    return Math.min(this.readable, this.#ring.contiguous(this.#base | 0));
   }
 
   /** The reader has taken `length` of the readable bytes. */

@@ -6,6 +6,7 @@
  *      | acked or in flight | not sent yet |
  */
 
+import { type NumberCell, numberCell } from "../base/number_field.ts";
 import type { Budget } from "./budget.ts";
 import { ByteRing } from "./byte_ring.ts";
 import { Intervals } from "./intervals.ts";
@@ -15,6 +16,9 @@ import { STREAM_UNSENT_MAX } from "./limits.ts";
 const RANGES_MAX = 4096;
 /** Not worth growing a ring for. */
 const SCRAP_BYTES = 1024;
+
+// One thread, no re-entry: what is picked is written before anything else is picked.
+const picked = numberCell();
 
 export class SendBuffer {
   readonly #ring: ByteRing;
@@ -30,7 +34,7 @@ export class SendBuffer {
   /** The peer takes offsets below this. */
   limit: number;
   /** What `pick` chose. */
-  pickedOffset = 0;
+  readonly pickedOffset: NumberCell = picked;
   pickedLength = 0;
   pickedIsNew = false;
 
@@ -47,11 +51,6 @@ export class SendBuffer {
 
   get unacked(): number {
     return this.#end - this.#base;
-  }
-
-  /** Offset of what is to be sent next, lost or new. */
-  get nextOffset(): number {
-    return this.#lost.isEmpty ? this.#next : this.#lost.start(0);
   }
 
   get finished(): boolean {
@@ -81,7 +80,7 @@ export class SendBuffer {
     if (asked <= SCRAP_BYTES) this.#ring.reserve(this.#base, this.#end + asked, this.#end);
     const accepted = Math.min(wanted, this.#ring.capacity - this.unacked);
     if (accepted <= 0) return 0;
-    this.#ring.put(this.#end, bytes, at, accepted);
+    this.#ring.put(this.#end | 0, bytes, at, accepted);
     this.#end += accepted;
     return accepted;
   }
@@ -110,45 +109,48 @@ export class SendBuffer {
     return this.#finished && !this.#finSent && this.#next === this.#end;
   }
 
+  /** Notes where what is to be sent next begins, lost or new, in `pickedOffset`. Then `pick`. */
+  aim(): void {
+    this.pickedIsNew = this.#lost.isEmpty;
+    this.pickedOffset[0] = this.pickedIsNew ? this.#next : this.#lost.start(0);
+  }
+
   /**
-   * Chooses at most `room` bytes to send, `newRoom` of them new ones (the session's credit), into
-   * picked*. False: nothing to send.
+   * Chooses at most `room` bytes to send from there, `newRoom` of them new ones (the session's
+   * credit). False: nothing to send.
    */
   pick(room: number, newRoom: number): boolean {
-    if (!this.#lost.isEmpty) {
-      this.pickedOffset = this.#lost.start(0);
-      this.pickedLength = Math.min(room, this.#lost.end(0) - this.pickedOffset);
-      this.pickedIsNew = false;
-      return this.pickedLength > 0;
-    }
-    this.pickedOffset = this.#next;
-    this.pickedLength = Math.min(room, newRoom, Math.min(this.#end, this.limit) - this.#next);
-    this.pickedIsNew = true;
+    const end = this.pickedIsNew ? Math.min(this.#end, this.limit) : this.#lost.end(0);
+    const most = this.pickedIsNew ? Math.min(room, newRoom) : room;
+    this.pickedLength = Math.min(most, end - this.pickedOffset[0]!);
     return this.pickedLength > 0;
   }
 
   /** Writes what was picked, and counts it as sent. */
   takePicked(to: Uint8Array, at: number): void {
-    this.#ring.take(this.pickedOffset, to, at, this.pickedLength);
-    const end = this.pickedOffset + this.pickedLength;
-    if (this.pickedIsNew) this.#next = end;
-    else this.#lost.remove(this.pickedOffset, end);
+    const offset = this.pickedOffset[0]!;
+    this.#ring.take(offset | 0, to, at, this.pickedLength);
+    if (this.pickedIsNew) this.#next = offset + this.pickedLength;
+    else this.#lost.remove(offset, offset + this.pickedLength);
   }
 
   finSent(): void {
     this.#finSent = true;
   }
 
-  acked(offset: number, length: number): void {
+  acked(at: NumberCell, length: number): void {
+    // The usual case: in order. Apart from the others, or their calls cost it an object for each
+    // offset that they are given.
+    if (this.#acked.isEmpty && this.#lost.isEmpty && at[0]! <= this.#base) {
+      this.#base = Math.max(this.#base, at[0]! + length);
+      if (this.#base === this.#end) this.#ring.release();
+    } else this.#ackedAmongHoles(at, length);
+  }
+
+  #ackedAmongHoles(at: NumberCell, length: number): void {
+    const offset = at[0]!;
     const end = offset + length;
     if (end <= this.#base) return;
-    if (offset <= this.#base && this.#acked.isEmpty) {
-      // The usual case: in order.
-      if (!this.#lost.isEmpty) this.#lost.remove(offset, end);
-      this.#base = end;
-      if (end === this.#end) this.#ring.release();
-      return;
-    }
     // Too many holes: then it is as if this acknowledgement had been lost.
     if (!this.#acked.add(Math.max(offset, this.#base), end)) return;
     this.#lost.remove(offset, end);
@@ -159,7 +161,8 @@ export class SendBuffer {
     if (base === this.#end) this.#ring.release();
   }
 
-  lost(offset: number, length: number): void {
+  lost(at: NumberCell, length: number): void {
+    const offset = at[0]!;
     const start = Math.max(offset, this.#base);
     const end = offset + length;
     if (start >= end) return;

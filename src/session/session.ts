@@ -15,7 +15,7 @@ import type { Path } from "../reliability/path.ts";
 import type { PathMtu } from "../reliability/pmtu.ts";
 import { ACK_LIST_LENGTH, ReceivedNumbers } from "../reliability/received.ts";
 import type { TokenBucket } from "../reliability/token_bucket.ts";
-import { NO_NUMBER } from "../base/number_field.ts";
+import { NO_NUMBER, type NumberCell } from "../base/number_field.ts";
 import { Writer } from "../wire/cursor.ts";
 import * as frames from "../wire/frames.ts";
 import {
@@ -524,19 +524,19 @@ export class Session implements RecoverySink {
 
   // ---- what recovery says ----
 
-  acked(kind: number, id: number, offset: number, length: number): void {
-    if (kind === FrameType.ack) this.#received.onAckAcked(offset);
+  acked(kind: number, id: number, offset: NumberCell, length: number): void {
+    if (kind === FrameType.ack) this.#received.onAckAcked(offset[0]!);
     else if (isOfStream(kind)) this.#streams.acked(kind, id, offset, length);
   }
 
-  lost(kind: number, id: number, offset: number, length: number): void {
+  lost(kind: number, id: number, offset: NumberCell, length: number): void {
     if (this.#state !== State.open) return;
     if (isOfStream(kind)) this.#streams.lost(kind, id, offset, length);
     else if (kind === FrameType.maxData) this.#streams.owesMaxData = true;
     else if (kind === FrameType.assocEnd) this.#oweAssocEnd(id);
     else if (kind === FrameType.rates) this.#owesRates = true;
-    else if (kind === FrameType.pathStatus) this.#paths.statusLost(offset);
-    else if (kind === FrameType.ping) this.#pingLost(id, offset, length);
+    else if (kind === FrameType.pathStatus) this.#paths.statusLost(offset[0]!);
+    else if (kind === FrameType.ping) this.#pingLost(id, offset[0]!, length);
   }
 
   #pingLost(index: number, high: number, low: number): void {

@@ -69,10 +69,14 @@ export class StreamOutput<Owner> {
     const { credit } = this.#streams;
     // What was lost comes in pieces.
     while (writer.room > SCRAP_BYTES) {
-      const room = frames.streamDataThatFits(writer.room, id, send.nextOffset);
+      send.aim();
+      const room = frames.streamDataThatFits(writer.room, id, send.pickedOffset);
       if (!send.pick(room, credit.available)) break;
       const { pickedOffset, pickedLength } = send;
-      if (!this.record(FrameType.stream, id, pickedOffset, pickedLength)) return;
+      if (!this.#recovery.recordAt(FrameType.stream, id, pickedOffset, pickedLength)) {
+        this.isShort = true;
+        return;
+      }
       frames.writeStreamHead(writer, id, pickedOffset, pickedLength);
       if (send.pickedIsNew) credit.consume(pickedLength);
       send.takePicked(writer.bytes, writer.at);

@@ -4,7 +4,7 @@
  * StreamOutput.
  */
 
-import { NO_NUMBER } from "../base/number_field.ts";
+import { NO_NUMBER, type NumberCell } from "../base/number_field.ts";
 import { ReceiveWindow, SendCredit } from "../reliability/flow.ts";
 import type { TokenBucket } from "../reliability/token_bucket.ts";
 import { CloseCode, FrameType, OpenedCode, StreamKind } from "../wire/frames.ts";
@@ -300,7 +300,7 @@ export class Streams<Owner> {
 
   // ---- what recovery says
 
-  acked(kind: number, id: number, offset: number, length: number): void {
+  acked(kind: number, id: number, offset: NumberCell, length: number): void {
     const stream = this.table.get(id);
     if (stream === undefined) return;
     if (kind === FrameType.stream) {
@@ -313,7 +313,7 @@ export class Streams<Owner> {
     this.removeIfGone(stream);
   }
 
-  lost(kind: number, id: number, offset: number, length: number): void {
+  lost(kind: number, id: number, offset: NumberCell, length: number): void {
     const stream = this.table.get(id);
     if (stream === undefined) return;
     if (kind === FrameType.stream) {

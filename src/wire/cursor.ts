@@ -5,16 +5,29 @@
  * and sets `failed`. So a whole structure is read first and checked once. Neither ever throws.
  */
 
+import type { NumberCell } from "../base/number_field.ts";
+
 const TWO_30 = 0x4000_0000;
 const TWO_32 = 0x1_0000_0000;
 /** Varint of 8 bytes: what its first 32 bits may be (after the length bits) to stay exact. */
 const HIGH_MAX = 0x1f_ffff;
+
+// One thread, no re-entry.
+const long = new Float64Array(1);
 
 /** Largest value of a varint here: RFC 9000 allows 2^62 - 1, doubles are exact up to this. */
 export const VARINT_MAX = Number.MAX_SAFE_INTEGER;
 
 /** Bytes that a value takes as a varint (RFC 9000 §16). */
 export function varintBytes(value: number): number {
+  if (value < 0x40) return 1;
+  if (value < 0x4000) return 2;
+  return value < 0x4000_0000 ? 4 : 8;
+}
+
+/** Bytes that the value of a cell takes. */
+export function cellBytes(cell: NumberCell): number {
+  const value = cell[0]!;
   if (value < 0x40) return 1;
   if (value < 0x4000) return 2;
   return value < 0x4000_0000 ? 4 : 8;
@@ -75,6 +88,33 @@ export class Reader {
 
   /** RFC 9000 §16; a value above 2^53 - 1 is a failure. */
   varint(): number {
+    // Only here and there is a value so large that it is returned as an object.
+    if (this.at < this.end && this.bytes[this.at]! >= 0xc0) {
+      this.varintTo(long);
+      return long[0]!;
+    }
+    return this.#short();
+  }
+
+  /** The same, for values that may be large. */
+  varintTo(cell: NumberCell): void {
+    if (this.at >= this.end || this.bytes[this.at]! < 0xc0) {
+      cell[0] = this.#short();
+      return;
+    }
+    cell[0] = 0;
+    if (this.end - this.at < 8) {
+      this.#fail();
+      return;
+    }
+    const high = this.#u30(this.bytes[this.at]!);
+    const low = this.#u30(this.bytes[this.at]!) + (this.bytes[this.at - 4]! >> 6) * TWO_30;
+    if (high <= HIGH_MAX) cell[0] = high * TWO_32 + low;
+    else this.#fail();
+  }
+
+  /** A varint of at most four bytes. */
+  #short(): number {
     if (this.at >= this.end) return this.#fail();
     const first = this.bytes[this.at]!;
     if (first < 0x40) {
@@ -83,11 +123,7 @@ export class Reader {
     }
     if (first < 0x80) return this.u16() & 0x3fff;
     // Not by u32(): what it returns is no small integer here, and would be garbage.
-    if (first < 0xc0) return this.#u30(first);
-    if (this.end - this.at < 8) return this.#fail();
-    const high = this.#u30(first);
-    const low = this.#u30(this.bytes[this.at]!) + (this.bytes[this.at - 4]! >> 6) * TWO_30;
-    return high <= HIGH_MAX ? high * TWO_32 + low : this.#fail();
+    return this.#u30(first);
   }
 
   #u30(first: number): number {
@@ -177,8 +213,8 @@ export class Writer {
   /** A whole number of 0 to 2^53 - 1. */
   u64(value: number): void {
     if (!this.#take(8)) return;
-    this.u32(Math.floor(value / TWO_32));
-    this.u32(value >>> 0);
+    this.u32(Math.floor(value / TWO_32) | 0);
+    this.u32(value | 0);
   }
 
   /** RFC 9000 §16, in as few bytes as possible; a whole number of 0 to 2^53 - 1. */
@@ -188,7 +224,17 @@ export class Writer {
     else if (value < 0x4000_0000) this.u32(value | 0x8000_0000);
     else if (this.#take(8)) {
       this.u32(Math.floor(value / TWO_32) | 0xc000_0000);
-      this.u32(value >>> 0);
+      this.u32(value | 0);
+    }
+  }
+
+  /** The same, for values that may be large. */
+  varintOf(cell: NumberCell): void {
+    const value = cell[0]!;
+    if (value < 0x4000_0000) this.varint(value | 0);
+    else if (this.#take(8)) {
+      this.u32(Math.floor(value / TWO_32) | 0xc000_0000);
+      this.u32(value | 0);
     }
   }
 

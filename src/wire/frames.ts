@@ -17,8 +17,9 @@
  * many bytes it needs is asked first with the `…Bytes` function beside it. Nothing here allocates.
  */
 
+import { type NumberCell, numberCell } from "../base/number_field.ts";
 import { addressBytes } from "./address.ts";
-import { Reader, VARINT_MAX, varintBytes, type Writer } from "./cursor.ts";
+import { cellBytes, Reader, VARINT_MAX, varintBytes, type Writer } from "./cursor.ts";
 import { ACK_RANGES_MAX, CLOSE_REASON_BYTES_MAX } from "./limits.ts";
 
 export const FrameType = {
@@ -84,6 +85,9 @@ export type CloseCode = typeof CloseCode[keyof typeof CloseCode];
 
 /** The code of RST: append only. */
 export const RstCode = { cancelled: 0, targetReset: 1, timedOut: 2, internal: 3 } as const;
+
+// One thread, no re-entry.
+const cell = numberCell();
 
 const NAMES = new Map<number, string>(
   Object.entries(FrameType).map(([name, type]) => [type, name]),
@@ -229,13 +233,13 @@ export function writeOpened(
 }
 
 /** Bytes of a STREAM frame with `length` bytes of data. */
-export function streamFrameBytes(stream: number, offset: number, length: number): number {
-  return 1 + varintBytes(stream) + varintBytes(offset) + varintBytes(length) + length;
+export function streamFrameBytes(stream: number, offset: NumberCell, length: number): number {
+  return 1 + varintBytes(stream) + cellBytes(offset) + varintBytes(length) + length;
 }
 
 /** The most data that a STREAM frame of at most `room` bytes carries; 0 when none fits. */
-export function streamDataThatFits(room: number, stream: number, offset: number): number {
-  return dataThatFits(room - 1 - varintBytes(stream) - varintBytes(offset));
+export function streamDataThatFits(room: number, stream: number, offset: NumberCell): number {
+  return dataThatFits(room - 1 - varintBytes(stream) - cellBytes(offset));
 }
 
 /**
@@ -245,13 +249,13 @@ export function streamDataThatFits(room: number, stream: number, offset: number)
 export function writeStreamHead(
   w: Writer,
   stream: number,
-  offset: number,
+  offset: NumberCell,
   length: number,
 ): boolean {
   if (streamFrameBytes(stream, offset, length) > w.room) return false;
   w.u8(FrameType.stream);
   w.varint(stream);
-  w.varint(offset);
+  w.varintOf(offset);
   w.varint(length);
   return true;
 }
@@ -264,7 +268,8 @@ export function writeStream(
   dataAt: number,
   length: number,
 ): boolean {
-  if (!writeStreamHead(w, stream, offset, length)) return false;
+  cell[0] = offset;
+  if (!writeStreamHead(w, stream, cell, length)) return false;
   w.copy(data, dataAt, length);
   return true;
 }
@@ -562,7 +567,8 @@ export class FrameReader {
   #readStream(): void {
     const input = this.#in;
     this.stream = input.varint();
-    this.offset = input.varint();
+    input.varintTo(cell);
+    this.offset = cell[0]!;
     this.length = input.varint();
     this.dataAt = input.skip(this.length);
     if (this.offset > VARINT_MAX - this.length) this.error = CloseCode.overLimit;

@@ -109,7 +109,7 @@ const CASES: readonly Case[] = [
     name: "stream",
     write: (w) => writeStream(w, 1, 2 ** 32, data, 0, 5),
     hex: "06" + "01" + "c000000100000000" + "05" + "68656c6c6f",
-    bytes: streamFrameBytes(1, 2 ** 32, 5),
+    bytes: streamFrameBytes(1, Float64Array.of(2 ** 32), 5),
     fields: { stream: 1, offset: 2 ** 32, length: 5, dataAt: 11 },
   },
   {
@@ -309,9 +309,9 @@ Deno.test("streamDataThatFits() and datagramDataThatFits() fill their room", () 
   for (
     const room of [0, 1, 3, 4, 5, 60, 66, 67, 68, 69, 70, 1400, 16_380, 16_387, 16_388, 17_000]
   ) {
-    const length = streamDataThatFits(room, 3, 100);
-    if (length > 0) assert.ok(streamFrameBytes(3, 100, length) <= room, `${room}`);
-    assert.ok(streamFrameBytes(3, 100, length + 1) > room, `${room}`);
+    const length = streamDataThatFits(room, 3, Float64Array.of(100));
+    if (length > 0) assert.ok(streamFrameBytes(3, Float64Array.of(100), length) <= room, `${room}`);
+    assert.ok(streamFrameBytes(3, Float64Array.of(100), length + 1) > room, `${room}`);
     const datagram = datagramDataThatFits(room, 3, 7);
     if (datagram >= 0) assert.ok(datagramFrameBytes(3, 7, datagram) <= room, `${room}`);
     assert.ok(datagramFrameBytes(3, 7, datagram + 1) > room, `${room}`);

@@ -66,9 +66,9 @@ export class Peer {
     this.#options = options;
     this.recovery = new Recovery(
       {
-        acked: (kind, _stream, offset) => this.#onFrameAcked(kind, offset),
+        acked: (kind, _stream, offset) => this.#onFrameAcked(kind, offset[0]!),
         lost: (kind, _stream, offset) => {
-          if (kind === KIND_DATA && !this.#acked.has(offset)) this.#again.push(offset);
+          if (kind === KIND_DATA && !this.#acked.has(offset[0]!)) this.#again.push(offset[0]!);
         },
         pathDead: (path) => this.deadPaths.push(path),
       },

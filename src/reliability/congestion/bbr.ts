@@ -1,6 +1,7 @@
 // Model-based congestion control (after BBR v1, with bounds from v2): it measures what the path
 // delivers and how long it takes, and sends that much, whatever is lost within a tolerance.
 
+import { NO_NUMBER } from "../../base/number_field.ts";
 import {
   BBR_BANDWIDTH_ROUNDS,
   BBR_BETA,
@@ -43,7 +44,9 @@ export class Bbr implements CongestionController {
   readonly #bandwidth = new MaxFilter(BBR_BANDWIDTH_ROUNDS);
   #mode: Mode = "startup";
   #pacingGain = BBR_STARTUP_GAIN;
-  #rate: number;
+  #rate: number = NO_NUMBER;
+  /** As the last ACK left it: it is asked for with every packet. */
+  #window: number;
 
   #minRtt = Infinity;
   #minRttAt = 0;
@@ -79,6 +82,7 @@ export class Bbr implements CongestionController {
     this.#random = random;
     this.#rate = this.#initialRate(PACING_INITIAL_RTT_MS);
     this.#arrival.reset(0, 1);
+    this.#window = this.#chooseWindow();
   }
 
   get mode(): Mode {
@@ -122,6 +126,7 @@ export class Bbr implements CongestionController {
     if (this.#mode === "probeBandwidth") this.#cycle(now, sample);
     this.#updateMinRtt(now, sample);
     this.#setRate(sample);
+    this.#window = this.#chooseWindow();
   }
 
   onSpuriousLoss(_now: number, _sentTime: number, bytes: number): void {
@@ -139,16 +144,22 @@ export class Bbr implements CongestionController {
     this.#inFlightMax = Infinity;
     this.#mode = "startup";
     this.#pacingGain = BBR_STARTUP_GAIN;
+    this.#window = this.#chooseWindow();
   }
 
   setPacketBytes(bytes: number): void {
+    if (this.#bounds.packetBytes === bytes) return;
     this.#bounds.packetBytes = bytes;
+    this.#window = this.#chooseWindow();
+  }
+
+  window(): number {
+    return this.#window;
   }
 
   /** The floor does not hold while the round trip is probed: that has to empty the queue. */
-  window(): number {
-    // The plus: what a call returns that is not inlined would make an object of every window.
-    if (this.#mode === "probeRtt") return +this.#probeRttWindow();
+  #chooseWindow(): number {
+    if (this.#mode === "probeRtt") return this.#bounds.cap(this.#probeRttWindow());
     if (this.#bandwidth.max === 0 || this.#minRtt === Infinity) return this.#bounds.clamp(0);
     return this.#bounds.clamp(
       Math.min(this.#target(BBR_WINDOW_GAIN) * this.#makeUp(), this.#inFlightMax),

@@ -56,7 +56,7 @@ export interface CongestionController {
   onPersistentCongestion(now: number): void;
   /** The size of full packets on this path changed. */
   setPacketBytes(bytes: number): void;
-  /** Bytes that may be in flight. */
+  /** Bytes that may be in flight. This and the rate are asked for with every packet. */
   window(): number;
   pacingRate(): number;
 }
@@ -76,6 +76,11 @@ export class WindowBounds {
   }
 
   clamp(bytes: number): number {
-    return Math.min(Math.max(bytes, this.floor), WINDOW_PACKETS_MAX * this.packetBytes);
+    return this.cap(Math.max(bytes, this.floor));
+  }
+
+  /** In whole bytes: a fraction that a call returns is an object. */
+  cap(bytes: number): number {
+    return Math.min(Math.ceil(bytes), WINDOW_PACKETS_MAX * this.packetBytes) | 0;
   }
 }

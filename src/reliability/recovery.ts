@@ -299,7 +299,7 @@ export class Recovery {
       number -= 1;
     }
     if (largest >= low) sent.belowAcked(largest);
-    // From the oldest up: whoever holds a stream's bytes forgets them from the front, without holes.
+    // From the oldest up: a stream's bytes are forgotten from the front, without holes.
     while (first !== NONE) {
       this.#settle(first);
       first = sent.newer(first);

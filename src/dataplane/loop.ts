@@ -45,8 +45,10 @@ export class Loop {
   #watchers: (Watcher | undefined)[] = [];
   #freeTags: number[] = [];
   #heap: Timer[] = [];
-  #tasks: Task[] = [];
-  #running: Task[] = [];
+  // Lists that keep their length: one that is emptied loses its memory, in every round.
+  #tasks: (Task | undefined)[] = [];
+  #running: (Task | undefined)[] = [];
+  #taskCount = 0;
 
   readonly #onError: (error: unknown) => void;
 
@@ -116,7 +118,7 @@ export class Loop {
   post(task: Task): void {
     if (task.isPosted) return;
     task.isPosted = true;
-    this.#tasks.push(task);
+    this.#tasks[this.#taskCount++] = task;
   }
 
   /** Rounds until `isStopping`. */
@@ -154,7 +156,7 @@ export class Loop {
   }
 
   #waitMs(maxWaitMs: number): number {
-    if (this.#tasks.length > 0) return 0;
+    if (this.#taskCount > 0) return 0;
     const first = this.#heap[0];
     if (first === undefined) return maxWaitMs;
     // Rounded up: a wait that ends too early only spins.
@@ -163,10 +165,13 @@ export class Loop {
 
   #runTasks(): void {
     const tasks = this.#tasks;
+    const count = this.#taskCount;
     this.#tasks = this.#running;
     this.#running = tasks;
-    for (let i = 0; i < tasks.length; i++) {
+    this.#taskCount = 0;
+    for (let i = 0; i < count; i++) {
       const task = tasks[i]!;
+      tasks[i] = undefined;
       task.isPosted = false;
       try {
         task.runTask(this.now);
@@ -174,7 +179,6 @@ export class Loop {
         this.#onError(error);
       }
     }
-    tasks.length = 0;
   }
 
   #rise(timer: Timer): void {

@@ -32,6 +32,8 @@ export const CLOSED_RANGES_MAX = 16_384;
 export const CLOSE_REPEATS_MAX = 3;
 /** How long a closed session still answers. */
 export const CLOSE_DRAIN_MS = 3000;
+/** Nothing sent nor received for so long: what only a busy session needs is given back. */
+export const SHRINK_IDLE_MS = 5000;
 /** PONGs that one path owes at a time. */
 export const PONGS_MAX = 32;
 /** PATH_CHALLENGE is repeated after this, so many times. */

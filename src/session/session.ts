@@ -8,6 +8,7 @@
  *     receive → StreamInput → Streams → events        build ← StreamOutput ← Streams ← write, …
  */
 
+import { SENT_SLOTS_MIN } from "../reliability/params.ts";
 import { PacketKind as SentKind, Recovery, type RecoverySink } from "../reliability/recovery.ts";
 import type { FrameRecords } from "../reliability/frame_records.ts";
 import type { CongestionController } from "../reliability/congestion/controller.ts";
@@ -128,6 +129,7 @@ export class Session implements RecoverySink {
   #closeAt = Infinity;
   #lastHeard: number;
   #lastSent: number;
+  #shrunkAt: number;
   #now = NO_NUMBER;
   /** A path that recovery has just found dead. */
   #died = NO_PATH;
@@ -144,7 +146,7 @@ export class Session implements RecoverySink {
     this.#streams = new Streams<Session>(this, events, this.counters, budget);
     this.#input = new StreamInput(this.#streams, isClient);
     this.#output = new StreamOutput(this.#streams, this.recovery, writer);
-    this.#lastHeard = this.#lastSent = now;
+    this.#lastHeard = this.#lastSent = this.#shrunkAt = now;
     this.#setNow(now);
   }
 
@@ -806,6 +808,7 @@ export class Session implements RecoverySink {
       this.recovery.nextTimeout(),
       this.#streams.nextTimeout(),
       this.#retryAt,
+      this.#shrinkAt(),
     );
     for (let i = 0; i < this.#paths.count; i++) {
       const path = this.#paths.at(i);
@@ -842,6 +845,7 @@ export class Session implements RecoverySink {
       this.#retryAt = Infinity;
       this.#output.isShort = false;
     }
+    if (this.#shrinkAt() <= now) this.#shrink(now);
     this.recovery.onTimeout(now);
     this.#leaveSilent();
     if (this.#died !== NO_PATH) this.#buryPath();
@@ -864,8 +868,17 @@ export class Session implements RecoverySink {
     this.#events.pathDied?.(this, died);
   }
 
-  /** Gives back what an idle session does not need. */
-  shrink(now: number): void {
+  /** When it counts as idle, where it has anything to give back then. */
+  #shrinkAt(): number {
+    if (this.recovery.slots <= SENT_SLOTS_MIN && this.#datagrams.memory.length === 0) {
+      return Infinity;
+    }
+    return Math.max(this.#lastHeard, this.#lastSent, this.#shrunkAt) + limits.SHRINK_IDLE_MS;
+  }
+
+  /** What could not go yet is asked for again later. */
+  #shrink(now: number): void {
+    this.#shrunkAt = now;
     this.recovery.shrink(now);
     this.#datagrams.shrink();
   }

@@ -39,13 +39,14 @@ self.onmessage = ({ data: { role, memory } }) => {
   const session = new inspector.Session();
   session.connect();
   session.post("HeapProfiler.enable");
-  // With what was collected since: garbage is what this is about.
-  session.post("HeapProfiler.startSampling", {
-    samplingInterval: INTERVAL,
-    includeObjectsCollectedByMajorGC: true,
-    includeObjectsCollectedByMinorGC: true,
+  runEnd(openNative(nativePath()), role, new Float64Array(memory), () => {
+    // With what was collected since: garbage is what this is about.
+    session.post("HeapProfiler.startSampling", {
+      samplingInterval: INTERVAL,
+      includeObjectsCollectedByMajorGC: true,
+      includeObjectsCollectedByMinorGC: true,
+    });
   });
-  runEnd(openNative(nativePath()), role, new Float64Array(memory));
   session.post("HeapProfiler.stopSampling", (error, { profile }) => {
     if (error !== null) throw error;
     self.postMessage(sitesOf(profile.head as Node));

@@ -25,19 +25,30 @@ export const Word = {
   packets: 5,
   rttMs: 6,
   lost: 7,
-  isDone: 8,
+  /** The warm-up is over. */
+  isWarm: 8,
   count: 16,
 } as const;
 
 export type Role = "server" | "client";
 
 /** Runs an end until the stop word is set. */
-export function runEnd(native: Native, role: Role, words: Float64Array): void {
+export function runEnd(
+  native: Native,
+  role: Role,
+  words: Float64Array,
+  onWarm: () => void = () => {},
+): void {
   const loop = new Loop(native);
   const end = role === "server" ? server(loop, words) : client(loop, words);
   let heap = getHeapStatistics().used_heap_size;
   let rounds = 0;
+  let isWarm = false;
   while (words[Word.stop] === 0) {
+    if (!isWarm && words[Word.isWarm] === 1) {
+      isWarm = true;
+      onWarm();
+    }
     loop.round(100);
     end.publish();
     if (role === "client" && rounds++ % HEAP_ROUNDS === 0) {

@@ -1,0 +1,42 @@
+import assert from "node:assert/strict";
+import { getHeapStatistics } from "node:v8";
+import { SessionPair } from "../../tests/fixtures/session_pair.ts";
+import { SENT_SLOTS_MIN } from "../reliability/params.ts";
+import { SHRINK_IDLE_MS } from "./limits.ts";
+
+/** From here on offsets are no small integers to V8: each that is passed on might be an object. */
+const LARGE_OFFSET = 2 ** 31;
+const ROUNDS = 60;
+const ROUND_BYTES = 5e6;
+/** One number that a packet makes an object of is 16. */
+const BYTES_MAX = 9;
+
+Deno.test("sessions make no garbage for packets, nor where offsets are large", () => {
+  const pair = new SessionPair(true);
+  pair.run(LARGE_OFFSET + 100e6);
+  const warm = pair.packets;
+  const grown: number[] = [];
+  // Of many rounds the median: in some the heap is collected.
+  for (let round = 0; round < ROUNDS; round++) {
+    const packets = pair.packets;
+    const before = getHeapStatistics().used_heap_size;
+    pair.run(ROUND_BYTES);
+    const bytes = getHeapStatistics().used_heap_size - before;
+    if (bytes >= 0) grown.push(bytes / (pair.packets - packets));
+  }
+  assert.ok(pair.packets - warm > 200_000, `${pair.packets - warm} packets`);
+  grown.sort((a, b) => a - b);
+  const bytes = grown[grown.length >> 1]!;
+  assert.ok(bytes < BYTES_MAX, `${bytes} bytes a packet`);
+});
+
+Deno.test("a session that was busy gives its memory back when it is idle", () => {
+  const pair = new SessionPair(true);
+  pair.run(10e6);
+  pair.rest(SHRINK_IDLE_MS / 2);
+  assert.ok(pair.client.recovery.slots > SENT_SLOTS_MIN);
+  pair.rest(SHRINK_IDLE_MS);
+  assert.equal(pair.client.recovery.slots, SENT_SLOTS_MIN);
+  assert.equal(pair.server.recovery.slots, SENT_SLOTS_MIN);
+  pair.run(10e6);
+});

@@ -35,6 +35,8 @@
 
 /* Set before loading: without relays the verifier removes all this, and loading takes no longer. */
 const volatile __u32 relay_enabled = 1;
+/* How long a flow that no backend has answered keeps its port. */
+const volatile __u32 relay_unanswered_s = PH_RELAY_LIMIT_UNANSWERED_S;
 /* Entries of relay_cache, less one. */
 const volatile __u32 relay_cache_mask = 0;
 
@@ -381,11 +383,13 @@ __noinline int relay_admits(struct xdp_md *ctx)
 	return service->flags & PH_RELAY_FLAG_PHANTOM ? relay_unmasks(ctx) : 0;
 }
 
-/* Whether a flow may lose its port to another. */
+/*
+ * Whether a flow may lose its port to another. Not by its packets: they stand in caches until
+ * they are settled. Its way back is brought up to date with the first answer.
+ */
 static __always_inline bool relay_is_idle(const struct ph_relay_way *back, __u64 now, __u64 idle_ns)
 {
-	__u64 limit = back->packets ? idle_ns :
-		(__u64)PH_RELAY_LIMIT_UNANSWERED_S * 1000 * 1000 * 1000;
+	__u64 limit = back->fresh_until ? idle_ns : relay_unanswered_s * 1000ull * 1000 * 1000;
 
 	return now - back->last_seen_ns > limit;
 }

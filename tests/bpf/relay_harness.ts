@@ -35,11 +35,13 @@ export class RelayHarness implements Disposable {
   readonly #object: BpfObject;
   readonly #indices: Readonly<Record<Side, number>>;
 
-  constructor(plan: RelayPlan) {
+  /** `unansweredS`: how long a flow that no backend has answered keeps its port. */
+  constructor(plan: RelayPlan, { unansweredS }: { readonly unansweredS?: number } = {}) {
     const { relay, sender, receiver } = this.net;
     this.plan = plan;
     this.#object = new BpfObject(libraries(), "xdp_phantom", bpfObject("xdp_phantom"));
     sizeRelayMaps(this.#object, plan);
+    if (unansweredS !== undefined) this.#object.setConstant("relay_unanswered_s", unansweredS);
     this.#object.load();
     this.#indices = { in: this.net.index(relay, "in"), out: this.net.index(relay, "out") };
     this.kernel = new KernelRelay({ map: (name) => this.#object.map(name), plan });

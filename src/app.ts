@@ -15,6 +15,7 @@ import { UdpSocket } from "../ffi/udp.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "./config/mod.ts";
+import { AwakeCores } from "./dataplane/awake_cores.ts";
 import { Delivery } from "./dataplane/delivery.ts";
 import { KernelControl } from "./dataplane/kernel_control.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
@@ -51,6 +52,7 @@ interface Parts {
   readonly relay: RelayControl | undefined;
   readonly control: KernelControl | undefined;
   readonly delivery: Delivery | undefined;
+  readonly awake: AwakeCores | undefined;
 }
 
 export class Server {
@@ -105,8 +107,10 @@ export class Server {
       control = startControl(libs, config, resources, log, { plane, sockets: workers.sockets });
       const delivery = startDelivery(libs, config, log, plane, workers);
       relay = await startRelay(libs, config, resources, plane, log);
+      const datagrams = () => workers.counters().datagrams;
+      const awake = config.lowLatency ? new AwakeCores({ datagrams, log }) : undefined;
       return new Server(workers, plane, {
-        ...{ config, users, lookup, log, relay, control, delivery },
+        ...{ config, users, lookup, log, relay, control, delivery, awake },
       });
     } catch (error) {
       await relay?.stop();
@@ -174,6 +178,7 @@ export class Server {
   /** Ends this process's part. The BPF program stays on: `phantom unload` takes it off. */
   async stop(): Promise<void> {
     for (const timer of this.#timers) clearInterval(timer);
+    this.#parts.awake?.stop();
     (await this.#status)?.close();
     await this.#parts.relay?.stop();
     await this.#workers.stop();

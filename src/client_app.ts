@@ -8,6 +8,7 @@ import { openLibraries } from "../ffi/libraries.ts";
 import { ipBytes } from "./base/ip.ts";
 import type { Log } from "./base/log.ts";
 import { type Address, type ClientConfig, formatAddress, type HostPort } from "./config/mod.ts";
+import { AwakeCores } from "./dataplane/awake_cores.ts";
 import { NameLookup } from "./dataplane/name_lookup.ts";
 import type { Resources } from "./dataplane/resources.ts";
 import type { InboundSpec } from "./dataplane/worker_protocol.ts";
@@ -36,9 +37,15 @@ export class Client {
   /** Addresses of the server, best first. */
   readonly servers: readonly Endpoint[];
   readonly #workers: Workers;
+  readonly #awake: AwakeCores | undefined;
 
-  private constructor(workers: Workers, servers: readonly Endpoint[]) {
+  private constructor(
+    workers: Workers,
+    servers: readonly Endpoint[],
+    awake: AwakeCores | undefined,
+  ) {
     this.#workers = workers;
+    this.#awake = awake;
     this.servers = servers;
   }
 
@@ -66,7 +73,9 @@ export class Client {
         onReport?.(report);
       },
     });
-    return new Client(workers, servers);
+    const datagrams = () => workers.counters().datagrams;
+    const awake = config.lowLatency ? new AwakeCores({ datagrams, log }) : undefined;
+    return new Client(workers, servers, awake);
   }
 
   /** Rejects when a part that the client can't do without fails; else it never settles. */
@@ -85,6 +94,7 @@ export class Client {
   }
 
   async stop(): Promise<void> {
+    this.#awake?.stop();
     await this.#workers.stop();
   }
 }

@@ -4,7 +4,14 @@ import type { Secret } from "../base/secret.ts";
 import { filePath, oneOf, rate, secretText } from "./leaves.ts";
 import { freeText, hostPort, localAddress, localAddresses } from "./list_leaves.ts";
 import { type Infer, section, sections } from "./schema.ts";
-import { ARQ, KEY_RANGE, PLACEHOLDER, USER_NAME_BYTES_MAX, userNameFault } from "./settings.ts";
+import {
+  ARQ,
+  KEY_RANGE,
+  LOW_LATENCY,
+  PLACEHOLDER,
+  USER_NAME_BYTES_MAX,
+  userNameFault,
+} from "./settings.ts";
 
 const LISTENERS_MAX = 64;
 const FORWARDS_MAX = 1024;
@@ -99,6 +106,7 @@ export const CLIENT_SETTINGS = section("The client", {
     max: RATE_MAX,
     doc: "What the line really receives; 0bps is not stated, which adapts instead.",
   }),
+  low_latency: LOW_LATENCY,
   log_level: oneOf(["error", "warn", "info", "debug"], {
     default: "info",
     doc: "How much is logged.",

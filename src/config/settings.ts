@@ -302,6 +302,12 @@ function outboundNameFault(name: string): Fault | undefined {
   };
 }
 
+/** Server and client have it. */
+export const LOW_LATENCY = flag({
+  default: false,
+  doc: "Keeps the CPU's cores from sleeping while there is traffic: faster answers, more power.",
+});
+
 /** The schema of the configuration file. */
 export const SETTINGS = section("Phantom", {
   listen: address({
@@ -330,6 +336,7 @@ export const SETTINGS = section("Phantom", {
     doc: "The transport to use; auto lets the switcher choose.",
   }),
   workers: autoOr({ min: 1, max: 64, doc: "Data-plane threads; auto is one a core." }),
+  low_latency: LOW_LATENCY,
   state_dir: absolutePath({
     default: "/var/lib/phantom",
     doc: "Folder for what has to survive a restart.",

@@ -1,7 +1,8 @@
 /**
  * What a tunnel adds to a round trip of 64 bytes on an idle path, and when the first byte of a new
  * session's answer comes on a long one: `deno run -A tests/bench/latency_bench.ts [--json]
- * [--rounds N] [idle]`, as root, after `make build`; with `idle` only the first of the two. About
+ * [--rounds N] [idle [low]]`, as root, after `make build`; with `idle` only the first of the two, with
+ * `low` under `low_latency: true` (others gain from it too). About
  * two minutes: a server without a record of earlier HELLOs holds 0-RTT data back for 90 seconds.
  * shadowsocks-libev stands beside it where it is installed.
  */
@@ -26,12 +27,13 @@ const BLIND_MS = 92_000;
 /** Name, host and port of each way to the same echo. */
 type Way = readonly [name: string, host: string, port: number];
 
-async function idlePath(): Promise<Figure[]> {
+async function idlePath(isLow = false): Promise<Figure[]> {
   await using net = new BenchNet();
   const echo = compiled("echo");
   await net.start(net.server, echo, ["serve", String(ECHO_PORT)], "echo ready");
-  await net.startServer();
-  await net.startClient([[TUNNEL, ECHO_PORT]]);
+  const settings = isLow ? { low_latency: true } : {};
+  await net.startServer(settings);
+  await net.startClient([[TUNNEL, ECHO_PORT]], settings);
   const ways: Way[] = [["direct", SERVER_IP, ECHO_PORT], ["phantom", "127.0.0.1", TUNNEL]];
   if (isInstalled("ss-server", "ss-tunnel")) {
     await net.startShadowsocks(SHADOWSOCKS, ECHO_PORT);
@@ -120,4 +122,5 @@ async function first(meanwhile: () => Promise<Figure[]>): Promise<Figure[]> {
   return [...figures, ...await newSession(far)];
 }
 
-printFigures(await (Deno.args.includes("idle") ? idlePath() : first(idlePath)));
+const isLow = Deno.args.includes("low");
+printFigures(await (Deno.args.includes("idle") ? idlePath(isLow) : first(idlePath)));

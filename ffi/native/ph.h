@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #define PH_API __attribute__((visibility("default")))
-#define PH_ABI 4
+#define PH_ABI 5
 
 /* The number the TypeScript side was written for; a mismatch is refused at load. */
 PH_API uint32_t ph_abi(void);
@@ -207,6 +207,25 @@ struct ph_udp_send {
  */
 PH_API int32_t ph_udp_send(int32_t fd, uint32_t *flags, const uint8_t *arena, uint32_t arena_len,
 			   struct ph_udp_send *sends, uint32_t n);
+
+/* ---- path.c: what ICMP tells of the way to a peer ---- */
+
+/*
+ * A socket that gets no packet, and each ICMP error about UDP packets from this machine to `peer`,
+ * whoever sent them past the network stack. By it the kernel also learns of the path's MTU, for
+ * packets of its own and for bpf_fib_lookup. Needs CAP_NET_RAW.
+ */
+PH_API int32_t ph_path_open(const struct ph_addr *peer);
+/*
+ * The next error as errno above 0, or 0 for none. *detail: of EMSGSIZE the path's MTU, else the
+ * peer's port.
+ */
+PH_API int32_t ph_path_error(int32_t fd, uint32_t *detail);
+
+/* Sends an ICMP echo; the socket that its answer comes to. */
+PH_API int32_t ph_echo_send(const struct ph_addr *peer, uint32_t token);
+/* 1 when the answer with this token has come, 0 when not yet, or -errno, as of no route. */
+PH_API int32_t ph_echo_heard(int32_t fd, uint32_t token);
 
 /* ---- xsk.c: AF_XDP, datagrams past the network stack ---- */
 

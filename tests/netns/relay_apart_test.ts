@@ -77,7 +77,7 @@ Deno.test("the relay carries both families from one interface to another in XDP"
   assert.ok(counts["completed"]! > 0, JSON.stringify(counts));
 });
 
-Deno.test("the relay carries all in generic XDP, whoever leaves checksums to hardware", async (t) => {
+Deno.test("generic XDP carries all, whoever leaves checksums to hardware", async (t) => {
   await using net = new RelayHosts({ apart: true });
   await startBackends(net);
   const relay = await net.relay("relay", {

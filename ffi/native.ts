@@ -87,6 +87,9 @@ export const nativeSymbols = {
   ph_path_open: { parameters: ["buffer"], result: "i32" },
   // int32_t ph_path_error(int32_t fd, uint32_t *detail)
   ph_path_error: { parameters: ["i32", "buffer"], result: "i32" },
+  // int32_t ph_returns_open(const struct ph_addr *peer, uint32_t first, uint32_t last,
+  //   uint32_t rcvbuf)
+  ph_returns_open: { parameters: ["buffer", "u32", "u32", "u32"], result: "i32" },
   // int32_t ph_echo_send(const struct ph_addr *peer, uint32_t token)
   ph_echo_send: { parameters: ["buffer", "u32"], result: "i32" },
   // int32_t ph_echo_heard(int32_t fd, uint32_t token)

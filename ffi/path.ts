@@ -4,6 +4,7 @@ import { type Endpoint, endpointWords, formatEndpoint, writeEndpoint } from "./e
 import { checked } from "./errors.ts";
 import { Handle } from "./handle.ts";
 import type { Native } from "./native.ts";
+import type { UdpInbox } from "./udp.ts";
 
 const EMSGSIZE = 90;
 const ECONNREFUSED = 111;
@@ -49,6 +50,53 @@ export class PathWatch extends Handle {
 
   protected release(): void {
     this.#native.symbols.ph_close(this.#fd);
+  }
+}
+
+/** Ports of this machine, both included. */
+export interface Ports {
+  readonly first: number;
+  readonly last: number;
+}
+
+/**
+ * UDP packets from an address to ports of ours that no socket has, put together where they came in
+ * parts. IPv4's begin with their IP header, IPv6's with the UDP header; sums are not verified.
+ */
+export class RawInbox extends Handle {
+  readonly #native: Native;
+  readonly fd: number;
+
+  constructor(native: Native, peer: Endpoint, { first, last }: Ports, bufferBytes: number) {
+    super(`raw socket of ${formatEndpoint(peer)}`);
+    this.#native = native;
+    this.fd = checked(
+      native.symbols.ph_returns_open(wordsOf(peer), first, last, bufferBytes),
+      () => `open the ${this.label}`,
+    );
+  }
+
+  /** Receives what there is, at most the inbox's slots; the number of packets. */
+  receive(inbox: UdpInbox): number {
+    this.assertOpen();
+    const { arena, slotBytes, slots, messages, spans, spanMax } = inbox;
+    const received = this.#native.symbols.ph_udp_recv(
+      this.fd,
+      0,
+      arena,
+      arena.length,
+      slotBytes,
+      slots,
+      messages,
+      spans,
+      spanMax,
+    );
+    inbox.count = Math.max(0, received);
+    return checked(received, () => `receive on the ${this.label}`);
+  }
+
+  protected release(): void {
+    this.#native.symbols.ph_close(this.fd);
   }
 }
 

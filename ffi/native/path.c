@@ -51,25 +51,64 @@ static int closed(int fd, int err)
 
 /* ---- errors ---- */
 
+/* A socket of all UDP packets from `peer` that a filter lets through. */
+static int open_raw(const struct ph_addr *peer, const struct sock_fprog *filter, bool ipv4)
+{
+	int fd = socket(ipv4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
+			IPPROTO_UDP);
+	int err;
+
+	if (fd < 0)
+		return -errno;
+	if (setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, filter, sizeof(*filter)) < 0)
+		return closed(fd, -errno);
+	err = connect_to(fd, peer, ipv4);
+	return err ? closed(fd, err) : fd;
+}
+
 int32_t ph_path_open(const struct ph_addr *peer)
 {
 	struct sock_filter nothing = { .code = BPF_RET | BPF_K };
 	struct sock_fprog filter = { .len = 1, .filter = &nothing };
 	bool ipv4 = addr_is_mapped(peer->ip);
-	int fd = socket(ipv4 ? AF_INET : AF_INET6, SOCK_RAW | SOCK_NONBLOCK | SOCK_CLOEXEC,
-			IPPROTO_UDP);
+	int fd = open_raw(peer, &filter, ipv4);
+
+	if (fd >= 0 && !(ipv4 ? set_option(fd, IPPROTO_IP, IP_RECVERR, 1) :
+				set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1)))
+		return closed(fd, -errno);
+	return fd;
+}
+
+int32_t ph_returns_open(const struct ph_addr *peer, uint32_t first, uint32_t last,
+			uint32_t rcvbuf)
+{
+	bool ipv4 = addr_is_mapped(peer->ip);
+	/* A raw socket of IPv4 shows the IP header, one of IPv6 does not. */
+	struct sock_filter steps[] = {
+		ipv4 ? (struct sock_filter)BPF_STMT(BPF_LDX | BPF_B | BPF_MSH, 0) :
+		       (struct sock_filter)BPF_STMT(BPF_LDX | BPF_IMM, 0),
+		BPF_STMT(BPF_LD | BPF_H | BPF_IND, 2),
+		BPF_JUMP(BPF_JMP | BPF_JGE | BPF_K, first, 0, 2),
+		BPF_JUMP(BPF_JMP | BPF_JGT | BPF_K, last, 1, 0),
+		BPF_STMT(BPF_RET | BPF_K, UINT32_MAX),
+		BPF_STMT(BPF_RET | BPF_K, 0),
+	};
+	struct sock_fprog filter = {
+		.len = sizeof(steps) / sizeof(*steps),
+		.filter = steps,
+	};
+	int fd = open_raw(peer, &filter, ipv4);
 	bool ok;
-	int err;
 
 	if (fd < 0)
-		return -errno;
-	ok = setsockopt(fd, SOL_SOCKET, SO_ATTACH_FILTER, &filter, sizeof(filter)) == 0 &&
-	     (ipv4 ? set_option(fd, IPPROTO_IP, IP_RECVERR, 1) :
-		     set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1));
+		return fd;
+	ok = ipv4 ? set_option(fd, IPPROTO_IP, IP_PKTINFO, 1) :
+		    set_option(fd, IPPROTO_IPV6, IPV6_RECVPKTINFO, 1);
 	if (!ok)
 		return closed(fd, -errno);
-	err = connect_to(fd, peer, ipv4);
-	return err ? closed(fd, err) : fd;
+	if (!set_option(fd, SOL_SOCKET, SO_RCVBUFFORCE, (int)rcvbuf))
+		(void)set_option(fd, SOL_SOCKET, SO_RCVBUF, (int)rcvbuf);
+	return fd;
 }
 
 /* The kernel's own words for an error, or NULL. */

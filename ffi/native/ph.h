@@ -221,6 +221,13 @@ PH_API int32_t ph_path_open(const struct ph_addr *peer);
  * peer's port.
  */
 PH_API int32_t ph_path_error(int32_t fd, uint32_t *detail);
+/*
+ * A socket of the UDP packets from `peer` to ports first to last of this machine, whole, also of
+ * ports that nobody has: for ph_udp_recv, without flags. IPv4's come with their IP header in front
+ * of UDP's, IPv6's without. Checksums are not verified.
+ */
+PH_API int32_t ph_returns_open(const struct ph_addr *peer, uint32_t first, uint32_t last,
+			       uint32_t rcvbuf);
 
 /* Sends an ICMP echo; the socket that its answer comes to. */
 PH_API int32_t ph_echo_send(const struct ph_addr *peer, uint32_t token);

@@ -142,7 +142,7 @@ export class RelayControl {
   }
 
   #startWorker(): Worker {
-    const { code, plan, psk, log } = this.#options;
+    const { code, plan, plane, psk, log } = this.#options;
     const worker = new Worker(code, { type: "module", name: "relay" });
     worker.onmessage = ({ data }: MessageEvent<RelayMessage>) => {
       if (data.kind === "ready") return this.#ready.resolve();
@@ -162,6 +162,7 @@ export class RelayControl {
       wakeFd: this.#wake.fd,
       words: this.#words.buffer,
       states: this.#states.buffer,
+      ...(this.#kernel === undefined ? {} : { flowsFd: plane!.map("relay_flows").fd }),
       ...(wantsKey ? { psk } : {}),
     });
     psk.fill(0);

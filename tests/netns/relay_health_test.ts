@@ -6,7 +6,7 @@
 import assert from "node:assert/strict";
 import { libraries } from "../fixtures/libraries.ts";
 import type { Running } from "../fixtures/process.ts";
-import { BACKEND_PORT, PORT, RelayHosts } from "../fixtures/relay_hosts.ts";
+import { BACKEND_PORT, PORT, RelayHosts, statusOf } from "../fixtures/relay_hosts.ts";
 
 libraries();
 
@@ -59,6 +59,34 @@ for (const level of LEVELS) {
     if (level === "XDP") assert.match(await relay.until("takes shorter packets"), /mtu=1300/);
   });
 }
+
+Deno.test("answers in parts reach the clients of flows in XDP", async () => {
+  const more = 4000;
+  await using net = new RelayHosts({ apart: true });
+  const families = [4, 6] as const;
+  for (const family of families) {
+    for (const host of ["a", "b"] as const) await net.backend(host, family, more);
+  }
+  await net.relay("relay", {
+    relays: families.map((family, at) => ({
+      listen: `${PORT + at}`,
+      affinity: "port",
+      to: (["a", "b"] as const).map((host) => ({ address: net.place(host, family, BACKEND_PORT) })),
+    })),
+  });
+  for (const [at, family] of families.entries()) {
+    const there = net.address("relay", family);
+    // Neighbours become known.
+    await net.client(there, { port: PORT + at, flows: 8, count: 1 });
+    const { sent, answers } = await net.client(there, { port: PORT + at, flows: 8, count: 10 });
+    assert.equal(answers.length, sent, `IPv${family}`);
+    assert.ok(answers.every(({ bytes }) => bytes === 32 + more), "an answer came back changed");
+  }
+  const { backends } = await statusOf(net);
+  // There in XDP, back in user space.
+  for (const { packetsOut } of backends) assert.ok(packetsOut > 10, JSON.stringify(backends));
+  for (const host of ["client", "a", "b"] as const) assert.equal(net.wrongSums(host), 0);
+});
 
 Deno.test("an echo, and no refused port, keep a backend up", async () => {
   await using net = new RelayHosts();

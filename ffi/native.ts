@@ -40,6 +40,8 @@ export const nativeSymbols = {
   ph_link_changed: { parameters: ["i32"], result: "i32" },
   // int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max)
   ph_link_list: { parameters: ["u32", "buffer", "u32"], result: "i32" },
+  // int32_t ph_link_peer(uint32_t ifindex, struct ph_link *peer)
+  ph_link_peer: { parameters: ["u32", "buffer"], result: "i32" },
 
   // struct ph_ring *ph_ring_open(int32_t map_fd, int32_t *err)
   ph_ring_open: { parameters: ["i32", "buffer"], result: "pointer" },

@@ -64,6 +64,11 @@ PH_API int32_t ph_link_changed(int32_t fd);
  * may be more than max. -ENODEV: none has that index.
  */
 PH_API int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max);
+/*
+ * The other end of a veth, in whichever network namespace: 1 and *peer, 0 for an interface that is
+ * none, or -errno.
+ */
+PH_API int32_t ph_link_peer(uint32_t ifindex, struct ph_link *peer);
 
 /* ---- ring.c: BPF ring buffer and perf buffer, drained into a caller's buffer ---- */
 

@@ -16,6 +16,7 @@ import { Health } from "../relay/health.ts";
 import { type BackendNow, KernelRelay, type RelayPlan } from "../relay/kernel_relay.ts";
 import { BackendChecks, type CheckTarget } from "./relay_checks.ts";
 import { RelayPaths } from "./relay_paths.ts";
+import { deafPeer } from "./veth.ts";
 import { RelayByte, type RelayMessage, RelayWord } from "./relay_protocol.ts";
 import type { XdpPlane } from "./xdp_plane.ts";
 
@@ -72,6 +73,8 @@ export class RelayControl {
   readonly #ready = Promise.withResolvers<void>();
   readonly #stopped = Promise.withResolvers<void>();
   readonly #timers: number[] = [];
+  /** Interfaces. */
+  readonly #warned = new Set<string>();
   #isStopping = false;
   #devices = "";
   #addresses = "";
@@ -227,7 +230,22 @@ export class RelayControl {
     if (found === this.#devices) return false;
     this.#devices = found;
     this.#kernel?.setDevices(devices, isGeneric);
+    for (const { interfaceName, mode } of attached) {
+      if (mode === "native" && this.#kernel !== undefined) this.#warnOfVeth(interfaceName);
+    }
     return true;
+  }
+
+  /** Once for each. */
+  #warnOfVeth(name: string): void {
+    const { libs, log } = this.#options;
+    const peer = deafPeer(libs, libs.native.symbols.ph_ifindex(cString(name)));
+    if (peer === undefined || this.#warned.has(name)) return;
+    this.#warned.add(name);
+    log.warn("frames that the relay sends by a veth are lost: its other end runs no XDP program", {
+      ...{ interface: name, other_end: peer },
+      remedy: "set ebpf.xdp_mode to generic, or put a program that passes all on the other end",
+    });
   }
 
   #findAddresses(): void {

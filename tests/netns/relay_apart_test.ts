@@ -7,7 +7,8 @@ import assert from "node:assert/strict";
 import { attachXdp } from "../../ffi/link.ts";
 import { cString } from "../../ffi/memory.ts";
 import { BpfObject } from "../../ffi/object.ts";
-import { bpfObject, libraries } from "../fixtures/libraries.ts";
+import { bpfObject, libraries, repository } from "../fixtures/libraries.ts";
+import { outcomeOf, piped } from "../fixtures/process.ts";
 import { assertWhole, BACKEND_PORT, PORT, RelayHosts, statusOf } from "../fixtures/relay_hosts.ts";
 
 libraries();
@@ -114,4 +115,27 @@ Deno.test("where another's program is on the interface, the relay works and says
   assert.match(await relay.until("relay runs"), /where="?user space/);
   assert.match(await relay.until("many times slower"), /doctor/);
   assertWhole(await net.client(net.address("relay", 4), { flows: 4, count: 5, bytes: 999 }), 999);
+});
+
+Deno.test("a veth that would lose frames is named, and generic XDP loses none", async () => {
+  for (const mode of ["native", "generic"]) {
+    await using net = new RelayHosts({ takesFrames: false });
+    await net.backend("a", 4);
+    const relay = await net.relay("relay", {
+      ebpf: { xdp_mode: mode },
+      relays: [{ listen: `${PORT}`, to: [{ address: net.place("a", 4, BACKEND_PORT) }] }],
+    });
+    await relay.until("relay runs");
+    if (mode === "native") {
+      const told = await relay.until("runs no XDP program");
+      assert.match(told, /interface=wan other_end=relay .*generic/);
+      const args = ["run", "-A", `${repository}main.ts`, "doctor", "--json"];
+      const doctor = net.hosts.relay.command(Deno.execPath(), args, piped);
+      assert.match((await outcomeOf(doctor)).stdout, /XDP at the other end of wan/);
+    } else {
+      assertWhole(await net.client(net.address("relay", 4), { flows: 4, count: 5 }), 32);
+      assert.ok((await statusOf(net)).backends[0]!.packetsOut > 10, "not in XDP");
+      assert.ok(!relay.output.includes("runs no XDP program"), relay.output);
+    }
+  }
 });

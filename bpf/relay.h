@@ -607,8 +607,12 @@ volatile __u32 relay_zero;
 /*
  * Sets the checksum of a datagram whose sender has summed up the pseudo-header and left the rest
  * to hardware: a program on this machine, behind a veth. Answers 0 or minus an outcome.
+ *
+ * With `keeps` (generic XDP) the sender's note goes on with the frame, and somebody completes the
+ * sum later: then nothing is written, and the answer is 1. But where the sum is right as it
+ * stands, it is whole, and looks begun by chance (one in 65,536): 0.
  */
-__noinline int relay_complete_sum(struct xdp_md *ctx, __u32 pseudo)
+__noinline int relay_complete_sum(struct xdp_md *ctx, __u32 pseudo, __u32 keeps)
 {
 	void *end = (void *)(long)ctx->data_end;
 	__u32 length, offset = relay_zero, sum = pseudo;
@@ -622,7 +626,6 @@ __noinline int relay_complete_sum(struct xdp_md *ctx, __u32 pseudo)
 	length = bpf_ntohs(udp->len);
 	if (length < sizeof(*udp) || length > PH_RELAY_LIMIT_SUM_BYTES)
 		return -PH_RELAY_OUTCOME_UNFINISHED;
-	udp->check = 0;
 	sum += udp->len;
 	for (int i = 0; i < PH_RELAY_LIMIT_SUM_BYTES / 256; i++) {
 		if (offset + 256 > RELAY_SUM_LENGTH)
@@ -657,7 +660,10 @@ __noinline int relay_complete_sum(struct xdp_md *ctx, __u32 pseudo)
 			return -PH_RELAY_OUTCOME_BAD_UDP;
 		sum += bpf_htons(*(__u8 *)at << 8);
 	}
-	sum = (__u16)~relay_fold(sum);
+	if (keeps)
+		return relay_fold(sum) != 0xffff;
+	/* Without what stands in its own place. */
+	sum = (__u16)~relay_fold(relay_fold(sum) + (__u32)(__u16)~udp->check);
 	udp->check = sum ? sum : 0xffff;
 	return 0;
 }
@@ -818,11 +824,16 @@ static __always_inline bool relay_read(struct xdp_md *ctx, struct ph_relay_key *
 	return true;
 }
 
-static __always_inline void relay_rewrite_udp(struct udphdr *udp, const struct ph_relay_way *way)
+static __always_inline void relay_rewrite_udp(struct udphdr *udp, const struct ph_relay_way *way,
+					      bool is_begun)
 {
 	udp->source = way->src_port;
 	udp->dest = way->dst_port;
-	if (udp->check) {
+	if (is_begun) {
+		/* The sum of the pseudo-header alone: addresses, and no hop less. */
+		udp->check = relay_fold((__u32)udp->check +
+					relay_fold((__u32)way->ip_delta + bpf_htons(0x0100)));
+	} else if (udp->check) {
 		__u16 check = relay_sum_changed(udp->check, way->udp_delta);
 
 		udp->check = check ? check : 0xffff;
@@ -831,7 +842,7 @@ static __always_inline void relay_rewrite_udp(struct udphdr *udp, const struct p
 
 /* Writes over the frame what its way says. */
 static __always_inline bool relay_rewrite(struct xdp_md *ctx, const struct ph_relay_way *way,
-					  bool is_ip4)
+					  bool is_ip4, bool is_begun)
 {
 	void *data = (void *)(long)ctx->data;
 	void *end = (void *)(long)ctx->data_end;
@@ -845,7 +856,7 @@ static __always_inline bool relay_rewrite(struct xdp_md *ctx, const struct ph_re
 		ip->daddr = relay_ip4_of(way->dst_ip);
 		ip->ttl--;
 		ip->check = relay_sum_changed(ip->check, way->ip_delta);
-		relay_rewrite_udp((struct udphdr *)(ip + 1), way);
+		relay_rewrite_udp((struct udphdr *)(ip + 1), way, is_begun);
 	} else {
 		struct ipv6hdr *ip = data + RELAY_ETH;
 
@@ -854,7 +865,7 @@ static __always_inline bool relay_rewrite(struct xdp_md *ctx, const struct ph_re
 		relay_copy_ip((__u8 *)&ip->saddr, way->src_ip);
 		relay_copy_ip((__u8 *)&ip->daddr, way->dst_ip);
 		ip->hop_limit--;
-		relay_rewrite_udp((struct udphdr *)(ip + 1), way);
+		relay_rewrite_udp((struct udphdr *)(ip + 1), way, is_begun);
 	}
 	__builtin_memcpy(data, way->dst_mac, 12);
 	return true;
@@ -986,6 +997,7 @@ static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, b
 	struct ph_relay_key key;
 	struct ph_relay_way *way;
 	__u32 length, zero = 0;
+	bool is_begun;
 	int result;
 
 	config = bpf_map_lookup_elem(&relay_config, &zero);
@@ -1021,18 +1033,22 @@ static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, b
 	}
 	if (facts.hops <= 1)
 		return relay_drop(PH_RELAY_OUTCOME_NO_HOPS, facts.bytes);
-	if (facts.total > way->mtu)
-		return relay_too_long(ctx, way->mtu);
 	/* A checksum that its sender has only begun is the sum of the pseudo-header alone. */
-	if (facts.check == relay_fold((__u32)way->pseudo + facts.length)) {
-		if (config->keeps_metadata)
-			return relay_pass(PH_RELAY_OUTCOME_UNFINISHED, facts.bytes);
-		result = relay_complete_sum(ctx, way->pseudo);
-		if (result)
+	is_begun = facts.check == relay_fold((__u32)way->pseudo + facts.length);
+	if (facts.total > way->mtu) {
+		/* Generic XDP sees what a sender on this machine leaves to be cut later (GSO). */
+		if (is_begun && config->keeps_metadata)
+			return relay_pass(PH_RELAY_OUTCOME_TOO_LONG, facts.bytes);
+		return relay_too_long(ctx, way->mtu);
+	}
+	if (is_begun) {
+		result = relay_complete_sum(ctx, way->pseudo, config->keeps_metadata);
+		if (result < 0)
 			return relay_refused(result, facts.bytes);
+		is_begun = result;
 		relay_count(PH_RELAY_OUTCOME_COMPLETED, facts.bytes);
 	}
-	if (!relay_rewrite(ctx, way, facts.is_ip4))
+	if (!relay_rewrite(ctx, way, facts.is_ip4, is_begun))
 		return RELAY_NOT_OURS;
 	relay_count_way(way, facts.bytes, is_return);
 	if (way->ifindex == ctx->ingress_ifindex)

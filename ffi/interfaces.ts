@@ -40,6 +40,15 @@ export function interfaceOf(libs: Libraries, ifindex: number): Interface | undef
   return read(bytes, 0);
 }
 
+/**
+ * The other end of a veth, with its index and name in its own network namespace; undefined for
+ * what is none, or where nothing can be known of it.
+ */
+export function vethPeer(libs: Libraries, ifindex: number): Interface | undefined {
+  const bytes = new Uint8Array(RECORD_BYTES);
+  return libs.native.symbols.ph_link_peer(ifindex, bytes) === 1 ? read(bytes, 0) : undefined;
+}
+
 function read(bytes: Uint8Array<ArrayBuffer>, index: number): Interface {
   const at = index * RECORD_BYTES;
   const view = new DataView(bytes.buffer, at, RECORD_BYTES);

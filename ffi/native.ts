@@ -7,7 +7,7 @@
  */
 
 /** Must equal PH_ABI of the library that is loaded. */
-export const nativeAbi = 4;
+export const nativeAbi = 5;
 
 export const nativeSymbols = {
   // uint32_t ph_abi(void)
@@ -40,6 +40,8 @@ export const nativeSymbols = {
   ph_link_changed: { parameters: ["i32"], result: "i32" },
   // int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max)
   ph_link_list: { parameters: ["u32", "buffer", "u32"], result: "i32" },
+  // int32_t ph_link_peer(uint32_t ifindex, struct ph_link *peer)
+  ph_link_peer: { parameters: ["u32", "buffer"], result: "i32" },
 
   // struct ph_ring *ph_ring_open(int32_t map_fd, int32_t *err)
   ph_ring_open: { parameters: ["i32", "buffer"], result: "pointer" },
@@ -83,6 +85,17 @@ export const nativeSymbols = {
   ph_source_address: { parameters: ["buffer", "buffer"], result: "i32" },
   // int32_t ph_attach_program(int32_t fd, int32_t option, int32_t program)
   ph_attach_program: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int32_t ph_path_open(const struct ph_addr *peer)
+  ph_path_open: { parameters: ["buffer"], result: "i32" },
+  // int32_t ph_path_error(int32_t fd, uint32_t *detail)
+  ph_path_error: { parameters: ["i32", "buffer"], result: "i32" },
+  // int32_t ph_returns_open(const struct ph_addr *peer, uint32_t first, uint32_t last,
+  //   uint32_t rcvbuf)
+  ph_returns_open: { parameters: ["buffer", "u32", "u32", "u32"], result: "i32" },
+  // int32_t ph_echo_send(const struct ph_addr *peer, uint32_t token)
+  ph_echo_send: { parameters: ["buffer", "u32"], result: "i32" },
+  // int32_t ph_echo_heard(int32_t fd, uint32_t token)
+  ph_echo_heard: { parameters: ["i32", "u32"], result: "i32" },
   // int32_t ph_udp_recv(int32_t fd, uint32_t flags, uint8_t *arena, uint32_t arena_len,
   //   uint32_t slot_size, uint32_t slots, struct ph_udp_msg *msgs, struct ph_udp_span *spans,
   //   uint32_t max_spans)

@@ -299,7 +299,8 @@ async function startRelay(
   if (plan === undefined) return undefined;
   const code = resources.worker("relay_worker");
   const psk = Uint8Array.from(config.psk.expose());
-  return await RelayControl.start({ libs, code, plan, relays: config.relays, plane, psk, log });
+  const { relays, users } = config;
+  return await RelayControl.start({ libs, code, plan, relays, users, plane, psk, log });
 }
 
 /** Keys, limits, sessions and steering. Nothing of it is needed to serve. */

@@ -4,6 +4,7 @@
 #include <linux/if_link.h>
 #include <linux/netlink.h>
 #include <linux/rtnetlink.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -54,21 +55,32 @@ int32_t ph_link_changed(int32_t fd)
 	}
 }
 
-static int ask(int fd, uint32_t ifindex)
+/* Of the network namespace with this id, as this one calls it; below 0: of this one itself. */
+static int ask_in(int fd, uint32_t ifindex, int32_t netns)
 {
 	struct {
 		struct nlmsghdr head;
 		struct ifinfomsg info;
+		struct rtattr attr;
+		int32_t netns;
 	} request = {
+		.attr = { .rta_len = RTA_LENGTH(sizeof(netns)), .rta_type = IFLA_TARGET_NETNSID },
+		.netns = netns,
 		.head = {
-			.nlmsg_len = sizeof(request),
+			.nlmsg_len = netns < 0 ? NLMSG_LENGTH(sizeof(struct ifinfomsg)) :
+						 sizeof(request),
 			.nlmsg_type = RTM_GETLINK,
 			.nlmsg_flags = NLM_F_REQUEST | (ifindex ? 0 : NLM_F_DUMP),
 		},
 		.info = { .ifi_family = AF_UNSPEC, .ifi_index = (int)ifindex },
 	};
 
-	return send(fd, &request, sizeof(request), 0) < 0 ? -errno : 0;
+	return send(fd, &request, request.head.nlmsg_len, 0) < 0 ? -errno : 0;
+}
+
+static int ask(int fd, uint32_t ifindex)
+{
+	return ask_in(fd, ifindex, -1);
 }
 
 static uint32_t u32_of(const struct rtattr *attr)
@@ -179,4 +191,93 @@ int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max)
 	if (state < 0)
 		return state;
 	return (int32_t)count;
+}
+
+/* ---- the other end of a veth ---- */
+
+struct veth {
+	bool is_one;
+	uint32_t peer;			/* 0: not known */
+	int32_t netns;			/* of the peer; -1: this one */
+};
+
+static void read_kind(const struct rtattr *nest, struct veth *veth)
+{
+	const struct rtattr *attr = RTA_DATA(nest);
+	int left = (int)RTA_PAYLOAD(nest);
+
+	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
+		if (attr->rta_type == IFLA_INFO_KIND && RTA_PAYLOAD(attr) >= sizeof("veth"))
+			veth->is_one = !strcmp(RTA_DATA(attr), "veth");
+	}
+}
+
+static struct veth read_veth(const struct nlmsghdr *head)
+{
+	const struct ifinfomsg *info = NLMSG_DATA(head);
+	const struct rtattr *attr = IFLA_RTA(info);
+	int left = (int)IFLA_PAYLOAD(head);
+	struct veth veth = { .netns = -1 };
+
+	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
+		switch (attr->rta_type & NLA_TYPE_MASK) {
+		case IFLA_LINK:
+			veth.peer = u32_of(attr);
+			break;
+		case IFLA_LINK_NETNSID:
+			veth.netns = (int32_t)u32_of(attr);
+			break;
+		case IFLA_LINKINFO:
+			read_kind(attr, &veth);
+			break;
+		}
+	}
+	return veth;
+}
+
+/* The one interface that was asked for, in `answer`; NULL with *err. */
+static const struct nlmsghdr *fetch(int fd, uint32_t ifindex, int32_t netns, char *answer,
+				    int32_t *err)
+{
+	const struct nlmsghdr *head = (const void *)answer;
+	ssize_t n;
+
+	*err = ask_in(fd, ifindex, netns);
+	if (*err)
+		return NULL;
+	do
+		n = recv(fd, answer, ANSWER_LEN, 0);
+	while (n < 0 && errno == EINTR);
+	*err = n < 0 ? -errno : -EBADMSG;
+	if (n < 0 || !NLMSG_OK(head, (size_t)n))
+		return NULL;
+	if (head->nlmsg_type == NLMSG_ERROR)
+		*err = ((const struct nlmsgerr *)NLMSG_DATA(head))->error;
+	return head->nlmsg_type == RTM_NEWLINK ? head : NULL;
+}
+
+int32_t ph_link_peer(uint32_t ifindex, struct ph_link *peer)
+{
+	char answer[ANSWER_LEN] __attribute__((aligned(NLMSG_ALIGNTO)));
+	const struct nlmsghdr *head;
+	int fd = open_route(0);
+	struct veth veth;
+	int32_t err;
+
+	if (fd < 0)
+		return fd;
+	head = fetch(fd, ifindex, -1, answer, &err);
+	if (head) {
+		veth = read_veth(head);
+		err = 0;
+		if (veth.is_one && veth.peer) {
+			head = fetch(fd, veth.peer, veth.netns, answer, &err);
+			if (head) {
+				read_link(head, peer);
+				err = 1;
+			}
+		}
+	}
+	close(fd);
+	return err;
 }

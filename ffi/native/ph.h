@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #define PH_API __attribute__((visibility("default")))
-#define PH_ABI 4
+#define PH_ABI 5
 
 /* The number the TypeScript side was written for; a mismatch is refused at load. */
 PH_API uint32_t ph_abi(void);
@@ -64,6 +64,11 @@ PH_API int32_t ph_link_changed(int32_t fd);
  * may be more than max. -ENODEV: none has that index.
  */
 PH_API int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max);
+/*
+ * The other end of a veth, in whichever network namespace: 1 and *peer, 0 for an interface that is
+ * none, or -errno.
+ */
+PH_API int32_t ph_link_peer(uint32_t ifindex, struct ph_link *peer);
 
 /* ---- ring.c: BPF ring buffer and perf buffer, drained into a caller's buffer ---- */
 
@@ -207,6 +212,32 @@ struct ph_udp_send {
  */
 PH_API int32_t ph_udp_send(int32_t fd, uint32_t *flags, const uint8_t *arena, uint32_t arena_len,
 			   struct ph_udp_send *sends, uint32_t n);
+
+/* ---- path.c: what ICMP tells of the way to a peer ---- */
+
+/*
+ * A socket that gets no packet, and each ICMP error about UDP packets from this machine to `peer`,
+ * whoever sent them past the network stack. By it the kernel also learns of the path's MTU, for
+ * packets of its own and for bpf_fib_lookup. Needs CAP_NET_RAW.
+ */
+PH_API int32_t ph_path_open(const struct ph_addr *peer);
+/*
+ * The next error as errno above 0, or 0 for none. *detail: of EMSGSIZE the path's MTU, else the
+ * peer's port.
+ */
+PH_API int32_t ph_path_error(int32_t fd, uint32_t *detail);
+/*
+ * A socket of the UDP packets from `peer` to ports first to last of this machine, whole, also of
+ * ports that nobody has: for ph_udp_recv, without flags. IPv4's come with their IP header in front
+ * of UDP's, IPv6's without. Checksums are not verified.
+ */
+PH_API int32_t ph_returns_open(const struct ph_addr *peer, uint32_t first, uint32_t last,
+			       uint32_t rcvbuf);
+
+/* Sends an ICMP echo; the socket that its answer comes to. */
+PH_API int32_t ph_echo_send(const struct ph_addr *peer, uint32_t token);
+/* 1 when the answer with this token has come, 0 when not yet, or -errno, as of no route. */
+PH_API int32_t ph_echo_heard(int32_t fd, uint32_t token);
 
 /* ---- xsk.c: AF_XDP, datagrams past the network stack ---- */
 

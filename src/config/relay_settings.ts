@@ -2,11 +2,14 @@
 
 import { isIpv4, isIpv6, parseAddress } from "./address.ts";
 import { duration, flag, integer, oneOf } from "./leaves.ts";
+import { freeText } from "./list_leaves.ts";
 import type { Report } from "./problem.ts";
 import { type Infer, type Leaf, type Parsed, scalar, section, sections } from "./schema.ts";
 
 export const RELAYS_MAX = 64;
 const BACKENDS_MAX = 32;
+/** As of a user's name. */
+const CHECK_USER_BYTES_MAX = 64;
 /** Of one relay; each takes a socket in user space. */
 const RANGE_PORTS_MAX = 1024;
 const PORT_MAX = 65_535;
@@ -110,9 +113,13 @@ export const RELAY_ITEM = section("A relay", {
     default: "address",
     doc: "What keeps a client at its backend: its address, or address and port.",
   }),
-  check: oneOf(["none", "tcp", "udp"], {
+  check: oneOf(["none", "tcp", "udp", "icmp", "phantom"], {
     default: "none",
-    doc: "tcp: a connection opens; udp: a datagram is answered; none: always up.",
+    doc: "By a TCP connection, an answered datagram, an echo and no refused port, or a HELLO.",
+  }),
+  check_user: freeText({
+    bytesMax: CHECK_USER_BYTES_MAX,
+    doc: "The one of users, also at the backend, who says HELLO; empty where a psk is enough.",
   }),
   check_port: integer({
     unit: "port",
@@ -175,20 +182,26 @@ interface Relayed {
     readonly listen: { readonly port: number };
     readonly relay: RelaySharedConfig;
     readonly relays: readonly RelayConfig[];
+    readonly users: readonly { readonly name: string }[];
   };
   readonly offsets: ReadonlyMap<string, number>;
 }
 
 /** What contradicts itself or other settings. */
 export function checkRelays({ settings, offsets }: Relayed, report: Report): void {
-  const { relays, relay, listen } = settings;
-  for (const [i, { listen: range, to }] of relays.entries()) {
+  const { relays, relay, listen, users } = settings;
+  for (const [i, { listen: range, to, check, checkUser }] of relays.entries()) {
     const path = `relays[${i}]`;
     const fail = (key: string, rule: string, remedy: string): void => {
       const name = `${path}.${key}`;
       const at = offsets.get(name) ?? offsets.get(path) ?? 0;
       if (!report.hasProblem(name)) report.fail(at, name, rule, remedy);
     };
+    if (checkUser !== "" && check !== "phantom") {
+      fail("check_user", "is of no use without check: phantom", "Remove one, or write the other.");
+    } else if (checkUser !== "" && !users.some(({ name }) => name === checkUser)) {
+      fail("check_user", "is none of users", "Write the name of one.");
+    }
     if (range.first === 0) continue;
     if (to.length === 0) fail("to", "has no backend", 'Write such as - address: "192.0.2.7:443".');
     if (meets(range, listen.port, listen.port)) {

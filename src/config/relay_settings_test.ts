@@ -58,7 +58,7 @@ relay: { ports: 30000-30999 }
       { address: { host: "192.0.2.7", port: 443 }, weight: 1, drain: false },
       { address: { host: "192.0.2.8", port: 443 }, weight: 3, drain: true },
     ],
-    ...{ only: "phantom", affinity: "address", check: "udp", checkPort: 0 },
+    ...{ only: "phantom", affinity: "address", check: "udp", checkUser: "", checkPort: 0 },
     ...{ checkIntervalMs: 2000, checkTimeoutMs: 1000, checkFall: 3, checkRise: 2 },
   }]);
 });
@@ -74,6 +74,9 @@ Deno.test("loadConfig() says what is wrong with relays", () => {
   - { listen: "[2001:db8::1]:400", ${to} }
   - { listen: 500-1600, to: [{ address: "name.example:443" }] }
   - { ${to} }
+  - { listen: 301, ${to}, check_user: alice }
+  - { listen: 302, ${to}, check: phantom, check_user: bob }
+users: [{ name: alice, key: "${"QUJD".repeat(10)}QUI=" }]
 `);
   for (
     const [path, text] of [
@@ -86,6 +89,8 @@ Deno.test("loadConfig() says what is wrong with relays", () => {
       ["relays[6].listen", "more than 1024 ports"],
       ["relays[6].to[0].address", "must be an IP address"],
       ["relays[7].listen", "is missing"],
+      ["relays[8].check_user", "without check: phantom"],
+      ["relays[9].check_user", "none of users"],
     ] as const
   ) {
     assert.ok(
@@ -93,5 +98,5 @@ Deno.test("loadConfig() says what is wrong with relays", () => {
       `${path} ${text}: ${problems.join("\n")}`,
     );
   }
-  assert.equal(problems.length, 9, problems.join("\n"));
+  assert.equal(problems.length, 11, problems.join("\n"));
 });

@@ -1,7 +1,7 @@
 /** What this machine has and lacks for every part of Phantom: the checks behind `doctor`. */
 
 import { BpfMapType, BpfProgType } from "../../ffi/libbpf.gen.ts";
-import { type Interface, listInterfaces } from "../../ffi/interfaces.ts";
+import { type Interface, listInterfaces, vethPeer } from "../../ffi/interfaces.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { cString } from "../../ffi/memory.ts";
 import {
@@ -116,6 +116,7 @@ export function diagnose(libs: Libraries, tryInterface?: string): Finding[] {
     ...attachFindings(libs),
     ...socketFindings(libs),
     ...interfaceFindings(libs, tryInterface),
+    ...vethFindings(libs),
   ];
 }
 
@@ -248,6 +249,18 @@ function interfaceFindings(libs: Libraries, tryInterface: string | undefined): F
       return finding("native XDP", name, undefined, detail, need);
     }
     return attempted("native XDP", name, tryXdp(libs, ifindex, "native"), need);
+  });
+}
+
+/** Only of veths with native XDP, or where it could be. */
+function vethFindings(libs: Libraries): Finding[] {
+  return listInterfaces(libs).flatMap(({ name, ifindex, xdp }) => {
+    const peer = vethPeer(libs, ifindex);
+    if (peer === undefined || xdp.generic !== 0) return [];
+    return finding("veth", `XDP at the other end of ${name}`, peer.xdp.native !== 0, peer.name, {
+      lost: `what the relay sends by ${name} from native XDP`,
+      remedy: "ebpf.xdp_mode: generic, or a program that passes all on the other end",
+    });
   });
 }
 

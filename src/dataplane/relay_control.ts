@@ -14,7 +14,9 @@ import type { Log } from "../base/log.ts";
 import type { Config } from "../config/mod.ts";
 import { Health } from "../relay/health.ts";
 import { type BackendNow, KernelRelay, type RelayPlan } from "../relay/kernel_relay.ts";
-import { checkBackend, type CheckTarget } from "./relay_checks.ts";
+import { BackendChecks, type CheckTarget } from "./relay_checks.ts";
+import { RelayPaths } from "./relay_paths.ts";
+import { deafPeer } from "./veth.ts";
 import { RelayByte, type RelayMessage, RelayWord } from "./relay_protocol.ts";
 import type { XdpPlane } from "./xdp_plane.ts";
 
@@ -33,6 +35,8 @@ export interface RelayControlOptions {
   readonly code: URL;
   readonly plan: RelayPlan;
   readonly relays: Config["relays"];
+  /** Who may say HELLO to a backend, for checks. */
+  readonly users: Config["users"];
   /** Where none runs, all is relayed in user space. */
   readonly plane: XdpPlane | undefined;
   /** 32 bytes; handed over. */
@@ -60,6 +64,8 @@ export class RelayControl {
   readonly #options: RelayControlOptions;
   readonly #services: readonly (readonly Backend[])[];
   readonly #kernel: KernelRelay | undefined;
+  readonly #checks: BackendChecks;
+  readonly #paths: RelayPaths;
   readonly #worker: Worker;
   readonly #wake: EventFd;
   readonly #words = new BigInt64Array(new SharedArrayBuffer(8 * RelayWord.count));
@@ -67,6 +73,8 @@ export class RelayControl {
   readonly #ready = Promise.withResolvers<void>();
   readonly #stopped = Promise.withResolvers<void>();
   readonly #timers: number[] = [];
+  /** Interfaces. */
+  readonly #warned = new Set<string>();
   #isStopping = false;
   #devices = "";
   #addresses = "";
@@ -75,6 +83,8 @@ export class RelayControl {
     const { libs, plan, relays, plane } = options;
     this.#options = options;
     this.#services = relays.map(backendsOf);
+    this.#checks = checksOf(options);
+    this.#paths = new RelayPaths(libs.native, options.log);
     this.#wake = new EventFd(libs.native);
     this.#states = new Uint8Array(new SharedArrayBuffer(this.#services.flat().length));
     if (plane !== undefined && canRoute(options.log)) {
@@ -130,10 +140,12 @@ export class RelayControl {
     clearTimeout(timer);
     this.#worker.terminate();
     this.#wake.close();
+    this.#paths.close();
+    this.#checks.wipe();
   }
 
   #startWorker(): Worker {
-    const { code, plan, psk, log } = this.#options;
+    const { code, plan, plane, psk, log } = this.#options;
     const worker = new Worker(code, { type: "module", name: "relay" });
     worker.onmessage = ({ data }: MessageEvent<RelayMessage>) => {
       if (data.kind === "ready") return this.#ready.resolve();
@@ -153,6 +165,7 @@ export class RelayControl {
       wakeFd: this.#wake.fd,
       words: this.#words.buffer,
       states: this.#states.buffer,
+      ...(this.#kernel === undefined ? {} : { flowsFd: plane!.map("relay_flows").fd }),
       ...(wantsKey ? { psk } : {}),
     });
     psk.fill(0);
@@ -173,7 +186,8 @@ export class RelayControl {
     this.#every(ROUTES_MS, () => {
       this.#findAddresses();
       const isNew = this.#findDevices();
-      if (this.#findSources() || isNew) this.#tell();
+      const hasMoved = this.#findSources();
+      if (this.#paths.hear() || hasMoved || isNew) this.#tell();
     });
     const { native } = this.#options.libs;
     this.#every(SWEEP_MS, () => {
@@ -186,13 +200,22 @@ export class RelayControl {
   }
 
   async #check(backend: Backend): Promise<void> {
-    const isGood = await checkBackend(this.#options.libs.native, backend.check!);
-    if (this.#isStopping || !backend.health.tell(isGood)) return;
+    const isAnswered = await this.#checks.ask(backend.check!);
+    if (this.#isStopping) return;
+    if (this.#paths.hear()) this.#tell();
+    const isGood = !this.#wasRefused(backend) && isAnswered;
+    if (!backend.health.tell(isGood)) return;
     const { log } = this.#options;
     const fields = { backend: backend.name };
     if (isGood) log.info("a backend of the relay is up again", fields);
     else log.warn("a backend of the relay is down, its clients move to others", fields);
     this.#tell();
+  }
+
+  /** Whether it said since the last check that nobody has its port, to whatever packet. */
+  #wasRefused({ ip, port, check }: Backend): boolean {
+    const isRefused = this.#paths.takeRefusal(ip, port);
+    return check!.port !== port && this.#paths.takeRefusal(ip, check!.port) || isRefused;
   }
 
   /** The interfaces with XDP; whether they have changed. */
@@ -207,7 +230,22 @@ export class RelayControl {
     if (found === this.#devices) return false;
     this.#devices = found;
     this.#kernel?.setDevices(devices, isGeneric);
+    for (const { interfaceName, mode } of attached) {
+      if (mode === "native" && this.#kernel !== undefined) this.#warnOfVeth(interfaceName);
+    }
     return true;
+  }
+
+  /** Once for each. */
+  #warnOfVeth(name: string): void {
+    const { libs, log } = this.#options;
+    const peer = deafPeer(libs, libs.native.symbols.ph_ifindex(cString(name)));
+    if (peer === undefined || this.#warned.has(name)) return;
+    this.#warned.add(name);
+    log.warn("frames that the relay sends by a veth are lost: its other end runs no XDP program", {
+      ...{ interface: name, other_end: peer },
+      remedy: "set ebpf.xdp_mode to generic, or put a program that passes all on the other end",
+    });
   }
 
   #findAddresses(): void {
@@ -231,6 +269,7 @@ export class RelayControl {
       hasChanged ||= source?.toHex() !== backend.source?.toHex();
       backend.source = source;
     }
+    this.#paths.watch(this.#services.flat());
     return hasChanged;
   }
 
@@ -255,8 +294,16 @@ function statesOf(backends: readonly Backend[]): BackendNow[] {
   });
 }
 
+/** With the keys of those who are to say HELLO. */
+function checksOf({ libs, relays, users, psk }: RelayControlOptions): BackendChecks {
+  const names = relays.filter(({ check }) => check === "phantom").map((one) => one.checkUser);
+  const keyOf = (name: string) => users.find((user) => user.name === name)!.key.expose();
+  return new BackendChecks(libs.native, { psk, keyOf }, new Set(names));
+}
+
 function backendsOf(relay: Config["relays"][number]): Backend[] {
   const { check: kind, checkPort, checkIntervalMs, checkTimeoutMs, checkFall, checkRise } = relay;
+  const { checkUser: user } = relay;
   return relay.to.map(({ address, drain }): Backend => {
     const ip = Uint8Array.from(ipBytes(address.host));
     const port = checkPort === 0 ? address.port : checkPort;
@@ -266,7 +313,7 @@ function backendsOf(relay: Config["relays"][number]): Backend[] {
       port: address.port,
       drains: drain,
       health: new Health({ fall: checkFall, rise: checkRise }),
-      check: kind === "none" ? undefined : { kind, ip, port, timeoutMs: checkTimeoutMs },
+      check: kind === "none" ? undefined : { kind, ip, port, timeoutMs: checkTimeoutMs, user },
       intervalMs: checkIntervalMs,
       source: undefined,
     };

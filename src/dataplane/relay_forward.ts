@@ -87,6 +87,8 @@ export class Forwarder implements Timer {
   readonly #options: ForwarderOptions;
   readonly #services: Service[];
   readonly #listeners: Listener[] = [];
+  /** One for each address that is listened on. */
+  readonly #byPort = new Map<number, readonly Listener[]>();
   readonly #flows = new Map<number, Flow>();
   readonly #inbox = new UdpInbox();
   readonly #outbox = new UdpOutbox(this.#inbox.arena);
@@ -120,6 +122,8 @@ export class Forwarder implements Timer {
         const listener = new Listener(this, service, socket);
         this.#loop.watch(socket.fd, EpollEvent.in, listener);
         this.#listeners.push(listener);
+        const others = this.#byPort.get(port) ?? [];
+        this.#byPort.set(port, [...others, listener]);
       }
     }
     this.#loop.arm(this, this.#loop.now + SWEEP_MS);
@@ -128,6 +132,16 @@ export class Forwarder implements Timer {
   stop(): void {
     this.#eachFlow((flow) => flow.socket.close());
     for (const { socket } of this.#listeners) socket.close();
+  }
+
+  /** The socket that listens on a port of an address, which is the first 16 bytes. */
+  listenerOf(ip: Uint8Array, port: number): UdpSocket | undefined {
+    let any: UdpSocket | undefined;
+    for (const { socket, service } of this.#byPort.get(port) ?? NO_LISTENERS) {
+      if (service.spec.ip === undefined) any = socket;
+      else if (isSameIp(service.spec.ip, ip)) return socket;
+    }
+    return any;
   }
 
   /** Backends may have changed: new tables, and flows of those that are down move. */
@@ -355,6 +369,13 @@ export class Forwarder implements Timer {
   #add(word: number, by: number): void {
     if (by > 0) Atomics.add(this.#options.words, word, BigInt(by));
   }
+}
+
+const NO_LISTENERS: readonly Listener[] = [];
+
+function isSameIp(a: Uint8Array, b: Uint8Array): boolean {
+  for (let i = 0; i < 16; i++) if (a[i] !== b[i]) return false;
+  return true;
 }
 
 /** Of what one sendmsg can cut. */

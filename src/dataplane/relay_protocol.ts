@@ -11,6 +11,8 @@ export interface RelayStart {
   readonly words: SharedArrayBuffer;
   /** A byte for each backend of all services, in their order: RelayByte. */
   readonly states: SharedArrayBuffer;
+  /** relay_flows, owned by main; where XDP relays. */
+  readonly flowsFd?: number;
   /** 32 bytes; where a relay takes only what unmasks. */
   readonly psk?: Uint8Array;
 }

@@ -2,11 +2,13 @@
 
 import { type Libraries, openLoadedLibraries } from "../../ffi/libraries.ts";
 import { EpollEvent, EventFd } from "../../ffi/loop.ts";
+import { BpfMap } from "../../ffi/map.ts";
 import { NativePrimitives } from "../../ffi/primitives.ts";
 import { Tskd } from "../crypto/tskd.ts";
 import { Loop, textOfError } from "./loop.ts";
 import { Forwarder } from "./relay_forward.ts";
 import { type RelayMessage, type RelayStart, RelayWord } from "./relay_protocol.ts";
+import { RelayReturns } from "./relay_returns.ts";
 
 declare const self: {
   onmessage: ((event: MessageEvent<RelayStart>) => void) | null;
@@ -25,7 +27,8 @@ self.onmessage = ({ data }) => {
   self.close();
 };
 
-function run(libs: Libraries, { plan, psk, wakeFd, words: shared, states }: RelayStart): void {
+function run(libs: Libraries, start: RelayStart): void {
+  const { plan, psk, wakeFd, words: shared, states } = start;
   const words = new BigInt64Array(shared);
   const onError = (error: unknown) => self.postMessage({ kind: "log", text: textOfError(error) });
   const loop = new Loop(libs.native, onError);
@@ -41,12 +44,24 @@ function run(libs: Libraries, { plan, psk, wakeFd, words: shared, states }: Rela
     ...(windows === undefined ? {} : { maskKeys }),
     onError,
   });
+  const returns = start.flowsFd === undefined ? undefined : new RelayReturns(loop, {
+    plan,
+    flows: new BpfMap(libs, start.flowsFd, false),
+    listenerOf: (ip, port) => forwarder.listenerOf(ip, port),
+    onReturned: () => Atomics.add(words, RelayWord.returned, 1n),
+    onLost: () => Atomics.add(words, RelayWord.notSent, 1n),
+    onError,
+  });
   const wake = new EventFd(libs.native, wakeFd);
   try {
     const heard = (): void => {
       wake.drain();
-      if (Atomics.load(words, RelayWord.stop) !== 0n) loop.isStopping = true;
-      else forwarder.changed();
+      if (Atomics.load(words, RelayWord.stop) !== 0n) {
+        loop.isStopping = true;
+        return;
+      }
+      forwarder.changed();
+      returns?.changed();
     };
     loop.watch(wake.fd, EpollEvent.in, { ready: heard });
     forwarder.start();
@@ -56,6 +71,7 @@ function run(libs: Libraries, { plan, psk, wakeFd, words: shared, states }: Rela
   } finally {
     windows?.wipe();
     psk?.fill(0);
+    returns?.stop();
     forwarder.stop();
     loop.close();
   }

@@ -27,6 +27,13 @@ export interface HarnessResult {
   readonly frame: Uint8Array;
 }
 
+export interface HarnessOptions {
+  /** How long a flow that no backend has answered keeps its port. */
+  readonly unansweredS?: number;
+  /** As in XDP's generic mode. @default {false} */
+  readonly generic?: boolean;
+}
+
 export class RelayHarness implements Disposable {
   readonly net = new RelayNet();
   readonly kernel: KernelRelay;
@@ -35,8 +42,7 @@ export class RelayHarness implements Disposable {
   readonly #object: BpfObject;
   readonly #indices: Readonly<Record<Side, number>>;
 
-  /** `unansweredS`: how long a flow that no backend has answered keeps its port. */
-  constructor(plan: RelayPlan, { unansweredS }: { readonly unansweredS?: number } = {}) {
+  constructor(plan: RelayPlan, { unansweredS, generic = false }: HarnessOptions = {}) {
     const { relay, sender, receiver } = this.net;
     this.plan = plan;
     this.#object = new BpfObject(libraries(), "xdp_phantom", bpfObject("xdp_phantom"));
@@ -50,8 +56,8 @@ export class RelayHarness implements Disposable {
       in: hopOf(this.#indices.in, macOf(sender, "out"), macOf(relay, "in")),
       out: hopOf(this.#indices.out, macOf(receiver, "in"), macOf(relay, "out")),
     };
-    this.world = worldOf(plan, hops);
-    this.enter(() => this.kernel.setDevices(Object.values(this.#indices)));
+    this.world = { ...worldOf(plan, hops), isGeneric: generic };
+    this.enter(() => this.kernel.setDevices(Object.values(this.#indices), generic));
     const own = [V4.relayIn, V4.relayOut, V6.relayIn, V6.relayOut];
     this.kernel.setAddresses(new Set(own.map((ip) => bytesOf(ip).toHex())));
     this.update();
@@ -114,7 +120,10 @@ function hopOf(ifindex: number, to: string, from: string): NextHop {
   return { ifindex, to: bytes(to), from: bytes(from), mtu: 1500 };
 }
 
-function worldOf(plan: RelayPlan, hops: Readonly<Record<Side, NextHop>>): RelayWorld {
+function worldOf(
+  plan: RelayPlan,
+  hops: Readonly<Record<Side, NextHop>>,
+): Omit<RelayWorld, "isGeneric"> {
   const hex = (ip: string) => bytesOf(ip).toHex();
   const sides = new Map<string, Side>([
     ...[V4.sender, V6.sender].map((ip) => [hex(ip), "in"] as const),

@@ -29,6 +29,8 @@ export interface NextHop {
 
 export interface RelayWorld {
   readonly plan: RelayPlan;
+  /** Whether who gets a frame knows of a checksum that it is only begun. */
+  readonly isGeneric: boolean;
   /** Whether an address (hex of 16 bytes) is the relay's own. */
   isLocal(ip: string): boolean;
   /** Undefined: there is none. */
@@ -124,17 +126,13 @@ export class RelayModel {
     const out = frame.slice();
     const isBegun = headers.check === folded(pseudoSum(headers) + headers.udpLength);
     const begun = isBegun ? { isCompleted: true } : {};
-    if (isBegun) {
-      // The datagram must be there to be summed up.
-      const at = headers.udpAt;
-      setU16(out, at + 6, 0);
-      const sum = ~folded(
-        pseudoSum(headers) + headers.udpLength +
-          sumOf(out.subarray(at, at + headers.udpLength)),
-      ) & 0xffff;
-      setU16(out, at + 6, sum || 0xffff);
-    }
+    const staysBegun = isBegun && this.#world.isGeneric && !isSumRight(frame, headers);
+    if (isBegun && !this.#world.isGeneric) complete(out, headers);
     rewrite(out, headers, way, hop);
+    if (staysBegun) {
+      const sum = pseudoSum({ ...way, isV4: headers.isV4 }) + headers.udpLength;
+      setU16(out, headers.udpAt + 6, folded(sum));
+    }
     const action = hop.ifindex === ifindex ? Action.tx : Action.redirect;
     return { action, ...fresh, ...begun, frame: out };
   }
@@ -228,6 +226,22 @@ function headersOf(frame: Uint8Array): Headers | undefined {
   };
 }
 
+/** The datagram's sum with what stands in its checksum's place. */
+function datagramSum(frame: Uint8Array, headers: Headers): number {
+  const { udpAt, udpLength } = headers;
+  const sum = sumOf(frame.subarray(udpAt, udpAt + udpLength));
+  return folded(pseudoSum(headers) + udpLength + sum);
+}
+
+function isSumRight(frame: Uint8Array, headers: Headers): boolean {
+  return datagramSum(frame, headers) === 0xffff;
+}
+
+function complete(out: Uint8Array<ArrayBuffer>, headers: Headers): void {
+  setU16(out, headers.udpAt + 6, 0);
+  setU16(out, headers.udpAt + 6, ~datagramSum(out, headers) & 0xffff || 0xffff);
+}
+
 function rewrite(
   out: Uint8Array<ArrayBuffer>,
   { isV4, udpAt, ...old }: Headers,
@@ -266,7 +280,9 @@ function rewrite(
   out.set(hop.from, 6);
 }
 
-function pseudoSum({ src, dst, isV4 }: Headers): number {
+function pseudoSum(
+  { src, dst, isV4 }: Pick<Headers, "src" | "dst" | "isV4">,
+): number {
   const from = isV4 ? 24 : 0;
   return sumOf(Uint8Array.fromHex(src.slice(from) + dst.slice(from))) + 17;
 }

@@ -9,6 +9,7 @@ import {
   ipv4,
   type Ipv4Options,
   ipv6,
+  type Layer,
   payload,
   udp,
 } from "./packets.ts";
@@ -65,6 +66,16 @@ export function to4(
 
 export function to6(port: number, bytes = 22, from = 5000): Bytes {
   return frame(ethernet(), ipv6(RELAY6), udp({ from, to: port }), payload(bytes));
+}
+
+/** A datagram's checksum as a sender leaves it to hardware: the pseudo-header's sum. */
+export function begun(ip: Layer, port: number, bytes: number, from = 5001): Bytes {
+  const { addresses } = ip;
+  const both = [...addresses!.from, ...addresses!.to];
+  let sum = 17 + 8 + bytes;
+  for (let at = 0; at < both.length; at += 2) sum += both[at]! << 8 | both[at + 1]!;
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  return frame(ethernet(), ip, udp({ from, to: port, checksum: sum }), payload(bytes));
 }
 
 /** The same datagram from its receiver to its sender; the sums stay right. */

@@ -14,26 +14,15 @@ import {
   icmpv6,
   ipv4,
   ipv6,
-  type Layer,
   payload,
   udp,
   vlan,
 } from "./packets.ts";
 import { RelayHarness, type Side } from "./relay_harness.ts";
 import { Action, RelayModel } from "./relay_model.ts";
-import { answerTo, PLAN, RELAY4, RELAY6, to4, to6 } from "./relay_plan.ts";
+import { answerTo, begun, PLAN, RELAY4, RELAY6, to4, to6 } from "./relay_plan.ts";
 
 libraries();
-
-/** The datagram's checksum as a sender leaves it to hardware: the pseudo-header's sum. */
-function begun(ip: Layer, port: number, bytes: number): Bytes {
-  const { addresses } = ip;
-  const both = [...addresses!.from, ...addresses!.to];
-  let sum = 17 + 8 + bytes;
-  for (let at = 0; at < both.length; at += 2) sum += both[at]! << 8 | both[at + 1]!;
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
-  return frame(ethernet(), ip, udp({ from: 5001, to: port, checksum: sum }), payload(bytes));
-}
 
 interface RelayCase {
   readonly name: string;
@@ -213,6 +202,52 @@ Deno.test("the relay answers by its table, and as the model does", async (t) => 
         return;
       }
       assert.equal(hex(result.frame), hex(expected.frame));
+    });
+  }
+});
+
+/** A datagram whose whole checksum looks as if it were only begun. */
+function wholeAsBegun(): Bytes {
+  const bytes = begun(ipv4(RELAY4), 4000, 40);
+  const view = new DataView(bytes.buffer);
+  // The checksum's place holds the pseudo-header's sum, which the datagram's own begins with.
+  let sum = view.getUint16(40);
+  for (let at = 34; at < bytes.length; at += 2) if (at !== 42) sum += view.getUint16(at);
+  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >>> 16);
+  view.setUint16(42, ~sum & 0xffff);
+  return bytes;
+}
+
+Deno.test("in generic XDP a checksum that was begun stays so, for the new addresses", async (t) => {
+  using harness = new RelayHarness(PLAN, { generic: true });
+  using native = new RelayHarness(PLAN);
+  const model = new RelayModel(harness.world);
+  const frames: [string, Bytes, RelayOutcome[]][] = [
+    ["whole", to4(4000, 40), [newFlow]],
+    ["begun", begun(ipv4(RELAY4), 4000, 40), [newFlow, completed]],
+    ["begun, an odd length", begun(ipv4(RELAY4), 4000, 41), [completed]],
+    ["begun, no data", begun(ipv4(RELAY4), 4000, 0), [completed]],
+    ["begun, over IPv6", begun(ipv6(RELAY6), 4010, 300), [newFlow, completed]],
+    ["whole, and looks begun", wholeAsBegun(), [completed]],
+    ["begun, to be cut later", begun(ipv4({ ...RELAY4, dontFragment: true }), 4000, 3000), [
+      tooLong,
+    ]],
+  ];
+  for (const [name, bytes, outcomes] of frames) {
+    await t.step(name, () => {
+      const before = harness.counts();
+      const { action, frame: out } = harness.run(bytes, "in");
+      assert.deepEqual(
+        changed(before, harness.counts()),
+        outcomes.map(relayOutcomeName).toSorted(),
+      );
+      const expected = model.apply(bytes, harness.ifindex("in"))!;
+      assert.equal(action, expected.action);
+      assert.equal(hex(out), hex(expected.frame));
+      // Behind the link addresses, which are each network's own.
+      const there = native.run(bytes, "in").frame;
+      const isSame = hex(out.slice(12)) === hex(there.slice(12));
+      assert.equal(isSame, name.startsWith("whole"));
     });
   }
 });

@@ -6,10 +6,19 @@
 
 import assert from "node:assert/strict";
 import { RelayOutcome, relayOutcomeName } from "../../ffi/layout.gen.ts";
-import { type Bytes, hex } from "../bpf/packets.ts";
+import { type Bytes, hex, ipv4, ipv6 } from "../bpf/packets.ts";
 import { RelayHarness, type Side } from "../bpf/relay_harness.ts";
 import { Action, RelayModel, type RelayVerdict } from "../bpf/relay_model.ts";
-import { answerTo, PHANTOM_PORT, PLAN, to4, to6 } from "../bpf/relay_plan.ts";
+import {
+  answerTo,
+  begun,
+  PHANTOM_PORT,
+  PLAN,
+  RELAY4,
+  RELAY6,
+  to4,
+  to6,
+} from "../bpf/relay_plan.ts";
 import { libraries } from "../fixtures/libraries.ts";
 import { fuzz, type Rng } from "./rng.ts";
 
@@ -33,12 +42,17 @@ const AN_HOUR_S = 3600;
 const LASTING = { ...PLAN, flowsMax: 65_536, idleMs: AN_HOUR_S * 1000 };
 
 class RelayFuzz implements Disposable {
-  readonly #harness = new RelayHarness(LASTING, { unansweredS: AN_HOUR_S });
-  readonly #model = new RelayModel(this.#harness.world);
+  readonly #harness: RelayHarness;
+  readonly #model: RelayModel;
   readonly #replies: Bytes[] = [];
   readonly #expected = new Float64Array(RelayOutcome.count);
   frames = 0;
   carried = 0;
+
+  constructor(generic: boolean) {
+    this.#harness = new RelayHarness(LASTING, { unansweredS: AN_HOUR_S, generic });
+    this.#model = new RelayModel(this.#harness.world);
+  }
 
   one(rng: Rng): void {
     const isReply = this.#replies.length > 0 && rng.chance(0.25);
@@ -87,18 +101,25 @@ class RelayFuzz implements Disposable {
 function fromClient(rng: Rng): Bytes {
   const port = rng.pick(PORTS);
   const from = rng.int(1, 300);
+  if (rng.chance(0.15)) {
+    const ip = rng.chance(0.5) ? ipv4(RELAY4) : ipv6(RELAY6);
+    return begun(ip, port, rng.int(0, 60), from);
+  }
   return rng.chance(0.5) ? to4(port, rng.int(0, 60), {}, from) : to6(port, 9, from);
 }
 
-Deno.test({
-  name: "whatever the frame, the relay does as its model",
-  ignore: !isRoot,
-  fn() {
-    using relay = new RelayFuzz();
-    fuzz({ cases: CASES }, (rng) => {
-      for (let i = 0; i < FRAMES_A_CASE; i++) relay.one(rng);
-    });
-    relay.check();
-    assert.ok(relay.carried > relay.frames / 4, `${relay.carried} of ${relay.frames} were carried`);
-  },
-});
+for (const generic of [false, true]) {
+  Deno.test({
+    name: `whatever the frame, the relay does as its model${generic ? ", in generic XDP" : ""}`,
+    ignore: !isRoot,
+    fn() {
+      using relay = new RelayFuzz(generic);
+      fuzz({ cases: CASES }, (rng) => {
+        for (let i = 0; i < FRAMES_A_CASE; i++) relay.one(rng);
+      });
+      relay.check();
+      const { carried, frames } = relay;
+      assert.ok(carried > frames / 4, `${carried} of ${frames} were carried`);
+    },
+  });
+}

@@ -1,162 +1,15 @@
 /**
- * The relay by the program itself, in XDP and in user space: a client, two relays and two backends
- * on one network.
- *
- *     client .1 ──┐          ┌── backend a .3
- *     relay  .2 ──┼─ switch ─┼── backend b .4
- *                 └── relay2 .5
- *
- * What a relay sends from XDP has no checksum left to hardware: the backends' kernels check it.
+ * The relay by the program itself, in XDP and in user space. What a relay sends from XDP has no
+ * checksum left to hardware: the backends' kernels check it.
  */
 
 import assert from "node:assert/strict";
-import { attachXdp, type BpfLink } from "../../ffi/link.ts";
-import { cString } from "../../ffi/memory.ts";
-import { BpfObject } from "../../ffi/object.ts";
-import type { RelayReport } from "../../src/relay/relay_state.ts";
-import type { Answer, ClientReport } from "../fixtures/relay_ends.ts";
-import { bpfObject, freshPinPath, libraries, repository } from "../fixtures/libraries.ts";
-import { Namespace } from "../fixtures/netns.ts";
-import { outcomeOf, piped, Running } from "../fixtures/process.ts";
+import { libraries, repository } from "../fixtures/libraries.ts";
+import { outcomeOf, piped } from "../fixtures/process.ts";
+import type { Answer } from "../fixtures/relay_ends.ts";
+import { assertWhole, BACKEND_PORT, PORT, RelayHosts, statusOf } from "../fixtures/relay_hosts.ts";
 
 libraries();
-
-const PORT = 40_443;
-const BACKEND_PORT = 7000;
-const HOSTS = ["client", "relay", "a", "b", "relay2"] as const;
-type Host = typeof HOSTS[number];
-
-class RelayNet implements AsyncDisposable {
-  readonly #switch = new Namespace();
-  readonly hosts: Readonly<Record<Host, Namespace>>;
-  readonly #passing = new BpfObject(libraries(), "bench", bpfObject("bench")).load();
-  readonly #links: BpfLink[] = [];
-  readonly #running: Running[] = [];
-  readonly #pins: string[] = [];
-  readonly folder = Deno.makeTempDirSync({ prefix: "phantom-relay-" });
-  readonly psk = crypto.getRandomValues(new Uint8Array(32)).toBase64();
-
-  constructor() {
-    this.#switch.ip("link", "add", "switch", "type", "bridge");
-    this.#switch.ip("link", "set", "switch", "up");
-    const hosts = HOSTS.map((name, index) => {
-      const host = new Namespace();
-      host.veth("wan", name, this.#switch);
-      this.#switch.ip("link", "set", "dev", name, "master", "switch");
-      this.#takeFrames(name);
-      host.ip("addr", "add", `10.93.0.${index + 1}/24`, "dev", "wan");
-      host.ip("-6", "addr", "add", `fd93::${index + 1}/64`, "dev", "wan", "nodad");
-      return [name, host] as const;
-    });
-    this.hosts = Object.fromEntries(hosts) as Record<Host, Namespace>;
-  }
-
-  /**
-   * Frames from XDP are taken by NAPI alone. GRO brings it too, but then a veth never tells the
-   * other end of what XDP_TX has put there (veth_xdp_flush asks for a program).
-   */
-  #takeFrames(device: string): void {
-    this.#links.push(this.#switch.enter(() => {
-      const index = libraries().native.symbols.ph_ifindex(cString(device));
-      return attachXdp(libraries(), this.#passing.program("pass"), index, "native");
-    }));
-  }
-
-  /** Of the relay that was started last. */
-  get pins(): string {
-    return this.#pins.at(-1)!;
-  }
-
-  address(host: Host, family: 4 | 6): string {
-    const number = HOSTS.indexOf(host) + 1;
-    return family === 4 ? `10.93.0.${number}` : `fd93::${number}`;
-  }
-
-  /** "10.93.0.3:7000" */
-  place(host: Host, family: 4 | 6, port: number): string {
-    const ip = this.address(host, family);
-    return family === 4 ? `${ip}:${port}` : `[${ip}]:${port}`;
-  }
-
-  async backend(host: Host, family: 4 | 6): Promise<Running> {
-    const args = ["backend", host, this.address(host, family), String(BACKEND_PORT)];
-    return await this.#start(host, "ready", "tests/fixtures/relay_ends.ts", ...args);
-  }
-
-  /** `phantom run` as a relay. */
-  async relay(host: Host, settings: Readonly<Record<string, unknown>>): Promise<Running> {
-    const pins = freshPinPath();
-    this.#pins.push(pins);
-    const path = `${this.folder}/${host}-${this.#pins.length}.yaml`;
-    const whole = {
-      ...{ listen: ":54321", psk: this.psk, workers: 1 },
-      ...{ state_dir: `${this.folder}/${host}`, log_level: "debug" },
-      ebpf: { interface: "wan", pin_path: pins },
-      ...settings,
-    };
-    Deno.writeTextFileSync(path, JSON.stringify(whole), { mode: 0o600 });
-    return await this.#start(host, " ready ", "main.ts", "run", "-c", path);
-  }
-
-  async client(to: string, numbers: ClientNumbers): Promise<ClientReport> {
-    const { port = PORT, flows = 1, count = 1, bytes = 32, gapMs = 2 } = numbers;
-    const args = ["client", to, ...[port, flows, count, bytes, gapMs].map(String)];
-    const program = ["run", "-A", `${repository}tests/fixtures/relay_ends.ts`, ...args];
-    const command = this.hosts.client.command(Deno.execPath(), program, piped);
-    const { code, stdout, stderr } = await outcomeOf(command);
-    assert.equal(code, 0, stderr);
-    return JSON.parse(stdout);
-  }
-
-  /** Datagrams whose checksum was wrong, of both families. */
-  wrongSums(host: Host): number {
-    const read = (path: string) => this.hosts[host].run("cat", path);
-    const [names = [], values = []] = read("/proc/net/snmp").split("\n")
-      .filter((line) => line.startsWith("Udp:")).map((line) => line.split(" "));
-    const v6 = /^Udp6InCsumErrors\s+(\d+)/m.exec(read("/proc/net/snmp6"))?.[1];
-    return Number(values[names.indexOf("InCsumErrors")]) + Number(v6);
-  }
-
-  async #start(host: Host, until: string, file: string, ...args: string[]): Promise<Running> {
-    const program = ["run", "-A", `${repository}${file}`, ...args];
-    const options = { ...piped, cwd: this.folder };
-    const running = new Running(this.hosts[host].command(Deno.execPath(), program, options));
-    this.#running.push(running);
-    await running.until(until);
-    return running;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const one of this.#running) await one[Symbol.asyncDispose]();
-    for (const one of [...this.#links, this.#passing]) one.close();
-    for (const host of Object.values(this.hosts)) host[Symbol.dispose]();
-    this.#switch[Symbol.dispose]();
-    for (const path of [...this.#pins, this.folder]) {
-      try {
-        Deno.removeSync(path, { recursive: true });
-      } catch (error) {
-        // A relay without XDP has pinned nothing.
-        if (!(error instanceof Deno.errors.NotFound)) throw error;
-      }
-    }
-  }
-}
-
-interface ClientNumbers {
-  readonly port?: number;
-  readonly flows?: number;
-  readonly count?: number;
-  readonly bytes?: number;
-  readonly gapMs?: number;
-}
-
-/** Every datagram came back, whole and once. */
-function assertWhole({ sent, answers }: ClientReport, bytes: number): void {
-  assert.equal(answers.length, sent);
-  const once = new Set(answers.map(({ flow, number }) => `${flow} ${number}`));
-  assert.equal(once.size, sent);
-  assert.ok(answers.every((answer) => answer.bytes === bytes), "a datagram came back changed");
-}
 
 /** What each of the backends got, as a share. */
 function shareOf(answers: readonly Answer[], name: string): number {
@@ -167,14 +20,7 @@ function backendsOf(answers: readonly Answer[]): string[] {
   return [...new Set(answers.map(({ backend }) => backend))].toSorted();
 }
 
-/** What `phantom status` tells of the relay. */
-async function statusOf(net: RelayNet): Promise<RelayReport> {
-  const args = ["run", "-A", `${repository}main.ts`, "status", "--json", "--pin-path", net.pins];
-  const { stdout } = await outcomeOf(net.hosts.relay.command(Deno.execPath(), args, piped));
-  return JSON.parse(stdout).relay;
-}
-
-async function checkStatus(net: RelayNet): Promise<void> {
+async function checkStatus(net: RelayHosts): Promise<void> {
   const { backends, counts } = await statusOf(net);
   assert.equal(backends.length, 2);
   for (const { state, flows, packetsOut, packetsIn } of backends) {
@@ -188,7 +34,7 @@ for (const level of ["XDP", "user space"] as const) {
   const ebpf = level === "XDP" ? {} : { ebpf: { enabled: false } };
   for (const family of [4, 6] as const) {
     Deno.test(`the relay carries IPv${family} to two backends in ${level}`, async (t) => {
-      await using net = new RelayNet();
+      await using net = new RelayHosts();
       await net.backend("a", family);
       await net.backend("b", family);
       const to = (["a", "b"] as const).map((host) => ({
@@ -218,7 +64,9 @@ for (const level of ["XDP", "user space"] as const) {
           }
         });
       }
-      for (const host of HOSTS) assert.equal(net.wrongSums(host), 0, host);
+      for (const host of ["client", "relay", "a", "b"] as const) {
+        assert.equal(net.wrongSums(host), 0, host);
+      }
       if (level === "XDP") await checkStatus(net);
     });
   }
@@ -226,7 +74,7 @@ for (const level of ["XDP", "user space"] as const) {
 
 Deno.test("two relays in a row carry datagrams, and name the last one to the backend", async () => {
   for (const levels of [["XDP", "XDP"], ["XDP", "user space"]] as const) {
-    await using net = new RelayNet();
+    await using net = new RelayHosts();
     await net.backend("a", 4);
     const hop = (level: string, to: string) => ({
       ...(level === "XDP" ? {} : { ebpf: { enabled: false } }),
@@ -245,7 +93,7 @@ for (const level of ["XDP", "user space"] as const) {
   const ebpf = level === "XDP" ? {} : { ebpf: { enabled: false } };
 
   Deno.test(`a backend that fails loses its clients to the other, in ${level}`, async () => {
-    await using net = new RelayNet();
+    await using net = new RelayHosts();
     const a = await net.backend("a", 4);
     await net.backend("b", 4);
     const to = (["a", "b"] as const).map((host) => ({
@@ -278,7 +126,7 @@ for (const level of ["XDP", "user space"] as const) {
   });
 
   Deno.test(`clients go by weight, none to a backend that drains, in ${level}`, async () => {
-    await using net = new RelayNet();
+    await using net = new RelayHosts();
     await net.backend("a", 4);
     await net.backend("b", 4);
     const [a, b] = (["a", "b"] as const).map((host) => net.place(host, 4, BACKEND_PORT));
@@ -309,7 +157,7 @@ for (const level of ["XDP", "user space"] as const) {
 
 for (const level of ["XDP", "user space"] as const) {
   Deno.test(`a tunnel goes through a relay that takes only its kind, in ${level}`, async () => {
-    await using net = new RelayNet();
+    await using net = new RelayHosts();
     const ebpf = level === "XDP" ? {} : { ebpf: { enabled: false } };
     await net.backend("b", 4);
     await net.relay("a", { ebpf: { enabled: false } });

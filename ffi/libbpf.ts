@@ -3,6 +3,8 @@
  * compares with the installed headers (tests/bpf/symbols_test.ts).
  */
 
+import type { SymbolsOf } from "./symbols.ts";
+
 export const libbpfSymbols = {
   // ---- objects ----
 
@@ -15,7 +17,8 @@ export const libbpfSymbols = {
   // (as an address: it reports by errno, which only C can read in time, see ph_call_pointer)
   bpf_object__open_mem: { type: "pointer" },
   // int bpf_object__load(struct bpf_object *obj)
-  bpf_object__load: { parameters: ["pointer"], result: "i32" },
+  // (as an address, for ph_object_load)
+  bpf_object__load: { type: "pointer" },
   // void bpf_object__close(struct bpf_object *object)
   bpf_object__close: { parameters: ["pointer"], result: "void" },
   // struct bpf_map *bpf_object__next_map(const struct bpf_object *obj, const struct bpf_map *map)
@@ -175,4 +178,4 @@ export const libbpfSymbols = {
   libbpf_num_possible_cpus: { parameters: [], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-export type Libbpf = Deno.DynamicLibrary<typeof libbpfSymbols>["symbols"];
+export type Libbpf = SymbolsOf<typeof libbpfSymbols>;

@@ -10,6 +10,7 @@
 import { type Libbpf, libbpfSymbols } from "./libbpf.ts";
 import { memfdPath } from "./libc.ts";
 import { type Native, openNative } from "./native.ts";
+import { symbolsOf } from "./symbols.ts";
 
 /** In the order of loading: a library stands behind all that it needs. */
 export const libraryNames = ["libz.so.1", "libelf.so.1", "libbpf.so.1", "libphantom.so"] as const;
@@ -28,28 +29,13 @@ export function openLibraries(
     // Never closed: it keeps the SONAME known to the libraries behind it, and to the workers.
     Deno.dlopen(memfdPath(name, read(name)), {});
   }
-  const native = openNative("libphantom.so");
-  return { native, libbpf: bindLibbpf(native) };
+  const libs = openLoadedLibraries();
+  // Of the whole process.
+  libs.libbpf.libbpf_set_print(libs.native.symbols.ph_log_printer());
+  return libs;
 }
 
-/**
- * For a worker: the libraries that the main thread has loaded, found again by SONAME. libbpf's
- * symbols are bound when they are first wanted: that takes 10 ms and more, and the data plane
- * does without.
- */
+/** For a worker: the libraries that the main thread has loaded, found again by SONAME. */
 export function openLoadedLibraries(): Libraries {
-  const native = openNative("libphantom.so");
-  let bound: Libbpf | undefined;
-  return {
-    native,
-    get libbpf() {
-      return bound ??= bindLibbpf(native);
-    },
-  };
-}
-
-function bindLibbpf(native: Native): Libbpf {
-  const { symbols } = Deno.dlopen("libbpf.so.1", libbpfSymbols);
-  symbols.libbpf_set_print(native.symbols.ph_log_printer());
-  return symbols;
+  return { native: openNative("libphantom.so"), libbpf: symbolsOf("libbpf.so.1", libbpfSymbols) };
 }

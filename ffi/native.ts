@@ -6,6 +6,8 @@
  * as a parameter costs about 150 ns), buffers as typed arrays, pointers as objects kept by handles.
  */
 
+import { type SymbolsOf, symbolsOf } from "./symbols.ts";
+
 /** Must equal PH_ABI of the library that is loaded. */
 export const nativeAbi = 5;
 
@@ -21,6 +23,12 @@ export const nativeSymbols = {
   ph_call_pointer: {
     parameters: ["pointer", "u64", "u64", "u64", "u64", "buffer"],
     result: "pointer",
+  },
+
+  // int32_t ph_object_load(void *fn, void *object, uint8_t *log, uint32_t cap, uint32_t *used)
+  ph_object_load: {
+    parameters: ["pointer", "pointer", "buffer", "u32", "buffer"],
+    result: "i32",
   },
 
   // int32_t ph_lock_folder(const char *path)
@@ -227,11 +235,17 @@ export const nativeSymbols = {
   ph_tcp_abort: { parameters: ["i32"], result: "i32" },
 } as const satisfies Deno.ForeignLibraryInterface;
 
-export type NativeSymbols = Deno.DynamicLibrary<typeof nativeSymbols>["symbols"];
+/** Of those, what may also run on another thread: it answers by a promise. */
+const besideSymbols = {
+  ph_object_load: { ...nativeSymbols.ph_object_load, nonblocking: true },
+} as const satisfies Deno.ForeignLibraryInterface;
+
+export type NativeSymbols = SymbolsOf<typeof nativeSymbols>;
 
 /** The loaded library. It is never unloaded: handles would be left pointing at nothing. */
 export interface Native {
   readonly symbols: NativeSymbols;
+  readonly beside: SymbolsOf<typeof besideSymbols>;
 }
 
 /** Loads libphantom.so and refuses one that was built for another version of this program. */
@@ -243,5 +257,5 @@ export function openNative(path: string): Native {
   if (abi !== nativeAbi) {
     throw new Error(`Cannot use ${path} as its ABI must be ${nativeAbi}: current value is ${abi}`);
   }
-  return { symbols: Deno.dlopen(path, nativeSymbols).symbols };
+  return { symbols: symbolsOf(path, nativeSymbols), beside: symbolsOf(path, besideSymbols) };
 }

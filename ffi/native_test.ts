@@ -40,7 +40,9 @@ function ffiType(declared: string): string {
     return "pointer";
   }
   if (/^(?:const )?struct ph_xsk \*/.test(text)) return "pointer";
-  if (text.startsWith("struct ph_aead *") || text === "void *fn" || text === "void *") {
+  if (
+    text.startsWith("struct ph_aead *") || ["void *fn", "void *object", "void *"].includes(text)
+  ) {
     return "pointer";
   }
   if (text.includes("*")) return "buffer";

@@ -29,6 +29,7 @@ export class BpfObject extends Handle {
   readonly #programs = new Map<string, BpfProgram>();
   readonly #logs = new Map<string, Uint8Array<ArrayBuffer>>();
   #loaded = false;
+  #types: Btf | undefined;
 
   /** Opens without loading. `bytes` may be dropped afterwards: libbpf keeps its own copy. */
   constructor(libs: Libraries, name: string, bytes: Uint8Array<ArrayBuffer>) {
@@ -68,7 +69,7 @@ export class BpfObject extends Handle {
     this.#assertNotLoaded("set a constant");
     const { libbpf } = this.#libs;
     const map = [...this.#mapPointers].find(([key]) => key.endsWith(".rodata"))?.[1];
-    const variable = map && findVariable(parseBtf(this.btfBytes()), ".rodata", name);
+    const variable = map && findVariable(this.#ownTypes(), ".rodata", name);
     if (map === undefined || variable === undefined) {
       throw new RangeError(`Cannot set ${name} as ${this.label} has no such constant`);
     }
@@ -116,23 +117,52 @@ export class BpfObject extends Handle {
   /** Creates the maps and passes the programs through the verifier. */
   load(options: LoadOptions = {}): this {
     this.#assertNotLoaded("load");
-    const { libbpf } = this.#libs;
-    if (options.verbose) {
-      for (const [name, program] of this.#programPointers) {
-        const log = new Uint8Array(VERIFIER_LOG_BYTES);
-        libbpf.bpf_program__set_log_level(program, 1);
-        libbpf.bpf_program__set_log_buf(program, log, BigInt(log.length));
-        this.#logs.set(name, log);
-      }
-    }
-    takeLog(this.#libs);
-    const result = libbpf.bpf_object__load(this.#pointer);
+    if (options.verbose) this.#keepVerifierLogs();
+    const { libbpf, native } = this.#libs;
+    const used = new Uint32Array(1);
+    const load = libbpf.bpf_object__load;
+    const { ph_object_load } = native.symbols;
+    this.#loads(
+      ph_object_load(load, this.#pointer, logBytes, logBytes.length, used),
+      logBytes,
+      used,
+    );
+    return this;
+  }
+
+  /** As `load`, on another thread: nothing else may be done with the object meanwhile. */
+  async loadBeside(): Promise<this> {
+    this.#assertNotLoaded("load");
+    const { libbpf, native } = this.#libs;
+    const [log, used] = [new Uint8Array(LIBBPF_LOG_BYTES), new Uint32Array(1)];
+    const load = libbpf.bpf_object__load;
+    const { ph_object_load } = native.beside;
+    this.#loads(await ph_object_load(load, this.#pointer, log, log.length, used), log, used);
+    return this;
+  }
+
+  #loads(result: number, log: Uint8Array, used: Uint32Array): void {
     if (result < 0) {
-      const log = takeLog(this.#libs) + [...this.verifierLogs().values()].join("\n");
-      throw new BpfError(`load ${this.label}`, -result, log, loadRemedy(-result));
+      const text = new TextDecoder().decode(log.subarray(0, used[0]));
+      const whole = text + [...this.verifierLogs().values()].join("\n");
+      throw new BpfError(`load ${this.label}`, -result, whole, loadRemedy(-result));
     }
     this.#loaded = true;
-    return this;
+  }
+
+  #keepVerifierLogs(): void {
+    const { libbpf } = this.#libs;
+    for (const [name, program] of this.#programPointers) {
+      const log = new Uint8Array(VERIFIER_LOG_BYTES);
+      libbpf.bpf_program__set_log_level(program, 1);
+      libbpf.bpf_program__set_log_buf(program, log, BigInt(log.length));
+      this.#logs.set(name, log);
+    }
+  }
+
+  /** As they are before loading. */
+  #ownTypes(): Btf {
+    return this.#types ??= parseBtf(this.btfBytes());
   }
 
   /** The verifier's output by program, after a verbose load (also after one that failed). */

@@ -68,6 +68,8 @@ export class Server {
     this.#plane = plane;
     this.#parts = parts;
     this.#timers = [
+      // Behind ready, like what KernelControl loads: nobody's packets wait for it.
+      setTimeout(() => plane?.countEgress(), 0),
       setInterval(() => {
         plane?.check();
         parts.delivery?.check();
@@ -88,13 +90,15 @@ export class Server {
     const users = new ServerUsers(config.stateDir, USERS_MAX, log);
     const routing = await routingText(config, lookup, log);
     let control: KernelControl | undefined;
-    // The workers' isolates come up while this thread loads the BPF program.
+    const tasks = workerTasks(config, serverSecret(config.stateDir, log), users, routing);
+    // Another thread loads the BPF program while the workers' isolates come up, which blocks this
+    // one. A failure of either is seen below.
+    const loading = startPlane(libs, config, resources, log);
+    loading.catch(() => {});
     const starting = Workers.start({
       libs,
       code: resources.worker("worker"),
-      tasks: workerTasks(config, serverSecret(config.stateDir, log), users, routing),
-      lookup,
-      log,
+      ...{ tasks, lookup, log },
       onMarks: (requests) => control?.mark(requests),
       onReplayRecord: (record) => keepReplayRecord(config.stateDir, record, log),
     });
@@ -102,7 +106,7 @@ export class Server {
     let plane: XdpPlane | undefined;
     let relay: RelayControl | undefined;
     try {
-      plane = startPlane(libs, config, resources, log);
+      plane = await loading;
       const workers = await starting;
       control = startControl(libs, config, resources, log, { plane, sockets: workers.sockets });
       const delivery = startDelivery(libs, config, log, plane, workers);
@@ -244,12 +248,13 @@ function claimPort(libs: Libraries, { ebpf, instance, listen }: Config): void {
   }
 }
 
-function startPlane(
+/** Attached, as far as that goes; nothing where it can't be had. */
+async function startPlane(
   libs: Libraries,
   config: Config,
   resources: Resources,
   log: Log,
-): XdpPlane | undefined {
+): Promise<XdpPlane | undefined> {
   const { ebpf, instance, listen } = config;
   if (!ebpf.enabled) {
     log.info("XDP is off", { reason: "ebpf.enabled is false" });
@@ -259,7 +264,7 @@ function startPlane(
   const code = resources.bpf("xdp_phantom", ebpf.programPath);
   if (code.origin !== "embedded") log.info("BPF program from a file", { path: code.origin });
   try {
-    const plane = XdpPlane.start(libs, {
+    const plane = await XdpPlane.startBeside(libs, {
       pinPath: ebpf.pinPath,
       instance,
       interfaces: ebpf.interface,

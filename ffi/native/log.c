@@ -60,3 +60,17 @@ void *ph_call_pointer(void *fn, uint64_t a, uint64_t b, uint64_t c, uint64_t d, 
 	*err = result ? 0 : -errno;
 	return result;
 }
+
+int32_t ph_object_load(void *fn, void *object, uint8_t *log, uint32_t cap, uint32_t *used)
+{
+	union {
+		void *pointer;
+		int (*function)(void *);
+	} callee = { .pointer = fn };
+	int result;
+
+	log_used = 0;
+	result = callee.function(object);
+	*used = (uint32_t)ph_log_take(log, cap);
+	return result;
+}

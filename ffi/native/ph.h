@@ -29,6 +29,11 @@ PH_API int32_t ph_log_take(void *out, uint32_t cap);
 /* Calls fn(a, b, c, d), a function returning a pointer that reports by errno. */
 PH_API void *ph_call_pointer(void *fn, uint64_t a, uint64_t b, uint64_t c, uint64_t d,
 			     int32_t *err);
+/*
+ * Calls fn(object), libbpf's bpf_object__load, and takes what it said: on whatever thread it runs,
+ * its log[0..*used) is that of this call. What fn returns.
+ */
+PH_API int32_t ph_object_load(void *fn, void *object, uint8_t *log, uint32_t cap, uint32_t *used);
 
 /* ---- sys.c: system calls that Deno has no name for ---- */
 

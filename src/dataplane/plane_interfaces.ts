@@ -14,6 +14,7 @@ import {
 } from "../../ffi/interfaces.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { openPinnedLink, type XdpMode } from "../../ffi/link.ts";
+import type { BpfProgram } from "../../ffi/program.ts";
 import type { Log } from "../base/log.ts";
 import { CounterWatch } from "./counter_watch.ts";
 import { takeOffEgress } from "./egress_attachment.ts";
@@ -27,7 +28,7 @@ const CHECK_MS = 1000;
 const LIST_MS = 10_000;
 const RETRY_MS = 30_000;
 
-export interface InterfacesOptions extends AttachOptions {
+export interface InterfacesOptions extends Omit<AttachOptions, "egress"> {
   /** Names; none: that of the default route. */
   readonly configured: readonly string[];
   readonly log: Log;
@@ -92,6 +93,7 @@ export class PlaneInterfaces {
     faults: 0,
   };
   readonly #options: InterfacesOptions;
+  readonly #attaching: AttachOptions;
   readonly #watch: InterfaceWatch | undefined;
   /** By the index of their interface. */
   readonly #attachments = new Map<number, Attachment>();
@@ -102,9 +104,11 @@ export class PlaneInterfaces {
   #listAt = 0;
   #missing = "";
   #fault = "";
+  #egress: BpfProgram | undefined;
 
   constructor(options: InterfacesOptions) {
     this.#options = options;
+    this.#attaching = { ...options, egress: () => this.#egress };
     this.#watch = openWatch(options.libs, options.log);
   }
 
@@ -128,6 +132,16 @@ export class PlaneInterfaces {
     }
     this.#checkAt = now + CHECK_MS;
     this.#listAt = now + LIST_MS;
+  }
+
+  /** Counts what leaves by this program from now on, wherever XDP is. */
+  setEgress(program: BpfProgram): void {
+    this.#egress = program;
+    this.#guard(() => {
+      for (const attachment of this.#attachments.values()) {
+        if (!attachment.keepEgress()) this.#tellEgress(attachment);
+      }
+    });
   }
 
   states(): InterfaceState[] {
@@ -155,15 +169,21 @@ export class PlaneInterfaces {
     const hasNews = this.#watch?.changed() ?? false;
     if (!hasNews && now < this.#checkAt) return;
     this.#checkAt = now + CHECK_MS;
-    try {
+    this.#guard(() => {
       for (const one of [...this.#attachments.values()]) this.#lookAt(one, now);
       if (hasNews || now >= this.#listAt || this.#watch === undefined || this.#hasRetry(now)) {
         this.#listAt = now + LIST_MS;
         this.#settle(listInterfaces(this.#options.libs), now, true);
       }
       this.#watchCounters();
+    });
+  }
+
+  /** Whatever fails, packets go on as before, and the next look may succeed. */
+  #guard(look: () => void): void {
+    try {
+      look();
     } catch (error) {
-      // Whatever it is, packets go on as before, and the next look may succeed.
       const cause = error instanceof Error ? error.message : String(error);
       this.health.faults++;
       if (cause !== this.#fault) this.#options.log.warn("cannot look after XDP", { cause });
@@ -300,7 +320,7 @@ export class PlaneInterfaces {
     { before, isLater = true }: { before?: Refused | undefined; isLater?: boolean },
   ): void {
     const { log } = this.#options;
-    const result = Attachment.attach(this.#options, device);
+    const result = Attachment.attach(this.#attaching, device);
     const fields = { interface: device.name };
     if (result instanceof Attachment) {
       this.#refused.delete(device.name);

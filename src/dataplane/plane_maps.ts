@@ -51,6 +51,7 @@ export class PlaneMaps {
   readonly adopted: string[] = [];
   readonly #options: MapsOptions;
   readonly #folder: string;
+  readonly #shapes: readonly MapShape[];
   readonly #sources: Source[] = [];
   readonly #reused: BpfMap[] = [];
   #types: Btf | undefined;
@@ -58,29 +59,32 @@ export class PlaneMaps {
   private constructor(options: MapsOptions) {
     this.#options = options;
     this.#folder = options.pins.maps(options.layout, true);
+    this.#shapes = options.object.shapes();
   }
 
-  /** Loads the object's programs with every map that can be had. The object is not loaded yet. */
-  static load(options: MapsOptions): PlaneMaps {
+  /** Finds every map that the object, which is not loaded yet, can have. */
+  static find(options: MapsOptions): PlaneMaps {
     const maps = new PlaneMaps(options);
     try {
-      const shapes = options.object.shapes();
-      for (const shape of shapes) maps.#find(shape);
-      options.object.load();
-      maps.#pin(shapes);
-      maps.#move();
+      for (const shape of maps.#shapes) maps.#find(shape);
       return maps;
     } catch (error) {
-      maps.#close();
+      maps.close();
       throw error;
     }
+  }
+
+  /** Once the object is loaded: pins the maps that are new, and moves entries into them. */
+  settle(): void {
+    this.#pin();
+    this.#move();
   }
 
   /** Once the new program runs: takes over what came into old maps meanwhile, and drops them. */
   finish(): void {
     const { pins, layout, log } = this.#options;
     this.#moveLate();
-    this.#close();
+    this.close();
     for (const name of pins.mapNames(layout)) {
       if (name.endsWith(OLD)) Deno.removeSync(`${this.#folder}/${name}`);
     }
@@ -170,9 +174,9 @@ export class PlaneMaps {
     return this.#types ??= parseBtf(this.#options.object.btfBytes());
   }
 
-  #pin(shapes: readonly MapShape[]): void {
+  #pin(): void {
     const { libs, object } = this.#options;
-    for (const { name } of shapes) {
+    for (const { name } of this.#shapes) {
       if (!this.adopted.includes(name)) object.map(name).pin(`${this.#folder}/${name}`);
     }
     const path = `${this.#folder}/${TYPES_MAP}`;
@@ -208,7 +212,8 @@ export class PlaneMaps {
     }
   }
 
-  #close(): void {
+  /** Lets go of what was found, when the start ends early. */
+  close(): void {
     for (const { map } of this.#sources) map.close();
     for (const map of this.#reused) map.close();
     this.#sources.length = 0;

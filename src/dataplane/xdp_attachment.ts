@@ -24,8 +24,8 @@ export interface AttachOptions {
   /** Where the attachment is pinned; nowhere: it ends with this process. */
   readonly pins: PinFolder | undefined;
   readonly program: BpfProgram;
-  /** Counts what leaves; nothing where none is wanted or none loads. */
-  readonly egress?: BpfProgram | undefined;
+  /** Counts what leaves; nothing where none is wanted or none loads, or none is there yet. */
+  readonly egress: () => BpfProgram | undefined;
   readonly mode: "auto" | XdpMode;
 }
 
@@ -114,7 +114,8 @@ export class Attachment {
 
   /** Attaches the program at the way out, where it should be and is not: whether all is well. */
   keepEgress(): boolean {
-    const { libs, pins, egress } = this.#options;
+    const { libs, pins } = this.#options;
+    const egress = this.#options.egress();
     if (egress === undefined || this.#egress?.isAttached) return true;
     const isLost = this.#egress !== undefined;
     try {

@@ -77,6 +77,11 @@ export interface PlaneOptions extends ProgramSettings {
   readonly log: Log;
 }
 
+interface EgressCode {
+  readonly egress: BpfCode | undefined;
+  readonly log: Log;
+}
+
 export interface Counter {
   readonly verdict: string;
   readonly reason: string;
@@ -99,34 +104,36 @@ export class XdpPlane {
   /** Whether events come by perf buffer, for want of ring buffers. */
   readonly eventsByPerf: boolean;
   readonly #libs: Libraries;
+  readonly #egressCode: EgressCode;
   /** Nothing: no pins are possible. */
   readonly #pins: PinFolder | undefined;
   /** Whether nothing was there before. */
   readonly #isNew: boolean;
   readonly #object: BpfObject;
-  readonly #egress: BpfObject | undefined;
   readonly #interfaces: PlaneInterfaces;
+  #egress: BpfObject | undefined;
   readonly #ring: EventRing;
   readonly #eventBytes = new Uint8Array(EVENT_BATCH_BYTES);
 
   private constructor(
     libs: Libraries,
     parts: {
+      options: PlaneOptions;
       pins: PinFolder | undefined;
       isNew: boolean;
       byPerf: boolean;
       events: KernelEvents;
       object: BpfObject;
-      egress: BpfObject | undefined;
       adopted: readonly string[];
       interfaces: PlaneInterfaces;
     },
   ) {
     this.#libs = libs;
+    const { egress, log } = parts.options;
+    this.#egressCode = { egress, log };
     this.#pins = parts.pins;
     this.#isNew = parts.isNew;
     this.#object = parts.object;
-    this.#egress = parts.egress;
     this.adopted = parts.adopted;
     this.events = parts.events;
     this.eventsByPerf = parts.byPerf;
@@ -141,38 +148,57 @@ export class XdpPlane {
    * one may come. Throws when it can't load, and leaves nothing new.
    */
   static start(libs: Libraries, given: PlaneOptions): XdpPlane {
-    const options = { ...given, constants: { ...eventConstants(libs), ...given.constants } };
-    const events = new KernelEvents(given.log);
-    const folder = new PinFolder(libs, options.pinPath, options.instance);
-    const isNew = !folder.exists;
-    const pins = usablePins(folder, options.log);
-    let object: BpfObject | undefined;
-    let egress: BpfObject | undefined;
-    let interfaces: PlaneInterfaces | undefined;
+    const opened = openPlane(libs, given);
     try {
-      object = openProgram(libs, options.code, options);
-      sizeRelayMaps(object, options.relay);
-      const { layout = layoutHash, log } = options;
-      const maps = pins && PlaneMaps.load({ libs, object, pins, layout, log });
-      if (maps === undefined) object.load();
-      setPorts(object.map("listen_ports"), options.ports, options.relay);
-      options.prepare?.(object.map.bind(object));
-      egress = openEgress(libs, object, options);
-      interfaces = openInterfaces(libs, pins, { object, egress, events }, options);
+      opened.object.load();
+      return XdpPlane.#begin(libs, opened);
+    } catch (error) {
+      giveUp(opened);
+      throw error;
+    }
+  }
+
+  /** As `start`, with the maps made and the programs verified on another thread. */
+  static async startBeside(libs: Libraries, given: PlaneOptions): Promise<XdpPlane> {
+    const opened = openPlane(libs, given);
+    try {
+      await opened.object.loadBeside();
+      return XdpPlane.#begin(libs, opened);
+    } catch (error) {
+      giveUp(opened);
+      throw error;
+    }
+  }
+
+  /** What follows once the object is loaded. */
+  static #begin(libs: Libraries, { options, pins, isNew, object, maps }: OpenedPlane): XdpPlane {
+    maps?.settle();
+    setPorts(object.map("listen_ports"), options.ports, options.relay);
+    options.prepare?.(object.map.bind(object));
+    const events = new KernelEvents(options.log);
+    const interfaces = openInterfaces(libs, pins, { object, events }, options);
+    try {
       interfaces.start(performance.now());
       maps?.finish();
       const byPerf = Boolean(options.constants["events_by_perf"]);
       const adopted = maps?.adopted ?? [];
       return new XdpPlane(libs, {
-        ...{ pins, isNew, byPerf, events, object, egress, adopted, interfaces },
+        ...{ pins, isNew, byPerf, events, object, adopted, interfaces, options },
       });
     } catch (error) {
-      interfaces?.close();
-      egress?.close();
-      object?.close();
-      if (isNew) pins?.remove();
-      pins?.unlock();
+      interfaces.close();
       throw error;
+    }
+  }
+
+  /**
+   * Counts what leaves, too, where that is wanted. Apart from `start`, for to attach the program
+   * takes the kernel many milliseconds, and that of an earlier run goes on until then.
+   */
+  countEgress(): void {
+    this.#egress ??= openEgress(this.#libs, this.#object, this.#egressCode);
+    if (this.#egress !== undefined) {
+      this.#interfaces.setEgress(this.#egress.program(EGRESS_PROGRAM));
     }
   }
 
@@ -263,6 +289,44 @@ export class XdpPlane {
   }
 }
 
+/** A plane whose object is to be loaded. */
+interface OpenedPlane {
+  readonly options: PlaneOptions;
+  /** Nothing: no pins are possible. */
+  readonly pins: PinFolder | undefined;
+  readonly isNew: boolean;
+  readonly object: BpfObject;
+  readonly maps: PlaneMaps | undefined;
+}
+
+function openPlane(libs: Libraries, given: PlaneOptions): OpenedPlane {
+  const options = { ...given, constants: { ...eventConstants(libs), ...given.constants } };
+  const folder = new PinFolder(libs, options.pinPath, options.instance);
+  const isNew = !folder.exists;
+  const pins = usablePins(folder, options.log);
+  let object: BpfObject | undefined;
+  try {
+    object = openProgram(libs, options.code, options);
+    sizeRelayMaps(object, options.relay);
+    const { layout = layoutHash, log } = options;
+    const maps = pins && PlaneMaps.find({ libs, object, pins, layout, log });
+    return { options, pins, isNew, object, maps };
+  } catch (error) {
+    giveUp({ pins, isNew, ...(object === undefined ? {} : { object }) });
+    throw error;
+  }
+}
+
+/** Leaves nothing new behind. */
+function giveUp(
+  { pins, isNew, object, maps }: Pick<OpenedPlane, "pins" | "isNew"> & Partial<OpenedPlane>,
+): void {
+  maps?.close();
+  object?.close();
+  if (isNew) pins?.remove();
+  pins?.unlock();
+}
+
 /** The folder made and locked; nothing where no pins are possible. */
 function usablePins(pins: PinFolder, log: Log): PinFolder | undefined {
   try {
@@ -281,7 +345,7 @@ function usablePins(pins: PinFolder, log: Log): PinFolder | undefined {
 function openEgress(
   libs: Libraries,
   object: BpfObject,
-  { egress, log }: PlaneOptions,
+  { egress, log }: EgressCode,
 ): BpfObject | undefined {
   if (egress === undefined) return undefined;
   try {
@@ -321,11 +385,7 @@ function eventConstants(libs: Libraries): ProgramSettings["constants"] {
 function openInterfaces(
   libs: Libraries,
   pins: PinFolder | undefined,
-  { object, egress, events }: {
-    object: BpfObject;
-    egress: BpfObject | undefined;
-    events: KernelEvents;
-  },
+  { object, events }: { object: BpfObject; events: KernelEvents },
   { interfaces, mode, constants, log }: PlaneOptions,
 ): PlaneInterfaces {
   const stats = object.map("stats");
@@ -335,7 +395,6 @@ function openInterfaces(
     libs,
     pins,
     program: object.program(PROGRAM),
-    egress: egress?.program(EGRESS_PROGRAM),
     mode,
     configured: interfaces,
     log,

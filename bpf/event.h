@@ -46,27 +46,29 @@ static __always_inline bool is_of_flood(__u32 kind)
 }
 
 /* Tells user space, if this CPU has not just done so; `event` lacks the time only. */
-static __noinline int report(void *ctx, struct ph_event *event)
+static __always_inline void report(void *ctx, struct ph_event *event)
 {
 	__u32 kind = event->kind;
 	struct ph_event_gate *gate = bpf_map_lookup_elem(&event_gate, &kind);
 	__u64 now = bpf_ktime_get_ns();
 
 	if (!gate)
-		return 0;
+		return;
 	event->time_ns = now;
 	if (now < gate->next_ns || emit(ctx, event)) {
 		gate->suppressed++;
-		return 0;
+		return;
 	}
 	gate->next_ns = now + (is_of_flood(kind) ? PH_LIMIT_EVENT_INTERVAL_NS :
 						   PH_LIMIT_NEW_INTERVAL_NS);
-	return 0;
 }
 
-/* An event about who a session's key names. */
-static __always_inline void report_session(void *ctx, __u32 ifindex, __u32 kind, __u64 value,
-					   const struct ph_session_key *key)
+/*
+ * An event about who a session's key names. Not inline: the event would lie on the stack of all
+ * callers, and before 6.13 there are 512 bytes for them and whom they call together.
+ */
+static __noinline int report_session(void *ctx, __u32 ifindex, __u32 kind, __u64 value,
+				     const struct ph_session_key *key)
 {
 	struct ph_event event = {
 		.kind = kind,
@@ -81,6 +83,7 @@ static __always_inline void report_session(void *ctx, __u32 ifindex, __u32 kind,
 	__builtin_memcpy(event.src_ip, key->src_ip, 16);
 	__builtin_memcpy(event.dst_ip, key->dst_ip, 16);
 	report(ctx, &event);
+	return 0;
 }
 
 #endif

@@ -1,13 +1,18 @@
 /** `phantom check` */
 
 import { BpfError } from "../../ffi/bpf_error.ts";
-import { openLibraries } from "../../ffi/libraries.ts";
+import { type Libraries, openLibraries } from "../../ffi/libraries.ts";
+import type { BpfObject } from "../../ffi/object.ts";
 import { type Config, ConfigError, formatProblem, type Problem } from "../config/mod.ts";
-import { type BpfCode, Resources } from "../dataplane/resources.ts";
-import { openProgram } from "../dataplane/xdp_plane.ts";
+import { type BpfCode, type ObjectName, Resources } from "../dataplane/resources.ts";
+import { eventConstants, openBeside, openProgram } from "../dataplane/xdp_plane.ts";
 import type { Command } from "./args.ts";
 import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";
+
+const MAIN: ObjectName = "xdp_phantom";
+/** Loaded with its maps, so only where it loads. */
+const BESIDE: readonly ObjectName[] = ["xdp_sessions", "tc_egress", "steer"];
 
 interface LoadReport {
   readonly object: string;
@@ -49,21 +54,53 @@ export const command: Command = {
 /** With a broken configuration the embedded programs are still worth a try. */
 function loadAll(resources: Resources, config: Config | undefined, verbose: boolean): LoadReport[] {
   const libs = openLibraries((name) => resources.library(name));
-  const codes = [resources.bpf("xdp_phantom", config?.ebpf.programPath)];
-  return codes.map((code: BpfCode) => {
+  const folder = config?.ebpf.programPath;
+  const byPerf = eventConstants(libs);
+  const constants = { stats_enabled: config?.ebpf.enableStats === false ? 0 : 1, ...byPerf };
+  const reports: LoadReport[] = [];
+  let main: BpfObject | undefined;
+  const attempt = (code: BpfCode, load: (verbose: boolean) => BpfObject): BpfObject | undefined => {
     const report = { object: code.name, origin: code.origin };
     try {
-      const constants = { stats_enabled: config?.ebpf.enableStats === false ? 0 : 1 };
-      using object = openProgram(libs, code, { constants });
-      object.load({ verbose });
+      const object = load(verbose);
       const log = [...object.verifierLogs().values()].join("\n");
-      return { ...report, ok: true, ...(verbose ? { log } : {}) };
+      reports.push({ ...report, ok: true, ...(verbose ? { log } : {}) });
+      return object;
     } catch (error) {
       const log = error instanceof BpfError ? error.log : "";
       const message = error instanceof Error ? error.message : String(error);
-      return { ...report, ok: false, error: message, log };
+      reports.push({ ...report, ok: false, error: message, log });
+      return undefined;
     }
-  });
+  };
+  try {
+    const code = resources.bpf(MAIN, folder);
+    main = attempt(code, (verbose) => loadMain(libs, code, constants, verbose));
+    for (const name of main === undefined ? [] : BESIDE) {
+      // Only this one of them sends events.
+      const settings = name === "xdp_sessions" ? byPerf : {};
+      const code = resources.bpf(name, name === "tc_egress" ? "" : folder);
+      attempt(code, (verbose) => openBeside(libs, main!, code, settings, verbose))?.close();
+    }
+  } finally {
+    main?.close();
+  }
+  return reports;
+}
+
+function loadMain(
+  libs: Libraries,
+  code: BpfCode,
+  constants: Readonly<Record<string, number | bigint>>,
+  verbose: boolean,
+): BpfObject {
+  const object = openProgram(libs, code, { constants });
+  try {
+    return object.load({ verbose });
+  } catch (error) {
+    object.close();
+    throw error;
+  }
 }
 
 function print(path: string, problems: readonly Problem[], reports: readonly LoadReport[]): void {

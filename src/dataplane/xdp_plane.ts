@@ -356,11 +356,13 @@ function openEgress(
   }
 }
 
-function openBeside(
+/** Another object, loaded with the maps of `main`, which is loaded. */
+export function openBeside(
   libs: Libraries,
   main: BpfObject,
   code: BpfCode,
   constants: ProgramSettings["constants"],
+  verbose = false,
 ): BpfObject {
   const object = new BpfObject(libs, code.name, code.bytes);
   try {
@@ -370,7 +372,7 @@ function openBeside(
       if (shared.has(name)) object.reuse(name, main.map(name));
       else if (name === PERF_EVENTS) object.omit(name);
     }
-    return object.load();
+    return object.load({ verbose });
   } catch (error) {
     object.close();
     throw error;
@@ -378,7 +380,7 @@ function openBeside(
 }
 
 /** Perf buffers where the kernel has no ring buffers (before 5.8). */
-function eventConstants(libs: Libraries): ProgramSettings["constants"] {
+export function eventConstants(libs: Libraries): ProgramSettings["constants"] {
   return { events_by_perf: probeMapType(libs, BpfMapType.ringbuf).have === false ? 1 : 0 };
 }
 

@@ -209,10 +209,11 @@ $(addprefix build/lib/,$(SHIPPED)): FORCE
 
 # ---- the executable ----
 
-$(BUNDLES): build/stage/%.js: %.ts $(SOURCES) build/flags/bundle Makefile
+$(BUNDLES): build/stage/%.js: %.ts $(SOURCES) build/flags/bundle tools/ascii.ts Makefile
 	@echo '  BUNDLE  $@'
 	@mkdir -p $(@D)
 	$(Q)$(DENO) bundle --quiet --platform deno -o $@.tmp.js $<
+	$(Q)$(DENO) run --no-config --allow-read --allow-write tools/ascii.ts $@.tmp.js
 	$(Q)mv $@.tmp.js $@
 
 build/stage/.copied: $(BPF_OBJECTS) $(LIBRARIES) build/flags/stage Makefile

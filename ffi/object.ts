@@ -29,6 +29,7 @@ export class BpfObject extends Handle {
   readonly #programs = new Map<string, BpfProgram>();
   readonly #logs = new Map<string, Uint8Array<ArrayBuffer>>();
   #loaded = false;
+  #isLoading = false;
   #types: Btf | undefined;
 
   /** Opens without loading. `bytes` may be dropped afterwards: libbpf keeps its own copy. */
@@ -137,7 +138,10 @@ export class BpfObject extends Handle {
     const [log, used] = [new Uint8Array(LIBBPF_LOG_BYTES), new Uint32Array(1)];
     const load = libbpf.bpf_object__load;
     const { ph_object_load } = native.beside;
-    this.#loads(await ph_object_load(load, this.#pointer, log, log.length, used), log, used);
+    this.#isLoading = true;
+    const result = await ph_object_load(load, this.#pointer, log, log.length, used);
+    this.#isLoading = false;
+    this.#loads(result, log, used);
     return this;
   }
 
@@ -222,6 +226,7 @@ export class BpfObject extends Handle {
   #assertNotLoaded(action: string): void {
     this.assertOpen();
     if (this.#loaded) throw new Error(`Cannot ${action} as ${this.label} is loaded already`);
+    if (this.#isLoading) throw new Error(`Cannot ${action} as ${this.label} is being loaded`);
   }
 
   #assertLoaded(): void {

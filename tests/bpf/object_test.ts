@@ -71,6 +71,23 @@ Deno.test("BpfObject.load() tells what the verifier refused, in full", () => {
   });
 });
 
+Deno.test("loadBeside() loads, and tells what was refused, from another thread", async () => {
+  using object = openTesting();
+  const loading = object.loadBeside();
+  assert.throws(() => object.setConstant("answer", 1), /being loaded/);
+  assert.equal(await loading, object);
+  assert.throws(() => object.load(), /loaded already/);
+  assert(object.program("answer_constant").run({ data: new Uint8Array(64) }).value >= 0);
+  using refused = new BpfObject(libs, "rejected", bpfObject("rejected"));
+  await assert.rejects(refused.loadBeside(), (error) => {
+    assert(error instanceof BpfError);
+    assert.equal(error.code, "EACCES");
+    assert.match(error.log, /invalid access to packet/);
+    assert.match(error.log, /reads_too_far/);
+    return true;
+  });
+});
+
 Deno.test("BpfObject.load({verbose}) keeps the verifier's output of a program that passes", () => {
   using object = openTesting();
   object.load({ verbose: true });

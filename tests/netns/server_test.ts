@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { EventKind, layoutHash } from "../../ffi/layout.gen.ts";
-import { attachXdp, queryXdp } from "../../ffi/link.ts";
+import { attachXdp, openPinnedLink, queryXdp } from "../../ffi/link.ts";
 import { BpfMapType } from "../../ffi/libbpf.gen.ts";
 import { createMap, openPinnedMap } from "../../ffi/map.ts";
 import { cString } from "../../ffi/memory.ts";
@@ -313,6 +313,23 @@ test("run refuses a port that is in use", async (bench) => {
   assert.equal(again.code, 1);
   assert.match(again.stderr, /EADDRINUSE/);
   await first.kill("SIGTERM");
+});
+
+test("run counts what leaves once it is ready, also at the next start", async (bench) => {
+  const path = `${bench.pins()}/egress/va`;
+  const programOf = () => {
+    using link = openPinnedLink(libs, path)!;
+    return link.info().programId;
+  };
+  const first = await bench.start(bench.config());
+  const before = programOf();
+  await first.kill("SIGTERM");
+  assert.equal(programOf(), before);
+  await using _second = await bench.start(bench.config());
+  for (let i = 0; i < 80 && programOf() === before; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  assert.notEqual(programOf(), before);
 });
 
 test("run refuses an instance that runs already", async (bench) => {

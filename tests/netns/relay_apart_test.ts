@@ -136,6 +136,7 @@ Deno.test("a veth that would lose frames is named, and generic XDP loses none", 
       assertWhole(await net.client(net.address("relay", 4), { flows: 4, count: 5 }), 32);
       assert.ok((await statusOf(net)).backends[0]!.packetsOut > 10, "not in XDP");
       assert.ok(!relay.output.includes("runs no XDP program"), relay.output);
+      assert.match(await relay.until("(GSO)"), /interface=wan other_end=relay /);
     }
   }
 });

@@ -5,6 +5,7 @@
  */
 
 import { endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
+import { vethPeer } from "../../ffi/interfaces.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { EventFd } from "../../ffi/loop.ts";
 import { cString } from "../../ffi/memory.ts";
@@ -16,7 +17,6 @@ import { Health } from "../relay/health.ts";
 import { type BackendNow, KernelRelay, type RelayPlan } from "../relay/kernel_relay.ts";
 import { BackendChecks, type CheckTarget } from "./relay_checks.ts";
 import { RelayPaths } from "./relay_paths.ts";
-import { deafPeer } from "./veth.ts";
 import { RelayByte, type RelayMessage, RelayWord } from "./relay_protocol.ts";
 import type { XdpPlane } from "./xdp_plane.ts";
 
@@ -230,22 +230,31 @@ export class RelayControl {
     if (found === this.#devices) return false;
     this.#devices = found;
     this.#kernel?.setDevices(devices, isGeneric);
-    for (const { interfaceName, mode } of attached) {
-      if (mode === "native" && this.#kernel !== undefined) this.#warnOfVeth(interfaceName);
-    }
+    for (const { interfaceName, mode } of attached) this.#warnOfVeth(interfaceName, mode);
     return true;
   }
 
   /** Once for each. */
-  #warnOfVeth(name: string): void {
+  #warnOfVeth(name: string, mode: string | undefined): void {
     const { libs, log } = this.#options;
-    const peer = deafPeer(libs, libs.native.symbols.ph_ifindex(cString(name)));
-    if (peer === undefined || this.#warned.has(name)) return;
+    const peer = vethPeer(libs, libs.native.symbols.ph_ifindex(cString(name)));
+    if (peer === undefined || this.#kernel === undefined || this.#warned.has(name)) return;
     this.#warned.add(name);
-    log.warn("frames that the relay sends by a veth are lost: its other end runs no XDP program", {
-      ...{ interface: name, other_end: peer },
-      remedy: "set ebpf.xdp_mode to generic, or put a program that passes all on the other end",
-    });
+    const fields = { interface: name, other_end: peer.name };
+    if (mode === "generic") {
+      log.warn("answers that a backend behind a veth sends several at once (GSO) are lost", {
+        ...fields,
+        remedy: `there: ethtool -K ${peer.name} tx-udp-segmentation off`,
+      });
+    } else if (peer.xdp.native === 0) {
+      log.warn(
+        "frames that the relay sends by a veth are lost: its other end runs no XDP program",
+        {
+          ...fields,
+          remedy: "set ebpf.xdp_mode to generic, or put a program that passes all on the other end",
+        },
+      );
+    }
   }
 
   #findAddresses(): void {

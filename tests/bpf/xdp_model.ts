@@ -83,12 +83,47 @@ export class FilterModel {
 
   /** The session id that a frame carries; undefined for one that does not unmask. */
   sessionOf(frame: Uint8Array): number | undefined {
+    return this.shownOf(frame)?.session;
+  }
+
+  /** What a frame's header says; undefined for one that does not unmask. */
+  shownOf(frame: Uint8Array): { readonly kind: number; readonly session: number } | undefined {
     const { payload } = parse(frame, this.#ports);
     if (payload === undefined) return undefined;
     const packet = payload.slice();
     const index = unmaskHeader(packet, 0, packet.length, this.#words, this.#count);
-    return index < 0 ? undefined : headerSession(packet, 0);
+    if (index < 0) return undefined;
+    return { kind: headerKind(packet, 0), session: headerSession(packet, 0) };
   }
+}
+
+/** Where AF_XDP is beside the sockets. */
+export interface DeliveryModel {
+  readonly port: number;
+  readonly workers: number;
+  readonly ownerMask: number;
+  /** HELLOs are the queue's worker's. */
+  readonly hellos: boolean;
+}
+
+/**
+ * Whether a frame of a queue, to one of our ports and let through, goes to AF_XDP; `shown` is
+ * what its header says, where that was looked at.
+ */
+export function isDelivered(
+  frame: Uint8Array,
+  { port, workers, ownerMask, hellos }: DeliveryModel,
+  queue: number,
+  shown: { readonly kind: number; readonly session: number } | undefined,
+): boolean {
+  const isV4 = u16(frame, 12) === 0x0800 && frame[14] === 0x45;
+  const isV6 = u16(frame, 12) === 0x86dd && frame[20] === 17;
+  if (!isV4 && !isV6 || frame.length > Limit.xskFrameBytes) return false;
+  if (u16(frame, (isV4 ? 34 : 54) + 2) !== port) return false;
+  if (shown?.kind === PacketKind.hello) return hellos;
+  if (workers === 1) return true;
+  return shown !== undefined && workers > 0 &&
+    (shown.session & ownerMask) >>> 0 === queue % workers;
 }
 
 interface Parsed {

@@ -9,31 +9,13 @@ import { Limit, Reason } from "../../ffi/layout.gen.ts";
 import { keyOfIndex } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import { masked, testKeys, WINDOW } from "../bpf/keyed_packets.ts";
-import {
-  type Bytes,
-  cut,
-  destination,
-  ethernet,
-  frame,
-  hex,
-  ipv4,
-  ipv6,
-  padded,
-  udp,
-  vlan,
-  withRightSum,
-} from "../bpf/packets.ts";
-import { casePorts, xdpCases } from "../bpf/xdp_cases.ts";
-import {
-  counterChanges,
-  counterIndex,
-  frameBytesMin,
-  outcomeText,
-  XdpHarness,
-} from "../bpf/xdp_harness.ts";
-import { keptWindows, keyedCases } from "../bpf/xdp_keyed_cases.ts";
+import { type Bytes, ethernet, frame, hex, ipv4, ipv6, padded, udp } from "../bpf/packets.ts";
+import { casePorts } from "../bpf/xdp_cases.ts";
+import { counterChanges, counterIndex, outcomeText, XdpHarness } from "../bpf/xdp_harness.ts";
+import { keptWindows } from "../bpf/xdp_keyed_cases.ts";
 import { egressModel, FilterModel, socketModel } from "../bpf/xdp_model.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
+import { randomFrame } from "./filter_frames.ts";
 import { fuzz, type Rng } from "./rng.ts";
 
 const isRoot = Deno.uid() === 0;
@@ -45,37 +27,7 @@ const casesInRound = 40;
 const skbBytesMin = 60;
 const keys = testKeys(...keptWindows);
 const present = WINDOW & (Limit.maskKeys - 1);
-const known: readonly Bytes[] = [...keyedCases.values(), ...xdpCases.values()].flat()
-  .map((one) => one.frame)
-  .filter(({ length }) => length < 300);
 const portList = [...casePorts];
-
-function randomPacket(rng: Rng): Bytes {
-  const options = {
-    kind: rng.chance(0.9) ? rng.int(1, 5) : rng.int(0, 255),
-    window: WINDOW + rng.pick([0, 0, 0, -1, 1, -2, 2, 14, -14]),
-    session: rng.int(0, 0xffff_ffff),
-    number: rng.int(0, 1 << 30),
-    bytes: rng.int(32, 120),
-    zero: rng.chance(0.05) ? rng.int(1, 255) : 0,
-  };
-  const ports = { from: rng.int(0, 200), to: rng.pick(portList) };
-  const tags = rng.chance(0.1) ? [vlan()] : [];
-  const sum = rng.chance(0.2) ? { checksum: rng.int(0, 0xffff) } : {};
-  const lower = rng.chance(0.5)
-    ? [ipv4({ from: `192.0.2.${rng.int(0, 9)}`, ...sum })]
-    : [ipv6({ from: `2001:db8::${rng.int(0, 9)}` }), ...(rng.chance(0.2) ? [destination()] : [])];
-  return frame(ethernet(), ...tags, ...lower, udp(ports), masked(options));
-}
-
-function randomFrame(rng: Rng): Bytes {
-  let bytes = rng.chance(0.4) ? randomPacket(rng) : rng.pick(known);
-  if (rng.chance(0.5)) bytes = rng.mutate(bytes, rng.int(1, 3));
-  if (rng.chance(0.1)) bytes = cut(bytes, rng.int(frameBytesMin, bytes.length + 1));
-  if (rng.chance(0.1)) bytes = padded(bytes, rng.int(20, 400), rng.int(0, 255));
-  if (rng.chance(0.5)) bytes = withRightSum(bytes);
-  return cut(padded(bytes, frameBytesMin), 3000);
-}
 
 /** What the table holds, with what stands in front of it. */
 function checkSessions(harness: XdpHarness, model: FilterModel): void {

@@ -60,33 +60,45 @@ for (const level of LEVELS) {
   });
 }
 
-Deno.test("answers in parts reach the clients of flows in XDP", async () => {
-  const more = 4000;
-  await using net = new RelayHosts({ apart: true });
-  const families = [4, 6] as const;
-  for (const family of families) {
-    for (const host of ["a", "b"] as const) await net.backend(host, family, more);
-  }
-  await net.relay("relay", {
-    relays: families.map((family, at) => ({
-      listen: `${PORT + at}`,
-      affinity: "port",
-      to: (["a", "b"] as const).map((host) => ({ address: net.place(host, family, BACKEND_PORT) })),
-    })),
+for (
+  const { says, more, mtu } of [
+    { says: "come in parts", more: 4000, mtu: 1500 },
+    // The backend is told so, and sends them in parts from then on.
+    { says: "are too long for the clients' link", more: LONG, mtu: NARROW_MTU },
+  ]
+) {
+  Deno.test(`answers to flows in XDP that ${says} reach the clients`, async () => {
+    await using net = new RelayHosts({ apart: true });
+    for (const host of ["client", "relay"] as const) {
+      net.hosts[host].ip("link", "set", "dev", "wan", "mtu", String(mtu));
+    }
+    const families = [4, 6] as const;
+    for (const family of families) {
+      for (const host of ["a", "b"] as const) await net.backend(host, family, more);
+    }
+    await net.relay("relay", {
+      relays: families.map((family, at) => ({
+        listen: `${PORT + at}`,
+        affinity: "port",
+        to: (["a", "b"] as const).map((host) => ({
+          address: net.place(host, family, BACKEND_PORT),
+        })),
+      })),
+    });
+    for (const [at, family] of families.entries()) {
+      const there = net.address("relay", family);
+      // Neighbours become known, and what the link takes.
+      await net.client(there, { port: PORT + at, flows: 8, count: 5, gapMs: 50 });
+      const { sent, answers } = await net.client(there, { port: PORT + at, flows: 8, count: 10 });
+      assert.equal(answers.length, sent, `IPv${family}`);
+      assert.ok(answers.every(({ bytes }) => bytes === 32 + more), "an answer came back changed");
+    }
+    const { backends } = await statusOf(net);
+    // There in XDP, back in user space.
+    for (const { packetsOut } of backends) assert.ok(packetsOut > 10, JSON.stringify(backends));
+    for (const host of ["client", "a", "b"] as const) assert.equal(net.wrongSums(host), 0);
   });
-  for (const [at, family] of families.entries()) {
-    const there = net.address("relay", family);
-    // Neighbours become known.
-    await net.client(there, { port: PORT + at, flows: 8, count: 1 });
-    const { sent, answers } = await net.client(there, { port: PORT + at, flows: 8, count: 10 });
-    assert.equal(answers.length, sent, `IPv${family}`);
-    assert.ok(answers.every(({ bytes }) => bytes === 32 + more), "an answer came back changed");
-  }
-  const { backends } = await statusOf(net);
-  // There in XDP, back in user space.
-  for (const { packetsOut } of backends) assert.ok(packetsOut > 10, JSON.stringify(backends));
-  for (const host of ["client", "a", "b"] as const) assert.equal(net.wrongSums(host), 0);
-});
+}
 
 Deno.test("an echo, and no refused port, keep a backend up", async () => {
   await using net = new RelayHosts();

@@ -1,10 +1,10 @@
 /**
  * What a tunnel adds to a round trip of 64 bytes on an idle path, and when the first byte of a new
  * session's answer comes on a long one: `deno run -A tests/bench/latency_bench.ts [--json]
- * [--rounds N] [idle [low]]`, as root, after `make build`; with `idle` only the first of the two, with
- * `low` under `low_latency: true` (others gain from it too). About
- * two minutes: a server without a record of earlier HELLOs holds 0-RTT data back for 90 seconds.
- * shadowsocks-libev stands beside it where it is installed.
+ * [--rounds N] [idle [low]]`, as root, after `make build`. With `idle` only the first of the two,
+ * with `low` under `low_latency: true` (others gain from it too). About two minutes: a server
+ * without a record of earlier HELLOs holds 0-RTT data back for 90 seconds. shadowsocks-libev stands
+ * beside it where it is installed.
  */
 
 import { compiled } from "../fixtures/compiled.ts";

@@ -8,7 +8,7 @@ SHELL         := /bin/bash
 MAKEFLAGS     += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: FORCE help setup setup-tests run test build bench install uninstall clean distclean \
+.PHONY: FORCE help setup setup-tests run test test-kernels build bench install uninstall clean distclean \
         bpf lib layout layout-check sanitize
 
 export DENO_TLS_CA_STORE ?= system,mozilla
@@ -83,6 +83,11 @@ run: setup ## start the server from source; makes phantom.yaml at the first run
 test: setup-tests ## every check and test; as root also those that need the kernel
 	$(Q)$(MAKE) --no-print-directory bpf lib
 	$(Q)$(DENO) run -A tools/run_tests.ts
+
+test-kernels: setup ## ... on Linux 5.10, 6.1 and 6.12, in an emulator (about 6 minutes)
+	$(Q)tools/kernels.sh
+	$(Q)$(MAKE) --no-print-directory bpf lib dist/phantom
+	$(Q)$(DENO) test -A tests/kernels/
 
 build: setup ## dist/phantom, one executable
 	$(Q)$(MAKE) --no-print-directory dist/phantom

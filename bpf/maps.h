@@ -171,11 +171,14 @@ struct {
 	__uint(max_entries, PH_RELAY_LIMIT_ADDRESSES);
 } relay_locals SEC(".maps");
 
-/* Interfaces that take frames from XDP, by their index: where ways may leave by. */
+/*
+ * Interfaces that take frames from XDP, by their index: where ways may leave by. Indices alone:
+ * where an entry has room for a program, kernels before 5.15 refuse generic XDP.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_DEVMAP_HASH);
 	__type(key, __u32);
-	__type(value, struct bpf_devmap_val);
+	__type(value, __u32);
 	__uint(max_entries, PH_RELAY_LIMIT_DEVICES);
 } relay_devices SEC(".maps");
 

@@ -1341,11 +1341,11 @@ export const maps = {
   relay_devices: {
     type: "devmap_hash",
     keySize: 4,
-    valueSize: 8,
+    valueSize: 4,
     maxEntries: 64,
     flags: 0,
     key: "u32",
-    value: "bytes",
+    value: "u32",
   },
   relay_flows: {
     type: "lru_hash",

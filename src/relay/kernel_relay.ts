@@ -142,11 +142,7 @@ export class KernelRelay {
    */
   setDevices(indices: readonly number[], generic = false): void {
     const devices = this.#map("relay_devices");
-    for (const index of indices) {
-      const value = new Uint8Array(8);
-      value.set(bytesOf(index));
-      devices.set(bytesOf(index), value);
-    }
+    for (const index of indices) devices.set(bytesOf(index), bytesOf(index));
     this.#keepsMetadata = Number(generic);
   }
 

@@ -8,7 +8,9 @@
  * their work on the core that sends; nginx has the other core for itself.
  */
 
-import { ListenWord } from "../../ffi/layout.gen.ts";
+import { ListenWord, RelayLimit } from "../../ffi/layout.gen.ts";
+import { BpfMapType } from "../../ffi/libbpf.gen.ts";
+import { type BpfMap, createMap } from "../../ffi/map.ts";
 import type { BpfObject } from "../../ffi/object.ts";
 import { ipBytes } from "../../src/base/ip.ts";
 import {
@@ -17,6 +19,7 @@ import {
   type RelayPlan,
   sizeRelayMaps,
 } from "../../src/relay/kernel_relay.ts";
+import { libraries } from "../fixtures/libraries.ts";
 import { piped, Running } from "../fixtures/process.ts";
 import { isInstalled, sleep, word } from "./bench_net.ts";
 import { type Figure, printFigures } from "./figures.ts";
@@ -58,11 +61,16 @@ function relayProgram(net: RelayNet, family: 4 | 6): BpfObject {
     idleMs: 60_000,
     flowsMax: 16_384,
   };
-  const program = net.load("xdp_phantom", (object) => sizeRelayMaps(object, plan));
+  const program = net.load("xdp_phantom", (object) => {
+    sizeRelayMaps(object, plan);
+    object.reuse("relay_devices", net.relay.enter(makeDevices));
+  });
   const relay = new KernelRelay({ map: (name) => program.map(name), plan });
   relay.setAddresses(new Set([relayIn, relayOut].map((ip) => bytes(ip).toHex())));
   const devices = ["in", "out"].map((name) => net.index(net.relay, name));
-  net.relay.enter(() => relay.setDevices(devices));
+  net.relay.enter(() => {
+    for (const index of devices) setProgram(program, index, 0);
+  });
   relay.update([[{ state: "up", source: bytes(relayOut) }]]);
   fast((name) => program.map(name), plan);
   return program;
@@ -146,8 +154,18 @@ async function directFigures(): Promise<Figure[]> {
 /** The program of the way out, or none. */
 function setDevice(net: RelayNet, program: BpfObject, fd: number): void {
   const index = net.index(net.relay, "out");
+  net.relay.enter(() => setProgram(program, index, fd));
+}
+
+/** Unlike the relay's own, with room for programs. It ends with the process. */
+function makeDevices(): BpfMap {
+  const shape = { name: "devices", keySize: 4, valueSize: 8, maxEntries: RelayLimit.devices };
+  return createMap(libraries(), { ...shape, type: BpfMapType.devmapHash });
+}
+
+function setProgram(program: BpfObject, index: number, fd: number): void {
   const value = new Uint8Array(Int32Array.of(index, fd === 0 ? -1 : fd).buffer);
-  net.relay.enter(() => program.map("relay_devices").set(value.slice(0, 4), value));
+  program.map("relay_devices").set(value.slice(0, 4), value);
 }
 
 type Name = "xdp" | "nft" | "nginx" | "bare";

@@ -80,7 +80,7 @@ ping_via() {
 
 # A client of another key: what it sends does not unmask.
 send_junk() {
-  in_ns client timeout 4 phantom ping -c /tmp/client-stranger.yaml
+  in_ns client timeout 12 phantom ping -c /tmp/client-stranger.yaml
   return 0
 }
 

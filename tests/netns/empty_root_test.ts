@@ -19,7 +19,7 @@ import {
 import { libraries, repository } from "../fixtures/libraries.ts";
 import { Namespace, run } from "../fixtures/netns.ts";
 import { type Outcome, outcomeOf, piped, Running } from "../fixtures/process.ts";
-import { OURS, packetsOf, packetsUntil, type Status } from "../fixtures/server.ts";
+import { egressPinned, OURS, packetsOf, packetsUntil, type Status } from "../fixtures/server.ts";
 
 /**
  * All that is there to be linked against. libgcc_s is gcc's run-time library: Deno's own runtime
@@ -165,6 +165,7 @@ Deno.test({
       const server = new Running(root.command("run", "-c", config));
       try {
         await server.until(" ready ");
+        await egressPinned(root.path("/sys/fs/bpf/phantom"));
         return server;
       } catch (error) {
         await server[Symbol.asyncDispose]();

@@ -23,7 +23,7 @@ import { UdpInbox, UdpOutbox, type UdpSocket } from "../../ffi/udp.ts";
 import { ipBytes } from "../../src/base/ip.ts";
 import { type BedClient, DeliveryBed, INTERFACE, PORT, SERVER } from "../fixtures/delivery.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
-import { pinThread } from "./affinity.ts";
+import { pinThread } from "../fixtures/affinity.ts";
 import { type Delivery, Echo, type EchoStart, EchoWord } from "./delivery_echo.ts";
 import { type TunnelEndStart, TunnelWord } from "./delivery_tunnel.ts";
 import { type Figure, median, printFigures } from "./figures.ts";

@@ -12,7 +12,7 @@ import { xskBatchMax, XskPort } from "../../ffi/xsk.ts";
 import { Loop, type Watcher } from "../../src/dataplane/loop.ts";
 import { inNamespace } from "../fixtures/netns.ts";
 import { nativePath } from "../native.ts";
-import { pinThread } from "./affinity.ts";
+import { pinThread } from "../fixtures/affinity.ts";
 
 /** all: af_xdp, and GSO for nothing. */
 export type Delivery = "socket" | "af_xdp" | "all";

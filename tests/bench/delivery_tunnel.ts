@@ -16,7 +16,7 @@ import { OpenedCode } from "../../src/wire/frames.ts";
 import { inNamespace } from "../fixtures/netns.ts";
 import { ADDRESS, clientStart, Notes, serverStart, Source } from "../fixtures/tunnel.ts";
 import { nativePath } from "../native.ts";
-import { pinThread } from "./affinity.ts";
+import { pinThread } from "../fixtures/affinity.ts";
 
 export interface TunnelEndStart {
   readonly role: "server" | "client";

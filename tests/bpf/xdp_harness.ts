@@ -23,6 +23,7 @@ import type { BpfMap, MapRows } from "../../ffi/map.ts";
 import { BpfObject } from "../../ffi/object.ts";
 import type { BpfProgram } from "../../ffi/program.ts";
 import { eachRecord, EventRing } from "../../ffi/ring.ts";
+import { stayOnCpu } from "../fixtures/affinity.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
 import { type Bytes, hex } from "./packets.ts";
 import type { Outcome } from "./xdp_model.ts";
@@ -59,6 +60,8 @@ export class XdpHarness {
   readonly #object: BpfObject;
   readonly #ring: EventRing;
   readonly #drained = new Uint8Array(DRAIN_BYTES);
+  /** Elsewhere, `front` would be another CPU's, and what it holds back would not be seen. */
+  readonly #stay: Disposable;
 
   constructor(ports: Iterable<number>, options: HarnessOptions = {}) {
     const libs = libraries();
@@ -75,9 +78,11 @@ export class XdpHarness {
       : EventRing.ofRingBuffer(libs, this.#object.map("events"));
     this.cpus = this.#object.map("event_gate").cpus;
     this.#listen(ports);
+    this.#stay = stayOnCpu();
   }
 
   [Symbol.dispose](): void {
+    this.#stay[Symbol.dispose]();
     this.#ring.close();
     this.#object.close();
   }

@@ -190,7 +190,10 @@ class Judge {
     assert.match(this.output(`${mode} log again`), /XDP attached .*adopted=\S*sessions/);
     this.pings(`${mode} ping again`);
     for (const log of [`${mode} log`, `${mode} log again`]) {
-      const warnings = this.output(log).split("\n").filter((line) => / (WARN|ERROR) /.test(line));
+      // What generic XDP can't do for who sits behind a veth, it says.
+      const warnings = this.output(log).split("\n").filter((line) =>
+        / (WARN|ERROR) /.test(line) && !(mode === "generic" && line.includes("(GSO) are lost"))
+      );
       assert.deepEqual(warnings, [], log);
     }
     assert.match(this.output(`${mode} unload`), /unloaded .* from .*sa/);

@@ -35,15 +35,14 @@ NATIVE_MAP     := ffi/native/libphantom.map
 SHIPPED        := libz.so.1 libelf.so.1 libbpf.so.1
 LIBRARIES      := $(addprefix build/lib/,$(SHIPPED) libphantom.so)
 # The program and each of its workers: one bundle an entry, at the same path in build/stage.
-ENTRIES        := main.ts src/dataplane/worker.ts src/dataplane/client_worker.ts \
-                  src/dataplane/relay_worker.ts
+ENTRIES        := main.ts $(sort $(shell find src -type f -name worker.ts))
 BUNDLES        := $(ENTRIES:%.ts=build/stage/%.js)
 WORKERS        := $(patsubst build/stage/%,%,$(filter-out build/stage/main.js,$(BUNDLES)))
 SOURCES        := main.ts $(sort $(shell find src ffi -type f ! -name '*_test.ts' \
                     ! -path 'ffi/native/*')) deno.json $(wildcard deno.lock)
 # Holds every shared struct; the other objects repeat what they use of them.
 LAYOUT_OBJECT  := build/bpf/xdp_phantom.o
-LAYOUT         := ffi/layout.gen.ts
+LAYOUT         := ffi/bpf/layout.gen.ts
 LAYOUT_TOOL    := $(DENO) run -A tools/layout.ts $(LAYOUT_OBJECT) -o $(LAYOUT)
 
 BPF_ARCH_x86_64  := x86
@@ -107,12 +106,12 @@ distclean: clean ## ... and the toolchain
 bpf: $(BPF_OBJECTS) $(TEST_OBJECTS) ## compile the BPF programs
 lib: $(LIBRARIES) ## compile libphantom.so, collect the libraries to ship
 
-layout: $(LAYOUT_OBJECT) ## write ffi/*.gen.ts from the BTF of our programs and libbpf's headers
+layout: $(LAYOUT_OBJECT) ## write ffi/bpf/*.gen.ts from the BTF of our programs and libbpf's headers
 	$(Q)if ! $(LAYOUT_TOOL) --check >/dev/null 2>&1; then \
 	  echo '  LAYOUT  $(LAYOUT)'; $(LAYOUT_TOOL); fi
-	$(Q)$(DENO) run -A tools/layout.ts --c tools/libbpf_anchors.c -o ffi/libbpf.gen.ts
+	$(Q)$(DENO) run -A tools/layout.ts --c tools/libbpf_anchors.c -o ffi/bpf/libbpf.gen.ts
 
-layout-check: build/.layout-checked ## fail when ffi/layout.gen.ts is stale
+layout-check: build/.layout-checked ## fail when ffi/bpf/layout.gen.ts is stale
 
 sanitize: build/asan/libphantom.so bpf lib ## test our C under the address and UB sanitisers
 	$(Q)ASAN_OPTIONS=detect_leaks=0 UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1 \
@@ -120,8 +119,8 @@ sanitize: build/asan/libphantom.so bpf lib ## test our C under the address and U
 	  $$($(NATIVE_CC) -print-file-name=libubsan.so)" \
 	  PHANTOM_NATIVE=$(CURDIR)/build/asan/libphantom.so \
 	  $(DENO) test -A ffi/ tests/fuzz/native_fuzz_test.ts \
-	  $(if $(filter 0,$(shell id -u)),$(addprefix tests/bpf/,object_test.ts map_test.ts ring_test.ts) \
-	  $(addprefix tests/netns/,deliver_test.ts delivery_test.ts))
+	  $(if $(filter 0,$(shell id -u)),$(addprefix tests/bpf/,ffi/object_test.ts ffi/map_test.ts ffi/ring_test.ts) \
+	  $(addprefix tests/netns/,tunnel/deliver_test.ts tunnel/delivery_test.ts))
 
 # ---- rebuild when flags or the compiler changed: each build/flags/x is a prerequisite ----
 
@@ -171,7 +170,7 @@ build/tests/%.o: tests/bpf/%.bpf.c build/flags/bpf Makefile
 	$(Q)mv $@.tmp $@
 
 build/.layout-checked: $(LAYOUT_OBJECT) $(LAYOUT) $(wildcard tools/layout*.ts bpf/*.h) \
-                       ffi/btf.ts ffi/layout_model.ts ffi/layout_hash.ts deno.json
+                       ffi/bpf/btf.ts ffi/bpf/layout_model.ts ffi/bpf/layout_hash.ts deno.json
 	@echo '  CHECK   $(LAYOUT)'
 	$(Q)$(LAYOUT_TOOL) --check
 	$(Q)touch $@

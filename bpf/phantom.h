@@ -3,7 +3,7 @@
  * The contract between the BPF programs and user space.
  *
  * Every struct, enum and limit that both sides know is written here and nowhere else; the
- * TypeScript view (ffi/layout.gen.ts) is generated from the BTF of the compiled objects.
+ * TypeScript view (ffi/bpf/layout.gen.ts) is generated from the BTF of the compiled objects.
  * Numbers of enums are append-only: they are metric labels and pinned map contents.
  */
 #ifndef PHANTOM_H

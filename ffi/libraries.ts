@@ -7,7 +7,7 @@
  * reused fd number would silently give the wrong library.
  */
 
-import { type Libbpf, libbpfSymbols } from "./libbpf.ts";
+import { type Libbpf, libbpfSymbols } from "./bpf/libbpf.ts";
 import { memfdPath } from "./libc.ts";
 import { type Native, openNative } from "./native.ts";
 import { symbolsOf } from "./symbols.ts";

@@ -1,8 +1,8 @@
 /**
  * Makes, or checks, the TypeScript view of C layouts:
  *
- *     tools/layout.ts [--check] [--header FILE]... OBJECT... -o ffi/layout.gen.ts
- *     tools/layout.ts [--check] --c FILE [--names a,b] -o ffi/libbpf.gen.ts
+ *     tools/layout.ts [--check] [--header FILE]... OBJECT... -o ffi/bpf/layout.gen.ts
+ *     tools/layout.ts [--check] --c FILE [--names a,b] -o ffi/bpf/libbpf.gen.ts
  *
  * The first form reads our compiled BPF programs and wants every struct and enum of the headers
  * (bpf/phantom.h if none is given) to be in them. The second compiles a C file of anchors and
@@ -14,7 +14,7 @@
 
 import { parseArgs } from "node:util";
 
-import { BtfError, readBtf } from "../ffi/btf.ts";
+import { BtfError, readBtf } from "../ffi/bpf/btf.ts";
 import { compileBpf, CompileError } from "./compile_bpf.ts";
 import {
   anchoredNamesOf,

@@ -5,7 +5,7 @@
  * @module
  */
 
-import { type Scalar, scalarBytes } from "../ffi/layout_model.ts";
+import { type Scalar, scalarBytes } from "../ffi/bpf/layout_model.ts";
 
 export type SlotType =
   | { readonly kind: "scalar"; readonly scalar: Scalar }

@@ -1,13 +1,13 @@
 /**
- * Makes TypeScript out of BTF: the text of ffi/layout.gen.ts (what our BPF programs share with
- * user space, under strict rules) and of ffi/libbpf.gen.ts (structs of libbpf and the kernel,
+ * Makes TypeScript out of BTF: the text of ffi/bpf/layout.gen.ts (what our BPF programs share with
+ * user space, under strict rules) and of ffi/bpf/libbpf.gen.ts (structs of libbpf and the kernel,
  * taken as they are). Pure: BTF and names in, text out; tools/layout.ts is the command.
  *
  * @module
  */
 
-import type { Btf } from "../ffi/btf.ts";
-import { combineHashes, layoutHashOf } from "../ffi/layout_hash.ts";
+import type { Btf } from "../ffi/bpf/btf.ts";
+import { combineHashes, layoutHashOf } from "../ffi/bpf/layout_hash.ts";
 import {
   type EnumModel,
   type Field,
@@ -17,7 +17,7 @@ import {
   modelsOf,
   type StructModel,
   structModelOf,
-} from "../ffi/layout_model.ts";
+} from "../ffi/bpf/layout_model.ts";
 import {
   camelCase,
   emitEnum,
@@ -82,7 +82,7 @@ export function anchoredNamesOf(source: string): readonly string[] {
   return [...anchors].map(([, name]) => name ?? "");
 }
 
-/** The text of ffi/layout.gen.ts; throws {@linkcode LayoutError} with all that is wrong. */
+/** The text of ffi/bpf/layout.gen.ts; throws {@linkcode LayoutError} with all that is wrong. */
 export function generateContract(
   sources: readonly Source[],
   names: readonly string[],
@@ -109,7 +109,7 @@ export function generateContract(
 }
 
 /**
- * The text of ffi/libbpf.gen.ts: C names kept, pointers as addresses, holes allowed, bit fields
+ * The text of ffi/bpf/libbpf.gen.ts: C names kept, pointers as addresses, holes allowed, bit fields
  * left out, members of unions only by their offsets.
  */
 export function generateForeign(btf: Btf, names: readonly string[], notes: FileNotes): string {

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 
-import { type Btf, readBtf } from "../ffi/btf.ts";
-import { layoutDifferences, layoutHashOf } from "../ffi/layout_hash.ts";
+import { type Btf, readBtf } from "../ffi/bpf/btf.ts";
+import { layoutDifferences, layoutHashOf } from "../ffi/bpf/layout_hash.ts";
 import { compileBpf } from "./compile_bpf.ts";
 import {
   anchoredNamesOf,
@@ -69,7 +69,10 @@ interface Codec {
 /** Type-checks nothing, runs the generated text; the committed files are checked as sources. */
 function importText(text: string): Promise<Record<string, unknown>> {
   return withFolder(async (folder) => {
-    await Deno.copyFile(new URL("../ffi/layout_io.ts", import.meta.url), `${folder}/layout_io.ts`);
+    await Deno.copyFile(
+      new URL("../ffi/bpf/layout_io.ts", import.meta.url),
+      `${folder}/layout_io.ts`,
+    );
     await Deno.writeTextFile(`${folder}/layout.gen.ts`, text);
     return await import(`file://${folder}/layout.gen.ts`);
   });

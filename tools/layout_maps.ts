@@ -5,8 +5,8 @@
  * @module
  */
 
-import { type Btf, BtfError, type BtfMember } from "../ffi/btf.ts";
-import { fieldTypeOf, structModelOf } from "../ffi/layout_model.ts";
+import { type Btf, BtfError, type BtfMember } from "../ffi/bpf/btf.ts";
+import { fieldTypeOf, structModelOf } from "../ffi/bpf/layout_model.ts";
 
 /** By number, see `enum bpf_map_type`; the kernel only ever appends. A test compares them. */
 export const MAP_TYPES: readonly string[] = [

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 
-import { readBtf } from "../ffi/btf.ts";
-import * as libbpf from "../ffi/libbpf.gen.ts";
+import { readBtf } from "../ffi/bpf/btf.ts";
+import * as libbpf from "../ffi/bpf/libbpf.gen.ts";
 import { compileBpf } from "./compile_bpf.ts";
 import { anchoredNamesOf, generateForeign } from "./layout_gen.ts";
 import { MAP_TYPES } from "./layout_maps.ts";
@@ -100,17 +100,17 @@ function factsOf(module: object): Map<string, number> {
  * compatible, both for libbpf (it is told our size) and for the kernel. They must not disagree.
  */
 Deno.test({
-  name: `ffi/libbpf.gen.ts agrees with the installed headers${
+  name: `ffi/bpf/libbpf.gen.ts agrees with the installed headers${
     hasLibbpfHeaders() ? "" : ": skipped, libbpf-dev is not installed"
   }`,
   ignore: !hasLibbpfHeaders(),
   async fn() {
-    const args = ["--c", "tools/libbpf_anchors.c", "-o", "ffi/libbpf.gen.ts"];
+    const args = ["--c", "tools/libbpf_anchors.c", "-o", "ffi/bpf/libbpf.gen.ts"];
     const btf = readBtf(await compileBpf(`${ROOT}tools/libbpf_anchors.c`));
     const anchors = await Deno.readTextFile(`${ROOT}tools/libbpf_anchors.c`);
     const notes = { origin: "", command: "" };
     const text = generateForeign(btf, anchoredNamesOf(anchors), notes)
-      .replace('"./layout_io.ts"', `"file://${ROOT}ffi/layout_io.ts"`);
+      .replace('"./layout_io.ts"', `"file://${ROOT}ffi/bpf/layout_io.ts"`);
     const installed = factsOf(await import(`data:text/typescript,${encodeURIComponent(text)}`));
     const committed = factsOf(libbpf);
     assert.ok(committed.size > 200);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
  * The structs and enums of libbpf and the kernel that user space fills or reads. Compiled only
- * for its BTF, out of which ffi/libbpf.gen.ts is made (see tools/layout.ts). A type must be the
+ * for its BTF, out of which ffi/bpf/libbpf.gen.ts is made (see tools/layout.ts). A type must be the
  * type of a global variable, or the compiler leaves it out.
  */
 #include <stddef.h>

@@ -18,85 +18,99 @@ export interface Layer {
   readonly packages: boolean;
 }
 
-const CARRIERS = ["transport", "crypto", "reliability", "wire"];
-const SYSTEMS = ["proxy", "sni", "policy", "monitor"];
-const BELOW_APP = [
-  ...["admin", ...SYSTEMS, "switcher", "dataplane", "relay", "session", ...CARRIERS],
-  ...["config", "base", "ffi"],
+const SYSTEMS = ["tunnel", "relay", "sni", "policy", "monitor"];
+const SHARED = [
+  ...["switcher", "transport", "inbound", "outbound", "kernel", "loop"],
+  ...["session", "crypto", "reliability", "proxy", "wire"],
 ];
+const BELOW_APP = ["admin", ...SYSTEMS, ...SHARED, "config", "base", "ffi"];
 
 /** The table, from the top down: a layer imports what is below it, and only what it names. */
 export const LAYERS: Readonly<Record<string, Layer>> = {
   main: { path: "main.ts", may: ["cli"], packages: false },
-  cli: { path: "src/cli/", may: ["app", "client_app", ...BELOW_APP], packages: true },
-  app: { path: "src/app.ts", may: BELOW_APP, packages: true },
-  client_app: { path: "src/client_app.ts", may: BELOW_APP, packages: true },
+  cli: { path: "src/cli/", may: ["app", ...BELOW_APP], packages: true },
+  app: { path: "src/app/", may: BELOW_APP, packages: true },
   admin: {
     path: "src/admin/",
     may: ["base"],
     types: BELOW_APP.filter((name) => name !== "admin" && name !== "base"),
     packages: true,
   },
-  proxy: {
-    path: "src/proxy/",
-    may: ["session", ...CARRIERS, "base"],
-    types: ["config"],
-    packages: true,
-  },
-  sni: {
-    path: "src/sni/",
-    may: ["switcher", "dataplane", "session", ...CARRIERS, "base"],
-    types: ["config", "ffi"],
-    packages: true,
-  },
-  policy: {
-    path: "src/policy/",
-    may: ["dataplane", "wire", "base"],
-    types: ["config", "ffi"],
-    packages: true,
-  },
-  monitor: {
-    path: "src/monitor/",
-    may: ["dataplane", "wire", "base"],
-    types: ["config", "ffi"],
-    packages: true,
-  },
-  switcher: {
-    path: "src/switcher/",
-    may: ["session", ...CARRIERS, "base"],
-    types: ["config"],
-    packages: true,
-  },
-  dataplane: {
-    path: "src/dataplane/",
-    may: ["proxy", "relay", "session", ...CARRIERS, "base", "ffi"],
+  tunnel: {
+    path: "src/tunnel/",
+    may: [...SHARED, "base", "ffi"],
     types: ["config"],
     packages: true,
   },
   relay: {
     path: "src/relay/",
-    may: ["wire", "base", "ffi"],
+    may: ["kernel", "loop", "crypto", "wire", "base", "ffi"],
     types: ["config"],
     packages: false,
   },
-  session: {
-    path: "src/session/",
-    may: [...CARRIERS, "base"],
+  sni: {
+    path: "src/sni/",
+    may: ["outbound", "kernel", "loop", "proxy", "wire", "base", "ffi"],
+    types: ["config"],
+    packages: false,
+  },
+  policy: {
+    path: "src/policy/",
+    may: ["kernel", "loop", "wire", "base", "ffi"],
+    types: ["config"],
+    packages: false,
+  },
+  monitor: {
+    path: "src/monitor/",
+    may: ["kernel", "loop", "wire", "base", "ffi"],
+    types: ["config"],
+    packages: false,
+  },
+  inbound: {
+    path: "src/inbound/",
+    may: ["outbound", "session", "loop", "proxy", "wire", "base", "ffi"],
+    packages: false,
+  },
+  outbound: {
+    path: "src/outbound/",
+    may: ["loop", "proxy", "wire", "base", "ffi"],
     types: ["config"],
     packages: true,
   },
   transport: {
     path: "src/transport/",
-    may: ["wire", "base", "ffi"],
-    types: ["config"],
-    packages: true,
+    may: ["loop", "crypto", "wire", "base", "ffi"],
+    packages: false,
   },
+  kernel: { path: "src/kernel/", may: ["base", "ffi"], types: ["config"], packages: false },
+  loop: { path: "src/loop/", may: ["base", "ffi"], packages: false },
+  switcher: { path: "src/switcher/", may: ["base"], packages: false },
+  session: { path: "src/session/", may: ["reliability", "wire", "base"], packages: false },
   crypto: { path: "src/crypto/", may: ["wire", "base"], packages: true },
   reliability: { path: "src/reliability/", may: ["wire", "base"], packages: false },
+  proxy: { path: "src/proxy/", may: ["wire", "base"], packages: false },
   wire: { path: "src/wire/", may: ["base"], packages: false },
   config: { path: "src/config/", may: ["base"], packages: true },
   base: { path: "src/base/", may: [], packages: false },
   ffi: { path: "ffi/", may: [], packages: false },
+};
+
+/**
+ * Imports against the table that are still there, file → what it leads to. One that is gone has to
+ * go from here, and none may come.
+ */
+export const DEBTS: Readonly<Record<string, readonly string[]>> = {
+  "src/crypto/client_handshake.ts": ["ffi", "reliability"],
+  "src/inbound/inbounds.ts": ["tunnel"],
+  "src/inbound/udp_forward.ts": ["tunnel"],
+  "src/kernel/xdp_plane.ts": ["relay"],
+  "src/loop/inbox.ts": ["tunnel"],
+  "src/loop/pool.ts": ["outbound", "tunnel"],
+  "src/outbound/resolver.ts": ["tunnel"],
+  "src/outbound/routes.ts": ["tunnel"],
+  "src/outbound/rule_text.ts": ["tunnel"],
+  "src/outbound/splice.ts": ["session"],
+  "src/transport/xsk.ts": ["tunnel"],
 };
 
 /** No I/O, no Deno, no clock, no randomness of their own: these get them passed in. */
@@ -137,6 +151,7 @@ function checkImport(from: string, name: string, item: Import): string | undefin
   if (target === "deno.json") return undefined;
   if (other === undefined) return `"${item.specifier}" is in no layer: move it into one`;
   if (other === name || layer.may.includes(other)) return undefined;
+  if (DEBTS[from]?.includes(other)) return undefined;
   if (layer.types?.includes(other)) {
     return item.typeOnly ? undefined : `${name} may import only types of ${other}: import type`;
   }
@@ -153,10 +168,16 @@ export function checkLayer(source: SourceModel): Finding[] {
     const remedy = "no layer holds this file: move it, or add a row to tools/lint_layers.ts";
     return [{ path, line: 1, rule: "layer", remedy }];
   }
+  const leadsTo = (other: string): boolean =>
+    source.imports.some(({ specifier }) => layerOf(resolveImport(path, specifier) ?? "") === other);
+  const paid = (DEBTS[path] ?? []).filter((other) => !leadsTo(other)).map((other) => {
+    const remedy = `the import of ${other} is gone: take it off DEBTS in tools/lint_layers.ts`;
+    return { path, line: 1, rule: "layer", remedy };
+  });
   return source.imports.flatMap((item) => {
     const remedy = checkImport(path, name, item);
     return remedy === undefined ? [] : [{ path, line: item.line, rule: "layer", remedy }];
-  });
+  }).concat(paid);
 }
 
 /** Files that import each other in a ring, each ring once. Tests may not close one either. */

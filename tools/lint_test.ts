@@ -33,7 +33,7 @@ Deno.test("LAYERS names only layers that exist, and makes no ring", () => {
 
 Deno.test("layerOf() finds files and folders", () => {
   assert(layerOf("main.ts") === "main", "main.ts");
-  assert(layerOf("src/app.ts") === "app", "src/app.ts");
+  assert(layerOf("src/app/server.ts") === "app", "src/app/");
   assert(layerOf("src/wire/frame.ts") === "wire", "src/wire/");
   assert(layerOf("src/new/thing.ts") === undefined, "unknown folder");
 });
@@ -48,17 +48,17 @@ Deno.test("layer: an import goes down the table, and never up", () => {
   expect("src/cli/run.ts", 'const run = await import("../../main.ts");\nrun.main();\n', [
     "1:layer",
   ]);
-  expect("src/policy/a.ts", 'import { a } from "../dataplane/a.ts";\n', []);
+  expect("src/policy/a.ts", 'import { a } from "../kernel/a.ts";\n', []);
   expect("src/new/thing.ts", "export const a = 1;\n", ["1:layer"]);
 });
 
 Deno.test("layer: some layers may import types only", () => {
-  expect("src/session/a.ts", 'import type { A } from "../config/a.ts";\n', []);
-  expect("src/session/a.ts", 'import { type A, type B } from "../config/a.ts";\n', []);
-  expect("src/session/a.ts", 'export type { A } from "../config/a.ts";\n', []);
-  expect("src/session/a.ts", 'let a: import("../config/a.ts").A;\n', []);
-  expect("src/session/a.ts", 'import { a, type B } from "../config/a.ts";\n', ["1:layer"]);
-  expect("src/session/a.ts", 'import "../config/a.ts";\n', ["1:layer"]);
+  expect("src/relay/a.ts", 'import type { A } from "../config/a.ts";\n', []);
+  expect("src/relay/a.ts", 'import { type A, type B } from "../config/a.ts";\n', []);
+  expect("src/relay/a.ts", 'export type { A } from "../config/a.ts";\n', []);
+  expect("src/relay/a.ts", 'let a: import("../config/a.ts").A;\n', []);
+  expect("src/relay/a.ts", 'import { a, type B } from "../config/a.ts";\n', ["1:layer"]);
+  expect("src/relay/a.ts", 'import "../config/a.ts";\n', ["1:layer"]);
 });
 
 Deno.test("layer: base, wire and ffi import no packages", () => {
@@ -86,11 +86,11 @@ Deno.test("cycle: a ring of files is reported once", () => {
 });
 
 Deno.test("unsafe: pointers and dlopen only under ffi/", () => {
-  expect("src/dataplane/a.ts", 'Deno.dlopen("x", {});\n', ["1:unsafe"]);
-  expect("src/dataplane/a.ts", "const { UnsafePointer: p } = Deno;\np.of(a);\n", ["1:unsafe"]);
+  expect("src/tunnel/a.ts", 'Deno.dlopen("x", {});\n', ["1:unsafe"]);
+  expect("src/tunnel/a.ts", "const { UnsafePointer: p } = Deno;\np.of(a);\n", ["1:unsafe"]);
   expect("tools/a.ts", "\nDeno.UnsafePointer.of(a);\n", ["2:unsafe"]);
   expect("ffi/a.ts", "Deno.UnsafePointer.of(a);\n", []);
-  expect("src/dataplane/a.ts", "// Deno.dlopen\nconst a = `Deno.dlopen`;\n", []);
+  expect("src/tunnel/a.ts", "// Deno.dlopen\nconst a = `Deno.dlopen`;\n", []);
 });
 
 Deno.test("pure: no Deno, clock, timer or randomness", () => {
@@ -132,7 +132,7 @@ Deno.test("function-length: 70 lines pass, 71 do not; tests and generated code a
     "1:function-length",
   ]);
   expect("src/base/a_test.ts", body(71), []);
-  expect("ffi/layout.gen.ts", body(71), []);
+  expect("ffi/bpf/layout.gen.ts", body(71), []);
 });
 
 Deno.test("line-length: 100 columns pass, 101 do not, unless nothing can be broken", () => {
@@ -140,7 +140,7 @@ Deno.test("line-length: 100 columns pass, 101 do not, unless nothing can be brok
   expect("src/base/a.ts", comment(100), []);
   expect("src/base/a.ts", comment(101), ["1:line-length"]);
   expect("src/base/a.ts", `// see ${"x".repeat(110)}\n`, []);
-  expect("ffi/layout.gen.ts", comment(101), []);
+  expect("ffi/bpf/layout.gen.ts", comment(101), []);
   expect("bpf/a.h", `/* ${"ab ".repeat(20)}*/\n\t\t\t\t\t\t/* ${"ab ".repeat(20)}*/\n`, [
     "2:line-length",
   ]);

@@ -24,7 +24,7 @@ libelf-dev      | /usr/include/libelf.h       | libelf.so.1 to ship: libbpf need
 zlib1g-dev      | /usr/include/zlib.h         | libz.so.1 to ship: libelf needs it
 libssl-dev      | $LIBDIR/libcrypto.a         | AEAD and X25519, linked into libphantom.so
 openssl         | openssl                     | hashes of what is fetched
-bpftool         | bpftool                     | prints BTF, from which ffi/layout.gen.ts is made
+bpftool         | bpftool                     | prints BTF, from which ffi/bpf/layout.gen.ts is made
 iproute2        | ip                          | tests: network namespaces and veth pairs
 ethtool         | ethtool                     | tests: offloads of a veth off, so that frames are real
 ca-certificates | /etc/ssl/certs/ca-certificates.crt | TLS for the downloads

@@ -1,11 +1,11 @@
 /** `phantom check` */
 
-import { BpfError } from "../../ffi/bpf_error.ts";
+import { BpfError } from "../../ffi/bpf/bpf_error.ts";
 import { type Libraries, openLibraries } from "../../ffi/libraries.ts";
-import type { BpfObject } from "../../ffi/object.ts";
+import type { BpfObject } from "../../ffi/bpf/object.ts";
 import { type Config, ConfigError, formatProblem, type Problem } from "../config/mod.ts";
-import { type BpfCode, type ObjectName, Resources } from "../dataplane/resources.ts";
-import { eventConstants, openBeside, openProgram } from "../dataplane/xdp_plane.ts";
+import { type BpfCode, type ObjectName, Resources } from "../kernel/resources.ts";
+import { eventConstants, openBeside, openProgram } from "../kernel/xdp_plane.ts";
 import type { Command } from "./args.ts";
 import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";

@@ -1,9 +1,9 @@
 /** `phantom client` */
 
 import { formatEndpoint } from "../../ffi/endpoint.ts";
-import { Client, inboundsOf } from "../client_app.ts";
+import { Client, inboundsOf } from "../app/client.ts";
 import { type ClientConfig, formatAddress } from "../config/mod.ts";
-import { Resources } from "../dataplane/resources.ts";
+import { Resources } from "../kernel/resources.ts";
 import type { Command } from "./args.ts";
 import { CLIENT_OPTIONS, clientConfig } from "./client_config.ts";
 import { Exit } from "./exit.ts";

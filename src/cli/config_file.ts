@@ -9,7 +9,7 @@ import {
   type RuleFault,
 } from "../config/mod.ts";
 import { compileRules } from "../proxy/rules.ts";
-import { ruleText } from "../dataplane/rule_text.ts";
+import { ruleText } from "../outbound/rule_text.ts";
 import type { Given, Option } from "./args.ts";
 import { freshKey } from "./keygen.ts";
 

@@ -1,8 +1,8 @@
 /** `phantom doctor` */
 
 import { openLibraries } from "../../ffi/libraries.ts";
-import { diagnose, type Finding } from "../dataplane/doctor.ts";
-import { Resources } from "../dataplane/resources.ts";
+import { diagnose, type Finding } from "../kernel/doctor.ts";
+import { Resources } from "../kernel/resources.ts";
 import type { Command } from "./args.ts";
 import { Exit } from "./exit.ts";
 import { painter } from "./paint.ts";

@@ -3,7 +3,7 @@
 import { encodeQr, renderQr } from "../base/qr.ts";
 import { parseRate } from "../base/units.ts";
 import { type Config, parseHost, type UserConfig } from "../config/mod.ts";
-import { chooseInterface } from "../dataplane/interfaces.ts";
+import { chooseInterface } from "../kernel/interfaces.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
 import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";

@@ -1,7 +1,7 @@
 /** Which instance's pins a command works on. */
 
 import type { Libraries } from "../../ffi/libraries.ts";
-import { PinFolder } from "../dataplane/pins.ts";
+import { PinFolder } from "../kernel/pins.ts";
 import { type Given, type Option, UsageError } from "./args.ts";
 import { CONFIG_OPTION, readConfig } from "./config_file.ts";
 

@@ -1,9 +1,9 @@
 /** A client for a command that measures: asks for the session's state and waits for the answer. */
 
-import { Client } from "../client_app.ts";
+import { Client } from "../app/client.ts";
 import type { ClientConfig } from "../config/mod.ts";
-import { Resources } from "../dataplane/resources.ts";
-import type { SessionReport } from "../dataplane/workers.ts";
+import { Resources } from "../kernel/resources.ts";
+import type { SessionReport } from "../loop/pool.ts";
 import { openLog } from "./service.ts";
 
 const TIMEOUT_MS = 5000;

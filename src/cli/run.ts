@@ -1,10 +1,10 @@
 /** `phantom run` */
 
-import { Server } from "../app.ts";
+import { Server } from "../app/server.ts";
 import type { Log } from "../base/log.ts";
 import { type Config, formatAddress } from "../config/mod.ts";
-import { chooseInterface } from "../dataplane/interfaces.ts";
-import { Resources } from "../dataplane/resources.ts";
+import { chooseInterface } from "../kernel/interfaces.ts";
+import { Resources } from "../kernel/resources.ts";
 import type { Command } from "./args.ts";
 import { CONFIG_OPTION, configPath, initConfig, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";

@@ -1,11 +1,11 @@
 /** `phantom status` */
 
 import { openLibraries } from "../../ffi/libraries.ts";
-import { layoutHash } from "../../ffi/layout.gen.ts";
-import type { EventCount } from "../dataplane/kernel_events.ts";
-import { PinFolder } from "../dataplane/pins.ts";
-import { Resources } from "../dataplane/resources.ts";
-import { askStatus, type ServerStatus, statusPath } from "../dataplane/status_socket.ts";
+import { layoutHash } from "../../ffi/bpf/layout.gen.ts";
+import type { EventCount } from "../kernel/events.ts";
+import { PinFolder } from "../kernel/pins.ts";
+import { Resources } from "../kernel/resources.ts";
+import { askStatus, type ServerStatus, statusPath } from "../app/status_socket.ts";
 import {
   type Counter,
   type MapUse,
@@ -13,7 +13,7 @@ import {
   pinnedCounters,
   type PinnedState,
   planeStates,
-} from "../dataplane/xdp_plane.ts";
+} from "../kernel/xdp_plane.ts";
 import { type RelayReport, relayReport } from "../relay/relay_state.ts";
 import { columns, type Command } from "./args.ts";
 import { Exit } from "./exit.ts";

@@ -1,8 +1,8 @@
 /** `phantom unload` */
 
 import { openLibraries } from "../../ffi/libraries.ts";
-import { Resources } from "../dataplane/resources.ts";
-import { unloadPlane } from "../dataplane/xdp_plane.ts";
+import { Resources } from "../kernel/resources.ts";
+import { unloadPlane } from "../kernel/xdp_plane.ts";
 import type { Command } from "./args.ts";
 import { Exit } from "./exit.ts";
 import { pinsOf, PLANE_OPTIONS } from "./plane_options.ts";

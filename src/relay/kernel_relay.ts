@@ -17,9 +17,9 @@ import {
   relayOutcomeName,
   RelayService,
   RelayWay,
-} from "../../ffi/layout.gen.ts";
-import type { BpfMap } from "../../ffi/map.ts";
-import type { BpfObject } from "../../ffi/object.ts";
+} from "../../ffi/bpf/layout.gen.ts";
+import type { BpfMap } from "../../ffi/bpf/map.ts";
+import type { BpfObject } from "../../ffi/bpf/object.ts";
 import { maglevTable, NOBODY } from "./maglev.ts";
 
 /** The places of a service in relay_maglev: four to an entry. */

@@ -7,9 +7,9 @@ import {
   relayBackendStateName,
   RelayOutcome,
   relayOutcomeName,
-} from "../../ffi/layout.gen.ts";
+} from "../../ffi/bpf/layout.gen.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
-import { type BpfMap, openPinnedMap } from "../../ffi/map.ts";
+import { type BpfMap, openPinnedMap } from "../../ffi/bpf/map.ts";
 
 export interface BackendReport {
   /** Which of the relays, in the order of the configuration. */

@@ -4,15 +4,15 @@
  * after `make bpf lib`; without a name all of them, in about a minute.
  */
 
-import { attachXdp } from "../../ffi/link.ts";
-import { Config, ConfigFlag, Limit, MaskKey, Reason, Verdict } from "../../ffi/layout.gen.ts";
+import { attachXdp } from "../../ffi/bpf/link.ts";
+import { Config, ConfigFlag, Limit, MaskKey, Reason, Verdict } from "../../ffi/bpf/layout.gen.ts";
 import { monotonicMs } from "../../ffi/loop.ts";
-import { keyOfIndex } from "../../ffi/map.ts";
+import { keyOfIndex } from "../../ffi/bpf/map.ts";
 import { cString } from "../../ffi/memory.ts";
-import { BpfObject } from "../../ffi/object.ts";
-import type { BpfProgram } from "../../ffi/program.ts";
-import { eachRecord, EventRing } from "../../ffi/ring.ts";
-import { masked, testKey, WINDOW } from "../bpf/keyed_packets.ts";
+import { BpfObject } from "../../ffi/bpf/object.ts";
+import type { BpfProgram } from "../../ffi/bpf/program.ts";
+import { eachRecord, EventRing } from "../../ffi/bpf/ring.ts";
+import { masked, testKey, WINDOW } from "../bpf/tunnel/keyed_packets.ts";
 import { type Bytes, ethernet, frame, ipv4, ipv6, payload, udp } from "../bpf/packets.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
 import { Namespace } from "../fixtures/netns.ts";

@@ -14,11 +14,11 @@
  */
 
 import { endpoint, type Route, routeTo } from "../../ffi/endpoint.ts";
-import { attachXdp } from "../../ffi/link.ts";
+import { attachXdp } from "../../ffi/bpf/link.ts";
 import { Epoll, EpollEvent } from "../../ffi/loop.ts";
-import type { BpfMap } from "../../ffi/map.ts";
+import type { BpfMap } from "../../ffi/bpf/map.ts";
 import { cString } from "../../ffi/memory.ts";
-import { BpfObject } from "../../ffi/object.ts";
+import { BpfObject } from "../../ffi/bpf/object.ts";
 import { UdpInbox, UdpOutbox, type UdpSocket } from "../../ffi/udp.ts";
 import { ipBytes } from "../../src/base/ip.ts";
 import { type BedClient, DeliveryBed, INTERFACE, PORT, SERVER } from "../fixtures/delivery.ts";

@@ -9,7 +9,7 @@ import { EpollEvent } from "../../ffi/loop.ts";
 import { openNative } from "../../ffi/native.ts";
 import { type DatagramInbox, UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import { xskBatchMax, XskPort } from "../../ffi/xsk.ts";
-import { Loop, type Watcher } from "../../src/dataplane/loop.ts";
+import { Loop, type Watcher } from "../../src/loop/loop.ts";
 import { inNamespace } from "../fixtures/netns.ts";
 import { nativePath } from "../native.ts";
 import { pinThread } from "../fixtures/affinity.ts";

@@ -6,11 +6,11 @@
 import { endpoint } from "../../ffi/endpoint.ts";
 import { openNative } from "../../ffi/native.ts";
 import { ipBytes } from "../../src/base/ip.ts";
-import { ClientTunnel } from "../../src/dataplane/client_tunnel.ts";
-import { Loop } from "../../src/dataplane/loop.ts";
-import { ServerTunnel } from "../../src/dataplane/server_tunnel.ts";
-import type { XskSpec } from "../../src/dataplane/worker_protocol.ts";
-import { XskDelivery } from "../../src/dataplane/xsk_delivery.ts";
+import { ClientTunnel } from "../../src/tunnel/client/tunnel.ts";
+import { Loop } from "../../src/loop/loop.ts";
+import { ServerTunnel } from "../../src/tunnel/server/tunnel.ts";
+import type { XskSpec } from "../../src/tunnel/protocol.ts";
+import { XskDelivery } from "../../src/transport/xsk.ts";
 import type { Session } from "../../src/session/session.ts";
 import { OpenedCode } from "../../src/wire/frames.ts";
 import { inNamespace } from "../fixtures/netns.ts";

@@ -8,9 +8,9 @@
  * XDP_DROP in a namespace of its own, and beside junk at the server.
  */
 
-import { attachXdp, type BpfLink } from "../../ffi/link.ts";
+import { attachXdp, type BpfLink } from "../../ffi/bpf/link.ts";
 import { cString } from "../../ffi/memory.ts";
-import { BpfObject } from "../../ffi/object.ts";
+import { BpfObject } from "../../ffi/bpf/object.ts";
 import { bpfObject, freshPinPath, libraries } from "../fixtures/libraries.ts";
 import { Namespace } from "../fixtures/netns.ts";
 import { BenchNet, cpuSeconds, option, sleep, TUNNEL_PORT } from "./bench_net.ts";

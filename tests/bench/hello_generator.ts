@@ -13,7 +13,7 @@ import { udpBatchMax, UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import type { SendKeys } from "../../src/crypto/key_update.ts";
 import { Tskd } from "../../src/crypto/tskd.ts";
 import { soleUser } from "../../src/crypto/users.ts";
-import { ClientHandshake } from "../../src/dataplane/client_handshake.ts";
+import { ClientHandshake } from "../../src/crypto/client_handshake.ts";
 import { FrameType } from "../../src/wire/frames.ts";
 import { DATA_OVERHEAD, HEADER_BYTES } from "../../src/wire/limits.ts";
 import { isData, PacketKind, writeHeader } from "../../src/wire/packet.ts";

@@ -4,7 +4,7 @@
  */
 
 import { cString } from "../../ffi/memory.ts";
-import { BpfObject } from "../../ffi/object.ts";
+import { BpfObject } from "../../ffi/bpf/object.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
 
 /** Short enough for a queue; a call itself takes 10 to 25 ms before the first frame. */

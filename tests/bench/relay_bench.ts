@@ -8,10 +8,10 @@
  * their work on the core that sends; nginx has the other core for itself.
  */
 
-import { ListenWord, RelayLimit } from "../../ffi/layout.gen.ts";
-import { BpfMapType } from "../../ffi/libbpf.gen.ts";
-import { type BpfMap, createMap } from "../../ffi/map.ts";
-import type { BpfObject } from "../../ffi/object.ts";
+import { ListenWord, RelayLimit } from "../../ffi/bpf/layout.gen.ts";
+import { BpfMapType } from "../../ffi/bpf/libbpf.gen.ts";
+import { type BpfMap, createMap } from "../../ffi/bpf/map.ts";
+import type { BpfObject } from "../../ffi/bpf/object.ts";
 import { ipBytes } from "../../src/base/ip.ts";
 import {
   KernelRelay,

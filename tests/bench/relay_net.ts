@@ -5,9 +5,9 @@
  *     sender ns: out ── in : relay ns : out ── in : receiver ns
  */
 
-import { attachXdp, type BpfLink } from "../../ffi/link.ts";
+import { attachXdp, type BpfLink } from "../../ffi/bpf/link.ts";
 import { cString } from "../../ffi/memory.ts";
-import { BpfObject } from "../../ffi/object.ts";
+import { BpfObject } from "../../ffi/bpf/object.ts";
 import { ipBytes } from "../../src/base/ip.ts";
 import { type Bytes, ethernet, frame, ipv4, ipv6, payload, udp } from "../bpf/packets.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";

@@ -6,9 +6,9 @@
 import { getHeapStatistics } from "node:v8";
 import { endpoint } from "../../ffi/endpoint.ts";
 import type { Native } from "../../ffi/native.ts";
-import { ClientTunnel } from "../../src/dataplane/client_tunnel.ts";
-import { Loop } from "../../src/dataplane/loop.ts";
-import { ServerTunnel } from "../../src/dataplane/server_tunnel.ts";
+import { ClientTunnel } from "../../src/tunnel/client/tunnel.ts";
+import { Loop } from "../../src/loop/loop.ts";
+import { ServerTunnel } from "../../src/tunnel/server/tunnel.ts";
 import { OpenedCode } from "../../src/wire/frames.ts";
 import { ADDRESS, clientStart, LOOPBACK, Notes, serverStart, Source } from "../fixtures/tunnel.ts";
 

@@ -7,11 +7,11 @@
 
 import assert from "node:assert/strict";
 
-import { type Btf, BtfError, btfSectionOf, readBtf } from "../../ffi/btf.ts";
-import * as contract from "../../ffi/layout.gen.ts";
-import { layoutDifferences, layoutHashOf } from "../../ffi/layout_hash.ts";
-import { modelsOf, structModelOf } from "../../ffi/layout_model.ts";
-import * as libbpf from "../../ffi/libbpf.gen.ts";
+import { type Btf, BtfError, btfSectionOf, readBtf } from "../../ffi/bpf/btf.ts";
+import * as contract from "../../ffi/bpf/layout.gen.ts";
+import { layoutDifferences, layoutHashOf } from "../../ffi/bpf/layout_hash.ts";
+import { modelsOf, structModelOf } from "../../ffi/bpf/layout_model.ts";
+import * as libbpf from "../../ffi/bpf/libbpf.gen.ts";
 import { generateContract, generateForeign, LayoutError } from "../../tools/layout_gen.ts";
 import { holesWithin, mapsOf } from "../../tools/layout_maps.ts";
 import { BtfBuilder, buildElf, KIND } from "../fixtures/btf_builder.ts";

@@ -4,15 +4,15 @@
  */
 
 import assert from "node:assert/strict";
-import { Delivery, DeliveryFlag, Limit, Reason, Verdict } from "../../ffi/layout.gen.ts";
+import { Delivery, DeliveryFlag, Limit, Reason, Verdict } from "../../ffi/bpf/layout.gen.ts";
 import { cString } from "../../ffi/memory.ts";
 import type { XskPort } from "../../ffi/xsk.ts";
-import { testKeys, WINDOW } from "../bpf/keyed_packets.ts";
+import { testKeys, WINDOW } from "../bpf/tunnel/keyed_packets.ts";
 import { type Bytes, hex } from "../bpf/packets.ts";
-import { casePorts } from "../bpf/xdp_cases.ts";
-import { outcomeText, XdpHarness } from "../bpf/xdp_harness.ts";
-import { keptWindows } from "../bpf/xdp_keyed_cases.ts";
-import { type DeliveryModel, FilterModel, isDelivered, modelOf } from "../bpf/xdp_model.ts";
+import { casePorts } from "../bpf/tunnel/xdp_cases.ts";
+import { outcomeText, XdpHarness } from "../bpf/tunnel/xdp_harness.ts";
+import { keptWindows } from "../bpf/tunnel/xdp_keyed_cases.ts";
+import { type DeliveryModel, FilterModel, isDelivered, modelOf } from "../bpf/tunnel/xdp_model.ts";
 import { DeliveryBed, INTERFACE } from "../fixtures/delivery.ts";
 import { libraries } from "../fixtures/libraries.ts";
 import { randomFrame } from "./filter_frames.ts";

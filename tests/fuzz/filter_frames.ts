@@ -1,6 +1,6 @@
 /** Frames that unmask, nearly do and do not, for fuzzing what looks at them with keys. */
 
-import { masked, WINDOW } from "../bpf/keyed_packets.ts";
+import { masked, WINDOW } from "../bpf/tunnel/keyed_packets.ts";
 import {
   type Bytes,
   cut,
@@ -14,9 +14,9 @@ import {
   vlan,
   withRightSum,
 } from "../bpf/packets.ts";
-import { casePorts, xdpCases } from "../bpf/xdp_cases.ts";
-import { frameBytesMin } from "../bpf/xdp_harness.ts";
-import { keyedCases } from "../bpf/xdp_keyed_cases.ts";
+import { casePorts, xdpCases } from "../bpf/tunnel/xdp_cases.ts";
+import { frameBytesMin } from "../bpf/tunnel/xdp_harness.ts";
+import { keyedCases } from "../bpf/tunnel/xdp_keyed_cases.ts";
 import type { Rng } from "./rng.ts";
 
 const known: readonly Bytes[] = [...keyedCases.values(), ...xdpCases.values()].flat()

@@ -5,10 +5,10 @@
  */
 
 import assert from "node:assert/strict";
-import { RelayOutcome, relayOutcomeName } from "../../ffi/layout.gen.ts";
+import { RelayOutcome, relayOutcomeName } from "../../ffi/bpf/layout.gen.ts";
 import { type Bytes, hex, ipv4, ipv6 } from "../bpf/packets.ts";
-import { RelayHarness, type Side } from "../bpf/relay_harness.ts";
-import { Action, RelayModel, type RelayVerdict } from "../bpf/relay_model.ts";
+import { RelayHarness, type Side } from "../bpf/relay/relay_harness.ts";
+import { Action, RelayModel, type RelayVerdict } from "../bpf/relay/relay_model.ts";
 import {
   answerTo,
   begun,
@@ -18,7 +18,7 @@ import {
   RELAY6,
   to4,
   to6,
-} from "../bpf/relay_plan.ts";
+} from "../bpf/relay/relay_plan.ts";
 import { libraries } from "../fixtures/libraries.ts";
 import { fuzz, type Rng } from "./rng.ts";
 

@@ -6,15 +6,15 @@
 
 import assert from "node:assert/strict";
 import { endpoint, type Route, routeTo } from "../../ffi/endpoint.ts";
-import { Limit } from "../../ffi/layout.gen.ts";
+import { Limit } from "../../ffi/bpf/layout.gen.ts";
 import { UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import { ipBytes } from "../../src/base/ip.ts";
-import { Steering } from "../../src/dataplane/steering.ts";
+import { Steering } from "../../src/tunnel/kernel/steering.ts";
 import { headerKind, headerSession, isData, unmaskHeader } from "../../src/wire/packet.ts";
 import { SIP_KEY_WORDS, sipKey } from "../../src/wire/siphash.ts";
-import { masked, testKey, testKeys, WINDOW } from "../bpf/keyed_packets.ts";
+import { masked, testKey, testKeys, WINDOW } from "../bpf/tunnel/keyed_packets.ts";
 import { type Bytes, hex } from "../bpf/packets.ts";
-import { XdpHarness } from "../bpf/xdp_harness.ts";
+import { XdpHarness } from "../bpf/tunnel/xdp_harness.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
 import { fuzz, type Rng } from "./rng.ts";
 

@@ -5,15 +5,20 @@
  */
 
 import assert from "node:assert/strict";
-import { Limit, Reason } from "../../ffi/layout.gen.ts";
-import { keyOfIndex } from "../../ffi/map.ts";
-import { BpfObject } from "../../ffi/object.ts";
-import { masked, testKeys, WINDOW } from "../bpf/keyed_packets.ts";
+import { Limit, Reason } from "../../ffi/bpf/layout.gen.ts";
+import { keyOfIndex } from "../../ffi/bpf/map.ts";
+import { BpfObject } from "../../ffi/bpf/object.ts";
+import { masked, testKeys, WINDOW } from "../bpf/tunnel/keyed_packets.ts";
 import { type Bytes, ethernet, frame, hex, ipv4, ipv6, padded, udp } from "../bpf/packets.ts";
-import { casePorts } from "../bpf/xdp_cases.ts";
-import { counterChanges, counterIndex, outcomeText, XdpHarness } from "../bpf/xdp_harness.ts";
-import { keptWindows } from "../bpf/xdp_keyed_cases.ts";
-import { egressModel, FilterModel, socketModel } from "../bpf/xdp_model.ts";
+import { casePorts } from "../bpf/tunnel/xdp_cases.ts";
+import {
+  counterChanges,
+  counterIndex,
+  outcomeText,
+  XdpHarness,
+} from "../bpf/tunnel/xdp_harness.ts";
+import { keptWindows } from "../bpf/tunnel/xdp_keyed_cases.ts";
+import { egressModel, FilterModel, socketModel } from "../bpf/tunnel/xdp_model.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
 import { randomFrame } from "./filter_frames.ts";
 import { fuzz, type Rng } from "./rng.ts";

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { Reason } from "../../ffi/layout.gen.ts";
+import { Reason } from "../../ffi/bpf/layout.gen.ts";
 import {
   auth,
   type Bytes,
@@ -27,15 +27,15 @@ import {
   vlan,
   withRightSum,
 } from "../bpf/packets.ts";
-import { xdpCases } from "../bpf/xdp_cases.ts";
+import { xdpCases } from "../bpf/tunnel/xdp_cases.ts";
 import {
   counterChanges,
   counterIndex,
   frameBytesMin,
   outcomeText,
   XdpHarness,
-} from "../bpf/xdp_harness.ts";
-import { modelOf, type Outcome } from "../bpf/xdp_model.ts";
+} from "../bpf/tunnel/xdp_harness.ts";
+import { modelOf, type Outcome } from "../bpf/tunnel/xdp_model.ts";
 import { libraries } from "../fixtures/libraries.ts";
 import { fuzz, type Rng } from "./rng.ts";
 

@@ -16,11 +16,11 @@ import {
   SessionRequest,
   SessionResult,
   sessionResultName,
-} from "../../ffi/layout.gen.ts";
+} from "../../ffi/bpf/layout.gen.ts";
 import { monotonicMs } from "../../ffi/loop.ts";
-import { type BpfMap, keyOfIndex } from "../../ffi/map.ts";
-import { BpfObject } from "../../ffi/object.ts";
-import { eachRecord, EventRing } from "../../ffi/ring.ts";
+import { type BpfMap, keyOfIndex } from "../../ffi/bpf/map.ts";
+import { BpfObject } from "../../ffi/bpf/object.ts";
+import { eachRecord, EventRing } from "../../ffi/bpf/ring.ts";
 import { type Bytes, hex } from "../bpf/packets.ts";
 import {
   type Change,
@@ -29,7 +29,7 @@ import {
   randomEntry,
   randomSlot,
   SessionsModel,
-} from "../bpf/xdp_sessions_model.ts";
+} from "../bpf/tunnel/xdp_sessions_model.ts";
 import { bpfObject, libraries } from "../fixtures/libraries.ts";
 import { fuzz, type Rng } from "./rng.ts";
 

@@ -8,13 +8,13 @@
  */
 
 import assert from "node:assert/strict";
-import type { Finding } from "../../src/dataplane/doctor.ts";
+import type { Finding } from "../../src/kernel/doctor.ts";
 import { repository } from "../fixtures/libraries.ts";
 import { run } from "../fixtures/netns.ts";
 import { outcomeOf, piped } from "../fixtures/process.ts";
 import { packetsOf, type Status } from "../fixtures/server.ts";
 import type { RelayReport } from "../../src/relay/relay_state.ts";
-import type { ServerStatus } from "../../src/dataplane/status_socket.ts";
+import type { ServerStatus } from "../../src/app/status_socket.ts";
 
 const KERNELS = ["5.10", "6.1", "6.12"] as const;
 /** Without hardware's help every instruction is translated. */

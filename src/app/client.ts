@@ -1,0 +1,251 @@
+/**
+ * The client: libraries → the server's addresses → one worker with its inbounds; stopped in
+ * reverse.
+ */
+
+import { type Endpoint, endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
+import { openLibraries } from "../../ffi/libraries.ts";
+import { ipBytes } from "../base/ip.ts";
+import type { Log } from "../base/log.ts";
+import { type Address, type ClientConfig, formatAddress, type HostPort } from "../config/mod.ts";
+import { AwakeCores } from "./awake_cores.ts";
+import { NameLookup } from "../outbound/name_lookup.ts";
+import type { Resources } from "../kernel/resources.ts";
+import type { InboundSpec } from "../tunnel/protocol.ts";
+import { type SessionReport, Workers, type WorkerTask } from "../loop/pool.ts";
+
+export interface ClientOptions {
+  readonly config: ClientConfig;
+  readonly resources: Resources;
+  readonly log: Log;
+  /** Without inbounds nobody but the caller uses the tunnel. @default {true} */
+  readonly inbounds?: boolean;
+  /** Hears of the session, also of what did not change. */
+  readonly onReport?: (report: SessionReport) => void;
+  /** Ends waiting for the server's name, which otherwise is looked up until it is found. */
+  readonly signal?: AbortSignal;
+  /** Looks the server's name up only once. @default {false} */
+  readonly impatient?: boolean;
+}
+
+const LOOKUP_AGAIN_MS = 1000;
+const LOOKUP_AGAIN_MAX_MS = 30_000;
+/** Without a session the name is looked up again, but not more often than this. */
+const SEARCH_EVERY_MS = 2000;
+
+export class Client {
+  /** Addresses of the server, best first. */
+  readonly servers: readonly Endpoint[];
+  readonly #workers: Workers;
+  readonly #awake: AwakeCores | undefined;
+
+  private constructor(
+    workers: Workers,
+    servers: readonly Endpoint[],
+    awake: AwakeCores | undefined,
+  ) {
+    this.#workers = workers;
+    this.#awake = awake;
+    this.servers = servers;
+  }
+
+  /** Resolves when the inbounds are open. The session comes with their first traffic. */
+  static async start(options: ClientOptions): Promise<Client> {
+    const { config, resources, log, onReport, inbounds = true } = options;
+    const libs = openLibraries((name) => resources.library(name));
+    const lookup = NameLookup.of("system");
+    const servers = await findServer(lookup, options);
+    const states = new StateLog(log, formatAddress(config.server));
+    const search = new ServerSearch(lookup, config.server, servers, (found) => {
+      log.info("the server's name leads elsewhere now", { name: config.server.host });
+      const told = found.map((host) => ({ host, port: config.server.port }));
+      workers.tell({ kind: "servers", servers: told });
+    });
+    const workers = await Workers.start({
+      libs,
+      code: resources.worker("tunnel/client"),
+      tasks: [workerTask(config, servers, inbounds)],
+      lookup,
+      log,
+      onSession(report) {
+        states.heard(report);
+        if (report.state !== "open") void search.again();
+        onReport?.(report);
+      },
+    });
+    const datagrams = () => workers.counters().datagrams;
+    const awake = config.lowLatency ? new AwakeCores({ datagrams, log }) : undefined;
+    return new Client(workers, servers, awake);
+  }
+
+  /** Rejects when a part that the client can't do without fails; else it never settles. */
+  get failure(): Promise<never> {
+    return this.#workers.failure;
+  }
+
+  /** Ports of the inbounds, in the order of inboundsOf(). */
+  get ports(): readonly number[] {
+    return this.#workers.ports;
+  }
+
+  /** Asks for the state of the session, which comes as a report. */
+  ask(): void {
+    this.#workers.tell({ kind: "report" });
+  }
+
+  async stop(): Promise<void> {
+    this.#awake?.stop();
+    await this.#workers.stop();
+  }
+}
+
+/** A server is silent to all who can't prove that they know its key. */
+const NO_ANSWER = "check address, port and keys, and that both clocks agree within 30 seconds";
+
+/** Tells of the session when its state changes. */
+class StateLog {
+  readonly #log: Log;
+  readonly #server: string;
+  #state = "";
+
+  constructor(log: Log, server: string) {
+    this.#log = log;
+    this.#server = server;
+  }
+
+  heard({ state, rttMs }: SessionReport): void {
+    const before = this.#state;
+    if (state === before) return;
+    this.#state = state;
+    const server = this.#server;
+    if (state === "open") this.#log.info("connected", { server, rttMs: round(rttMs) });
+    else if (state === "connecting") this.#log.debug("connecting", { server });
+    else if (before === "open") this.#log.warn("connection lost", { server });
+    else if (before === "connecting") this.#log.warn("no answer", { server, remedy: NO_ANSWER });
+  }
+}
+
+/**
+ * Looks the server's name up again when there is no session: it may lead elsewhere by now. What is
+ * found no more stays where it was.
+ */
+class ServerSearch {
+  readonly #lookup: NameLookup;
+  readonly #server: HostPort;
+  readonly #found: (hosts: readonly string[]) => void;
+  #known: string;
+  #notBefore = -Infinity;
+
+  constructor(
+    lookup: NameLookup,
+    server: HostPort,
+    known: readonly Endpoint[],
+    found: (hosts: readonly string[]) => void,
+  ) {
+    this.#lookup = lookup;
+    this.#server = server;
+    this.#found = found;
+    this.#known = namesOf(known);
+  }
+
+  async again(): Promise<void> {
+    const now = performance.now();
+    if (literalOf(this.#server) !== undefined || now < this.#notBefore) return;
+    this.#notBefore = now + SEARCH_EVERY_MS;
+    const { addresses } = await this.#lookup.find(this.#server.host);
+    const known = namesOf(endpointsOf(addresses, this.#server.port));
+    if (addresses.length === 0 || known === this.#known) return;
+    this.#known = known;
+    this.#found(addresses);
+  }
+}
+
+/** Whatever order a resolver gives them in today. */
+function namesOf(servers: readonly Endpoint[]): string {
+  return servers.map(formatEndpoint).sort().join();
+}
+
+function endpointsOf(addresses: readonly string[], port: number): Endpoint[] {
+  return addresses.map((address) => endpoint(ipBytes(address), port));
+}
+
+function round(ms: number): number {
+  return Math.round(ms * 10) / 10;
+}
+
+/** All addresses of the server; waits for its name to be found. */
+async function findServer(lookup: NameLookup, options: ClientOptions): Promise<Endpoint[]> {
+  const { config: { server }, log, signal, impatient = false } = options;
+  const literal = literalOf(server);
+  if (literal !== undefined) return [literal];
+  for (let wait = LOOKUP_AGAIN_MS;; wait = Math.min(2 * wait, LOOKUP_AGAIN_MAX_MS)) {
+    const { addresses, error } = await lookup.find(server.host);
+    if (addresses.length > 0) {
+      return endpointsOf(addresses, server.port);
+    }
+    const reason = error === "not-found" ? "there is no such name" : "the look-up failed";
+    if (impatient) throw new Error(`Cannot find the server ${server.host} as ${reason}`);
+    log.warn("the server's name is not found, trying again", { name: server.host, reason });
+    await pause(wait, signal);
+    signal?.throwIfAborted();
+  }
+}
+
+function literalOf({ host, port }: HostPort): Endpoint | undefined {
+  const isLiteral = host.includes(":") || /^[\d.]+$/.test(host);
+  return isLiteral ? endpoint(ipBytes(host), port) : undefined;
+}
+
+function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal?.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    }, { once: true });
+  });
+}
+
+/** With copies of all keys: the worker gets and wipes them. */
+function workerTask(
+  config: ClientConfig,
+  servers: readonly Endpoint[],
+  inbounds: boolean,
+): WorkerTask {
+  return {
+    kind: "client",
+    servers,
+    psk: Uint8Array.from(config.psk.expose()),
+    user: config.user,
+    userKey: Uint8Array.from(config.key?.expose() ?? []),
+    upRate: config.upBps / 8,
+    downRate: config.downBps / 8,
+    windowPackets: config.arq.windowSize,
+    maxRetries: config.arq.maxRetries,
+    inbounds: inbounds ? inboundsOf(config) : [],
+  };
+}
+
+/** What listens, and where: in the order of the file's settings. */
+export function inboundsOf(config: ClientConfig): InboundSpec[] {
+  const users = config.inboundUsers.map(({ name, password }) => ({ name, password }));
+  const proxies = (["mixed", "socks5", "http"] as const).flatMap((kind) =>
+    config[kind].map((address): InboundSpec => ({
+      kind,
+      listen: listenAt(address),
+      ...(users.length > 0 ? { users } : {}),
+    }))
+  );
+  const forwards = config.forwards.flatMap(({ listen, target, network }) =>
+    (network === "both" ? ["tcp", "udp"] as const : [network]).map((kind): InboundSpec => ({
+      kind,
+      listen: listenAt(listen),
+      target: formatAddress(target),
+    }))
+  );
+  return [...proxies, ...forwards];
+}
+
+function listenAt({ host, port }: Address): Endpoint {
+  return endpoint(ipBytes(host), port);
+}

@@ -1,0 +1,134 @@
+/**
+ * A server's state for whoever asks on this machine: a Unix socket in the state folder, for its
+ * owner alone. Each connection gets one JSON text and is closed; nothing is ever read from it.
+ */
+
+import type { Log } from "../base/log.ts";
+import type { EventCounts } from "../kernel/events.ts";
+import type { SessionCounts } from "../tunnel/kernel/sessions.ts";
+import type { HealthCounters, InterfaceState } from "../kernel/hooked_interfaces.ts";
+import type { WorkerCounters } from "../loop/pool.ts";
+
+const ANSWER_MS = 1000;
+/** A text longer than this is no answer of ours. */
+const ANSWER_BYTES_MAX = 1 << 20;
+
+/** What a server says of itself. */
+export interface ServerStatus {
+  readonly instance: string;
+  readonly pid: number;
+  /** Milliseconds since 1970. */
+  readonly startedAt: number;
+  readonly level: string;
+  readonly workers: number;
+  readonly counters: WorkerCounters;
+  /** Where its things are pinned; null: nowhere. */
+  readonly pins: string | null;
+  readonly interfaces: readonly InterfaceState[];
+  /** Null: no BPF program is loaded. */
+  readonly health: Readonly<HealthCounters> | null;
+  /** By kind; null as above. */
+  readonly events: EventCounts | null;
+  /** The kernel's table, as the last sweep saw it; null: there is none. */
+  readonly sessions: Readonly<SessionCounts> | null;
+}
+
+/** Where the server of an instance answers. */
+export function statusPath(stateDir: string, instance: string): string {
+  return `${stateDir}/status-${instance}.sock`;
+}
+
+export class StatusSocket {
+  readonly #path: string;
+  readonly #listener: Deno.UnixListener;
+
+  private constructor(path: string, listener: Deno.UnixListener, state: () => ServerStatus) {
+    this.#path = path;
+    this.#listener = listener;
+    this.#serve(state);
+  }
+
+  /** Answers with `state`. Where that can't be the server does without, and the log says so. */
+  static async open(
+    path: string,
+    state: () => ServerStatus,
+    log: Log,
+  ): Promise<StatusSocket | undefined> {
+    try {
+      if (await isAnswered(path)) throw new Error("another server answers there");
+      removeSocket(path);
+      const listener = Deno.listen({ transport: "unix", path });
+      Deno.chmodSync(path, 0o600);
+      return new StatusSocket(path, listener, state);
+    } catch (error) {
+      log.warn("`phantom status` will not see this process", {
+        path,
+        cause: error instanceof Error ? error.message : String(error),
+      });
+      return undefined;
+    }
+  }
+
+  close(): void {
+    this.#listener.close();
+    removeSocket(this.#path);
+  }
+
+  async #serve(state: () => ServerStatus): Promise<void> {
+    const encoder = new TextEncoder();
+    for await (const connection of this.#listener) {
+      answer(connection, encoder.encode(JSON.stringify(state()))).catch(() => {});
+    }
+  }
+}
+
+/** What the server behind a socket says; nothing when none does. */
+export async function askStatus(path: string): Promise<ServerStatus | undefined> {
+  let connection: Deno.UnixConn;
+  try {
+    connection = await Deno.connect({ transport: "unix", path });
+  } catch {
+    // No socket, none behind it, or not ours to ask.
+    return undefined;
+  }
+  const timer = setTimeout(() => connection.close(), ANSWER_MS);
+  try {
+    const decoder = new TextDecoder();
+    let text = "";
+    for await (const chunk of connection.readable) {
+      text += decoder.decode(chunk, { stream: true });
+      if (text.length > ANSWER_BYTES_MAX) return undefined;
+    }
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+async function isAnswered(path: string): Promise<boolean> {
+  try {
+    (await Deno.connect({ transport: "unix", path })).close();
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+async function answer(connection: Deno.UnixConn, bytes: Uint8Array): Promise<void> {
+  try {
+    for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
+  } finally {
+    connection.close();
+  }
+}
+
+/** Only what is a socket: the state folder is a person's to choose. */
+function removeSocket(path: string): void {
+  try {
+    if (Deno.lstatSync(path).isSocket) Deno.removeSync(path);
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) throw error;
+  }
+}

@@ -1,0 +1,157 @@
+/**
+ * UDP ASSOCIATE of SOCKS5: a socket for one client, as long as its TCP connection lives.
+ *
+ * The address in a datagram's header is the one of the DATAGRAM frame, so both ways it is copied.
+ */
+
+import { endpoint, endpointWords, type Route, writeEndpoint } from "../../ffi/endpoint.ts";
+import { EpollEvent } from "../../ffi/loop.ts";
+import { tcpAgain, type TcpSocket } from "../../ffi/tcp.ts";
+import { UdpSocket } from "../../ffi/udp.ts";
+import type { Socks5Inbound } from "../proxy/socks5_inbound.ts";
+import { UDP_PREFIX_BYTES, UdpHeaderReader, writeUdpHeaderRaw } from "../proxy/socks5_udp.ts";
+import type { Session } from "../session/session.ts";
+import { type AssociationUser, emptyRoute, UDP_BATCHES_A_ROUND } from "./associations.ts";
+import type { InboundContext, Live } from "./context.ts";
+import type { Watcher } from "../loop/loop.ts";
+
+const IP_WORDS = 4;
+
+export class SocksUdp implements AssociationUser, Watcher, Live {
+  session: Session | undefined;
+  association = -1;
+  readonly #context: InboundContext;
+  readonly #control: TcpSocket;
+  readonly #socket: UdpSocket;
+  readonly #controlWatcher: Watcher;
+  readonly #controlTag: number;
+  readonly #tag: number;
+  readonly #header = new UdpHeaderReader();
+  readonly #client = new Uint32Array(endpointWords);
+  /** To the client's port, which its first datagram tells. */
+  readonly #route: Route = emptyRoute();
+  #hasRoute = false;
+  #isOver = false;
+
+  /**
+   * Answers a request that is ready and takes over its connection, which nobody watches. False:
+   * it can't be had, and everything is as before.
+   */
+  static start(context: InboundContext, control: TcpSocket, parser: Socks5Inbound): boolean {
+    if (!context.associations.admit()) return false;
+    let socket: UdpSocket | undefined;
+    try {
+      // Where the client reaches us by TCP it does by UDP.
+      const { ip, scope } = control.local();
+      socket = new UdpSocket(context.native, { local: endpoint(ip, 0, scope) });
+      const user = new SocksUdp(context, control, socket);
+      parser.accept(ip, socket.local.port);
+      if (!context.reply(control, parser)) user.abort();
+      return true;
+    } catch {
+      socket?.close();
+      context.counters.associationsRefused++;
+      context.associations.release({ session: undefined, association: -1, datagram: () => {} });
+      return false;
+    }
+  }
+
+  private constructor(context: InboundContext, control: TcpSocket, socket: UdpSocket) {
+    this.#context = context;
+    this.#control = control;
+    this.#socket = socket;
+    writeEndpoint(this.#client, 0, control.peer);
+    this.#controlWatcher = { ready: () => this.#readControl() };
+    const { loop } = context;
+    this.#tag = loop.watch(socket.fd, EpollEvent.in, this);
+    const events = EpollEvent.in | EpollEvent.readHangUp;
+    this.#controlTag = loop.watch(control.fd, events, this.#controlWatcher);
+    context.live.add(this);
+  }
+
+  /** Datagrams of the client. */
+  ready(): void {
+    try {
+      this.#receiveAll();
+    } catch {
+      this.#context.counters.faults++;
+      this.abort();
+    }
+  }
+
+  #receiveAll(): void {
+    const { inbox } = this.#context.associations;
+    for (let batch = 0; batch < UDP_BATCHES_A_ROUND && !this.#isOver; batch++) {
+      const count = this.#socket.receive(inbox);
+      if (count === 0) break;
+      for (let i = 0; i < count; i++) this.#receive(i);
+    }
+    this.#context.associations.wake(this);
+  }
+
+  #receive(i: number): void {
+    const { associations, counters } = this.#context;
+    const { inbox } = associations;
+    const header = this.#header;
+    if (inbox.isTruncated(i) || !this.#isClient(i)) {
+      counters.datagramsDropped++;
+      return;
+    }
+    const { fragments } = header;
+    if (!header.read(inbox.arena, inbox.offset(i), inbox.length(i))) {
+      if (header.fragments > fragments) counters.fragments++;
+      else counters.datagramsDropped++;
+      return;
+    }
+    const { addressAt, addressLength, dataAt, dataLength } = header;
+    const { arena } = inbox;
+    associations.send(this, arena, addressAt, addressLength, arena, dataAt, dataLength);
+  }
+
+  /** Whether it comes from the client; from which port, the first one decides. */
+  #isClient(i: number): boolean {
+    const { inbox } = this.#context.associations;
+    if (this.#hasRoute) return inbox.isRoute(i, this.#route);
+    inbox.copyRoute(i, this.#route);
+    for (let word = 0; word < IP_WORDS; word++) {
+      if (this.#route[word] !== this.#client[word]) return false;
+    }
+    this.#hasRoute = true;
+    return true;
+  }
+
+  datagram(
+    bytes: Uint8Array,
+    addressAt: number,
+    addressLength: number,
+    at: number,
+    length: number,
+  ): void {
+    if (!this.#hasRoute || this.#isOver) return;
+    const { sender } = this.#context.associations;
+    const to = sender.reserve(this.#socket, UDP_PREFIX_BYTES + addressLength + length);
+    const head = writeUdpHeaderRaw(sender.arena, to, bytes, addressAt, addressLength);
+    sender.copy(to + head, bytes, at, length);
+    sender.commit(this.#route, head + length);
+  }
+
+  /** Nothing is said there any more; its end is the association's. */
+  #readControl(): void {
+    const { arena } = this.#context;
+    const count = this.#control.read(arena, 0, arena.length);
+    if (count <= 0 && count !== tcpAgain) this.abort();
+  }
+
+  abort(): void {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    const { associations, live, loop } = this.#context;
+    live.delete(this);
+    associations.sender.flush();
+    associations.release(this);
+    loop.unwatch(this.#tag, this.#socket.fd);
+    loop.unwatch(this.#controlTag, this.#control.fd);
+    this.#socket.close();
+    this.#control.close();
+  }
+}

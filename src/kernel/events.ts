@@ -1,0 +1,80 @@
+/**
+ * Events, wherever they come from: the programs in the kernel tell most, user space those that only
+ * it can see (the table fills up, an attachment is lost). All are logged and counted by kind here.
+ */
+
+import { endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
+import { type Event, EventKind, eventKindName, reasonName } from "../../ffi/bpf/layout.gen.ts";
+import type { Log, LogFields } from "../base/log.ts";
+
+/** Events of the kernel that are logged one by one in each round; the rest is counted. */
+const LOGGED_MAX = 5;
+
+export interface EventCount {
+  /** That came. */
+  told: number;
+  /** That the program held back, for they came too fast or found no room. */
+  missed: number;
+}
+
+/** By the names of the kinds, all of them. */
+export type EventCounts = Readonly<Record<string, Readonly<EventCount>>>;
+
+/** Kinds that user space tells. */
+export type OwnEvent = typeof EventKind.pressure | typeof EventKind.attachLost;
+
+const TEXTS: Readonly<Record<number, string>> = {
+  [EventKind.malformed]: "malformed packet dropped",
+  [EventKind.new]: "new session in the kernel",
+  [EventKind.established]: "session established in the kernel",
+  [EventKind.closing]: "session closing in the kernel",
+  [EventKind.flood]: "HELLO over a limit dropped",
+  [EventKind.checksum]: "packet with a wrong IPv4 header checksum dropped",
+};
+
+export class KernelEvents {
+  readonly #log: Log;
+  readonly #told = new Float64Array(EventKind.count);
+  #logged = 0;
+
+  constructor(log: Log) {
+    this.#log = log;
+  }
+
+  /** One of user space's own. */
+  tell(kind: OwnEvent, text: string, fields: LogFields): void {
+    this.#told[kind]!++;
+    this.#log.warn(text, { ...fields, event: eventKindName(kind) });
+  }
+
+  /** The kernel's events follow, of one more round. */
+  beginRound(): void {
+    this.#logged = 0;
+  }
+
+  /** One of the kernel's. */
+  take(event: Event): void {
+    const { kind } = event;
+    // Of a newer program: counted nowhere, but logged.
+    if (kind < EventKind.count) this.#told[kind]!++;
+    if (++this.#logged > LOGGED_MAX) return;
+    this.#log.debug(TEXTS[kind] ?? eventKindName(kind), {
+      event: eventKindName(kind),
+      ...(isAboutReason(kind) ? { reason: reasonName(Number(event.value)) } : {}),
+      from: formatEndpoint(endpoint(event.srcIp, event.srcPort)),
+    });
+  }
+
+  /** `missed`: by kind, as the programs have counted them. */
+  counts(missed: ArrayLike<number>): EventCounts {
+    const counts: Record<string, EventCount> = {};
+    for (let kind = EventKind.malformed as number; kind < EventKind.count; kind++) {
+      counts[eventKindName(kind)] = { told: this.#told[kind]!, missed: missed[kind] ?? 0 };
+    }
+    return counts;
+  }
+}
+
+function isAboutReason(kind: number): boolean {
+  return kind === EventKind.malformed || kind === EventKind.flood || kind === EventKind.checksum;
+}

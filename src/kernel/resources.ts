@@ -1,0 +1,65 @@
+/**
+ * What rides in the executable: libraries, BPF objects, worker code. `root` is where main.ts lies,
+ * in a checkout or inside the executable; everything else is found from there.
+ */
+
+import { type LibraryName, libraryNames } from "../../ffi/libraries.ts";
+
+export type ObjectName = "xdp_phantom" | "xdp_sessions" | "tc_egress" | "steer";
+export type WorkerName = "tunnel/server" | "tunnel/client" | "relay";
+
+export interface BpfCode {
+  readonly name: ObjectName;
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  /** Where it came from: "embedded" or a path. */
+  readonly origin: string;
+}
+
+export class Resources {
+  readonly #root: URL;
+
+  constructor(root: URL) {
+    this.#root = root;
+  }
+
+  library(name: LibraryName): Uint8Array<ArrayBuffer> {
+    return this.#read(`build/lib/${name}`);
+  }
+
+  /** A BPF object; from `folder` when it is given and holds one, else the embedded one. */
+  bpf(name: ObjectName, folder = ""): BpfCode {
+    if (folder !== "") {
+      const path = `${folder}/${name}.o`;
+      const bytes = readIfPresent(path);
+      if (bytes !== undefined) return { name, bytes, origin: path };
+    }
+    return { name, bytes: this.#read(`build/bpf/${name}.o`), origin: "embedded" };
+  }
+
+  /**
+   * The entry of a worker: every worker.ts below src/ is one (the Makefile finds them by that
+   * name). Inside the executable they are bundled to JavaScript, beside main.js.
+   */
+  worker(name: WorkerName): URL {
+    const extension = Deno.build.standalone ? "js" : "ts";
+    return new URL(`src/${name}/worker.${extension}`, this.#root);
+  }
+
+  #read(path: string): Uint8Array<ArrayBuffer> {
+    try {
+      return Deno.readFileSync(new URL(path, this.#root));
+    } catch (cause) {
+      const remedy = libraryNames.some((name) => path.endsWith(name)) ? "make lib" : "make bpf";
+      throw new Error(`Cannot read ${path}: run \`${remedy}\` first`, { cause });
+    }
+  }
+}
+
+function readIfPresent(path: string): Uint8Array<ArrayBuffer> | undefined {
+  try {
+    return Deno.readFileSync(path);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotFound) return undefined;
+    throw error;
+  }
+}

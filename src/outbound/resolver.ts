@@ -1,0 +1,201 @@
+/**
+ * A worker's side of name look-ups: main looks names up, since that needs promises; here is who
+ * asked for what, what is known for a while, and what is no longer waited for.
+ *
+ * What is remembered are addresses and never decisions: rules judge them at each use.
+ */
+
+import { parseIp } from "../proxy/ip_text.ts";
+import { type Loop, NOT_ARMED, type Timer } from "../loop/loop.ts";
+import type { ToWorker } from "../tunnel/protocol.ts";
+
+/** How long an answer is believed, and how long that there is none. */
+export const FOUND_MS = 60_000;
+export const NOT_FOUND_MS = 5_000;
+export const LOOKUP_TIMEOUT_MS = 5_000;
+/** Names remembered. */
+export const CACHE_MAX = 4096;
+/** Look-ups under way, and who waits for one of them. */
+export const LOOKUPS_MAX = 1024;
+export const WAITERS_MAX = 1024;
+/** Addresses of one name. */
+const ADDRESSES_MAX = 64;
+const ID_MAX = 0x7fff_ffff;
+
+export interface Resolution {
+  /** 16 bytes each; empty with an error. */
+  readonly addresses: readonly Uint8Array[];
+  /** "busy": too many look-ups wait. */
+  readonly error?: "not-found" | "failed" | "timed-out" | "busy";
+}
+
+/** Who waits for a name. */
+export interface NameWaiter {
+  resolved(resolution: Resolution): void;
+}
+
+export interface ResolverOptions {
+  /** Asks main; the answer comes to `answered`. */
+  readonly ask: (id: number, name: string) => void;
+  readonly foundMs?: number;
+  readonly notFoundMs?: number;
+  readonly timeoutMs?: number;
+  readonly cacheMax?: number;
+  readonly lookupsMax?: number;
+  readonly waitersMax?: number;
+}
+
+/** Counted since the start. */
+export class ResolverCounters {
+  lookups = 0;
+  hits = 0;
+  /** Refused since too many look-ups waited. */
+  refused = 0;
+  timeouts = 0;
+  /** Answers that nobody waited for. */
+  late = 0;
+  /** Exceptions of those who waited: none is expected. */
+  faults = 0;
+}
+
+interface Lookup {
+  readonly id: number;
+  readonly name: string;
+  readonly deadline: number;
+  readonly waiters: Set<NameWaiter>;
+}
+
+interface Known {
+  readonly resolution: Resolution;
+  readonly until: number;
+}
+
+const BUSY: Resolution = { addresses: [], error: "busy" };
+const TIMED_OUT: Resolution = { addresses: [], error: "timed-out" };
+
+export class Resolver implements Timer {
+  heapIndex = NOT_ARMED;
+  dueAt = 0;
+  readonly counters: ResolverCounters = new ResolverCounters();
+  readonly #loop: Pick<Loop, "now" | "arm" | "disarm">;
+  readonly #options: Required<ResolverOptions>;
+  /** Oldest first, hence the first to be forgotten. */
+  readonly #known = new Map<string, Known>();
+  /** Oldest first, hence the first to time out. */
+  readonly #lookups = new Map<number, Lookup>();
+  readonly #byName = new Map<string, Lookup>();
+  #nextId = 0;
+
+  constructor(loop: Pick<Loop, "now" | "arm" | "disarm">, options: ResolverOptions) {
+    this.#loop = loop;
+    this.#options = {
+      foundMs: FOUND_MS,
+      notFoundMs: NOT_FOUND_MS,
+      timeoutMs: LOOKUP_TIMEOUT_MS,
+      cacheMax: CACHE_MAX,
+      lookupsMax: LOOKUPS_MAX,
+      waitersMax: WAITERS_MAX,
+      ...options,
+    };
+  }
+
+  /** Names that are remembered. */
+  get known(): number {
+    return this.#known.size;
+  }
+
+  /** Look-ups under way. */
+  get pending(): number {
+    return this.#lookups.size;
+  }
+
+  /** The addresses of a name (normalised); undefined: the waiter is told later. */
+  resolve(name: string, waiter: NameWaiter): Resolution | undefined {
+    const known = this.#known.get(name);
+    if (known !== undefined && this.#loop.now < known.until) {
+      this.counters.hits++;
+      return known.resolution;
+    }
+    const lookup = this.#byName.get(name) ?? this.#begin(name);
+    if (lookup === undefined || lookup.waiters.size >= this.#options.waitersMax) {
+      this.counters.refused++;
+      return BUSY;
+    }
+    lookup.waiters.add(waiter);
+    return undefined;
+  }
+
+  /** It no longer waits. The look-up goes on: its answer may be of use to the next. */
+  forget(name: string, waiter: NameWaiter): void {
+    this.#byName.get(name)?.waiters.delete(waiter);
+  }
+
+  /** An answer from main. */
+  answered(answer: Extract<ToWorker, { kind: "resolved" }>): void {
+    const lookup = this.#lookups.get(answer.id);
+    if (lookup === undefined) {
+      this.counters.late++;
+      return;
+    }
+    const addresses = answer.addresses.slice(0, ADDRESSES_MAX).map((text) => parseIp(text))
+      .filter((ip) => ip !== undefined);
+    const error = addresses.length > 0 ? undefined : answer.error ?? "not-found";
+    const resolution = error === undefined ? { addresses } : { addresses, error };
+    this.#remember(lookup.name, resolution);
+    this.#end(lookup, resolution);
+  }
+
+  fire(now: number): void {
+    for (const lookup of this.#lookups.values()) {
+      if (lookup.deadline > now) {
+        this.#loop.arm(this, lookup.deadline);
+        return;
+      }
+      this.counters.timeouts++;
+      this.#end(lookup, TIMED_OUT);
+    }
+  }
+
+  #begin(name: string): Lookup | undefined {
+    const { ask, lookupsMax, timeoutMs } = this.#options;
+    if (this.#lookups.size >= lookupsMax) return undefined;
+    const id = this.#nextId;
+    this.#nextId = (this.#nextId + 1) & ID_MAX;
+    const lookup = {
+      id,
+      name,
+      deadline: this.#loop.now + timeoutMs,
+      waiters: new Set<NameWaiter>(),
+    };
+    this.#lookups.set(id, lookup);
+    this.#byName.set(name, lookup);
+    if (this.heapIndex === NOT_ARMED) this.#loop.arm(this, lookup.deadline);
+    this.counters.lookups++;
+    ask(id, name);
+    return lookup;
+  }
+
+  #remember(name: string, resolution: Resolution): void {
+    const { cacheMax, foundMs, notFoundMs } = this.#options;
+    const lifetime = resolution.error === undefined ? foundMs : notFoundMs;
+    this.#known.delete(name);
+    this.#known.set(name, { resolution, until: this.#loop.now + lifetime });
+    for (const oldest of this.#known.keys()) {
+      if (this.#known.size <= cacheMax) break;
+      this.#known.delete(oldest);
+    }
+  }
+
+  #end(lookup: Lookup, resolution: Resolution): void {
+    this.#lookups.delete(lookup.id);
+    this.#byName.delete(lookup.name);
+    if (this.#lookups.size === 0) this.#loop.disarm(this);
+    for (const waiter of lookup.waiters) {
+      try {
+        waiter.resolved(resolution);
+      } catch {
+        this.counters.faults++;
+      }
+    }
+  }
+}

@@ -1,0 +1,160 @@
+import assert from "node:assert/strict";
+import { ipBytes } from "../base/ip.ts";
+import { NOT_ARMED, type Timer } from "../loop/loop.ts";
+import type { NameWaiter, Resolution, ResolverOptions } from "./resolver.ts";
+import { FOUND_MS, LOOKUP_TIMEOUT_MS, NOT_FOUND_MS, Resolver } from "./resolver.ts";
+
+/** A loop for one timer, with a clock that a test turns. */
+class FakeLoop {
+  now = 1000;
+  #timer: Timer | undefined;
+
+  arm(timer: Timer, at: number): void {
+    timer.heapIndex = 0;
+    timer.dueAt = at;
+    this.#timer = timer;
+  }
+
+  disarm(timer: Timer): void {
+    timer.heapIndex = NOT_ARMED;
+    this.#timer = undefined;
+  }
+
+  get isArmed(): boolean {
+    return this.#timer !== undefined;
+  }
+
+  pass(ms: number): void {
+    this.now += ms;
+    const timer = this.#timer;
+    if (timer === undefined || timer.dueAt > this.now) return;
+    this.disarm(timer);
+    timer.fire(this.now);
+  }
+}
+
+class FakeWaiter implements NameWaiter {
+  readonly told: Resolution[] = [];
+
+  resolved(resolution: Resolution): void {
+    this.told.push(resolution);
+  }
+}
+
+class Bench {
+  readonly loop = new FakeLoop();
+  readonly asked: { id: number; name: string }[] = [];
+  readonly resolver: Resolver;
+
+  constructor(options: Partial<ResolverOptions> = {}) {
+    const ask = (id: number, name: string) => void this.asked.push({ id, name });
+    this.resolver = new Resolver(this.loop, { ask, ...options });
+  }
+
+  answer(...addresses: string[]): void {
+    const { id } = this.asked.at(-1)!;
+    this.resolver.answered({ kind: "resolved", id, addresses });
+  }
+}
+
+Deno.test("Resolver asks once for a name, tells all who wait, and remembers", () => {
+  const { resolver, asked, loop, ...bench } = new Bench();
+  const waiters = [new FakeWaiter(), new FakeWaiter(), new FakeWaiter()];
+  for (const waiter of waiters) assert.equal(resolver.resolve("a.example", waiter), undefined);
+  assert.deepEqual(asked, [{ id: 0, name: "a.example" }]);
+  resolver.forget("a.example", waiters[2]!);
+  const addresses = ["192.0.2.1", "2001:db8::1"];
+  resolver.answered({ kind: "resolved", id: 0, addresses });
+  assert.deepEqual(waiters.map(({ told }) => told.length), [1, 1, 0]);
+  assert.deepEqual(waiters[0]!.told[0], { addresses: addresses.map(ipBytes) });
+  assert.equal(loop.isArmed, false);
+  assert.deepEqual(resolver.resolve("a.example", waiters[0]!), waiters[0]!.told[0]);
+  assert.equal(resolver.counters.hits, 1);
+  loop.pass(FOUND_MS);
+  assert.equal(resolver.resolve("a.example", waiters[0]!), undefined);
+  assert.equal(asked.length, 2);
+  assert.deepEqual(Object.keys(bench), []);
+});
+
+Deno.test("Resolver remembers for a short time that there is no such name", () => {
+  const bench = new Bench();
+  const { resolver, loop } = bench;
+  const waiter = new FakeWaiter();
+  resolver.resolve("no.example", waiter);
+  bench.answer();
+  assert.deepEqual(waiter.told[0], { addresses: [], error: "not-found" });
+  assert.equal(resolver.resolve("no.example", waiter)?.error, "not-found");
+  loop.pass(NOT_FOUND_MS);
+  resolver.resolve("no.example", waiter);
+  const { id } = bench.asked[1]!;
+  resolver.answered({ kind: "resolved", id, addresses: [], error: "failed" });
+  assert.equal(waiter.told[1]?.error, "failed");
+});
+
+Deno.test("Resolver gives a look-up up after a time, and takes no late answer", () => {
+  const bench = new Bench();
+  const { resolver, loop } = bench;
+  const [first, second] = [new FakeWaiter(), new FakeWaiter()];
+  resolver.resolve("slow.example", first);
+  loop.pass(1000);
+  resolver.resolve("slower.example", second);
+  loop.pass(LOOKUP_TIMEOUT_MS - 1000);
+  assert.equal(first.told[0]?.error, "timed-out");
+  assert.equal(second.told.length, 0);
+  loop.pass(1000);
+  assert.equal(second.told[0]?.error, "timed-out");
+  assert.equal(resolver.pending, 0);
+  assert.equal(resolver.counters.timeouts, 2);
+  bench.answer("192.0.2.1");
+  assert.equal(resolver.counters.late, 1);
+  // It was not remembered: nobody knows what it was for.
+  assert.equal(resolver.resolve("slow.example", first), undefined);
+});
+
+Deno.test("Resolver is bounded: look-ups, waiters, names, addresses", () => {
+  const bench = new Bench({ lookupsMax: 2, waitersMax: 2, cacheMax: 2 });
+  const { resolver } = bench;
+  const waiters = Array.from({ length: 3 }, () => new FakeWaiter());
+  assert.equal(resolver.resolve("a", waiters[0]!), undefined);
+  assert.equal(resolver.resolve("a", waiters[1]!), undefined);
+  assert.equal(resolver.resolve("a", waiters[2]!)?.error, "busy");
+  assert.equal(resolver.resolve("b", waiters[0]!), undefined);
+  assert.equal(resolver.resolve("c", waiters[0]!)?.error, "busy");
+  assert.equal(resolver.counters.refused, 2);
+  bench.answer(...new Array(1000).fill("192.0.2.1"));
+  assert.equal(waiters[0]!.told[0]?.addresses.length, 64);
+  for (const name of ["c", "d", "e"]) {
+    resolver.resolve(name, waiters[0]!);
+    bench.answer("192.0.2.1");
+  }
+  assert.equal(resolver.known, 2);
+  assert.equal(resolver.resolve("c", waiters[0]!), undefined);
+  assert.notEqual(resolver.resolve("e", waiters[0]!), undefined);
+});
+
+Deno.test("Resolver leaves out what is no address, and survives a waiter that throws", () => {
+  const bench = new Bench();
+  const { resolver } = bench;
+  const waiter = new FakeWaiter();
+  const bad: NameWaiter = {
+    resolved() {
+      throw new Error("no");
+    },
+  };
+  resolver.resolve("odd.example", bad);
+  resolver.resolve("odd.example", waiter);
+  bench.answer("fe80::1%eth0", "010.0.0.1", "2001:db8::2", "rubbish");
+  assert.deepEqual(waiter.told, [{ addresses: [ipBytes("2001:db8::2")] }]);
+  assert.equal(resolver.counters.faults, 1);
+});
+
+Deno.test("Resolver: who is told may ask again", () => {
+  const bench = new Bench();
+  const { resolver } = bench;
+  const told: Resolution[] = [];
+  resolver.resolve("x", {
+    resolved: () => void told.push(resolver.resolve("x", new FakeWaiter())!),
+  });
+  bench.answer("192.0.2.7");
+  assert.equal(told[0]?.addresses.length, 1);
+});

@@ -1,0 +1,485 @@
+/**
+ * The server's end of datagrams: for each association of a session one unconnected socket, so that
+ * whoever the client's datagrams reach, and whoever else learns the socket's address, can answer
+ * (full cone). Every datagram is judged by the rules for itself.
+ */
+
+import { endpoint } from "../../../ffi/endpoint.ts";
+import { EpollEvent } from "../../../ffi/loop.ts";
+import { UdpInbox, UdpSocket } from "../../../ffi/udp.ts";
+import { endpointWords, routeWords } from "../../../ffi/endpoint.ts";
+import { isIpv4Mapped } from "../../proxy/ip_text.ts";
+import { CheckedTarget, DIRECT, type Pending, type Rules } from "../../proxy/rules.ts";
+import { Target } from "../../proxy/target.ts";
+import type { UserAccount } from "../../proxy/users.ts";
+import { addressPort, AddressType, readIpAddress, writeIpAddress } from "../../wire/address.ts";
+import { DATAGRAM_BYTES_MAX } from "../../session/limits.ts";
+import type { Session } from "../../session/session.ts";
+import { type Loop, NOT_ARMED, type Task, type Timer, type Watcher } from "../../loop/loop.ts";
+import { NameCache, type NamedTarget } from "./datagram_names.ts";
+import { RelayOutbox } from "./datagram_outbox.ts";
+import type { Resolver } from "../../outbound/resolver.ts";
+import type { Origin, Routes } from "../../outbound/routes.ts";
+import type { Waker } from "../../outbound/splice.ts";
+
+/** What is asked of the session of a datagram. */
+export type DatagramSession = Pick<Session, "sendDatagram" | "endAssoc">;
+
+/** Associations of one worker, and of one session; datagrams of further ones are dropped. */
+export const ASSOCIATIONS_MAX = 16_384;
+export const SESSION_ASSOCIATIONS_MAX = 1024;
+/** An association that nothing passes in either direction is forgotten. */
+export const ASSOCIATION_IDLE_MS = 60_000;
+/** How often idle ones are looked for. */
+const SWEEP_MS = 5_000;
+/** Batches read of one socket in a round. */
+const BATCHES_A_ROUND = 4;
+/** Sockets whose datagrams gather at a time, a power of two. */
+const OUTBOXES = 16;
+const ADDRESS_BYTES_MAX = 19;
+const ANY = endpoint(new Uint8Array(16), 0);
+
+export interface UdpRelayOptions extends Routes {
+  readonly waker: Waker<DatagramSession>;
+  readonly resolver: Pick<Resolver, "resolve" | "forget">;
+  /** A user's account, whose limits hold. */
+  readonly accountOf?: (user: string) => UserAccount | undefined;
+  readonly unixMs?: () => number;
+  readonly idleMs?: number;
+  readonly associationsMax?: number;
+  readonly sessionAssociationsMax?: number;
+}
+
+/** Counted since the start. */
+export class RelayCounters {
+  sent = 0;
+  received = 0;
+  /** By rule, or as the address is not public. */
+  refused = 0;
+  /** Of associations above a maximum, or that a user's limits refuse. */
+  tooMany = 0;
+  /** Answers that the session did not take: too many waited. */
+  notTaken = 0;
+  /** Answers that no packet can carry. */
+  tooLong = 0;
+  /** Refused by the kernel: no route, too long, its buffer full. */
+  notSent = 0;
+  /** No socket could be had. */
+  noSocket = 0;
+  /** The name is none, was not found, or too many waited for it. */
+  noAddress = 0;
+  idled = 0;
+  /** Exceptions that ended one association: none is expected. */
+  faults = 0;
+}
+
+/** Of a session that has had none yet; never added to. */
+const NO_ASSOCIATIONS = new Map<number, Association>();
+
+class SessionAssociations {
+  readonly user: string;
+  readonly account: UserAccount | undefined;
+  associations = NO_ASSOCIATIONS;
+
+  constructor(user: string, account: UserAccount | undefined) {
+    this.user = user;
+    this.account = account;
+  }
+}
+
+export class UdpRelay implements Task, Timer {
+  isPosted = false;
+  heapIndex = NOT_ARMED;
+  dueAt = 0;
+  readonly counters: RelayCounters = new RelayCounters();
+  readonly loop: Loop;
+  readonly options: UdpRelayOptions;
+  readonly inbox: UdpInbox = new UdpInbox();
+  /** The peers' addresses in the inbox, as bytes. */
+  readonly inboxAddresses: Uint8Array = new Uint8Array(this.inbox.messages.buffer);
+  /** Where an answer's source is written. */
+  readonly source: Uint8Array = new Uint8Array(ADDRESS_BYTES_MAX);
+  readonly checkedTarget: CheckedTarget = new CheckedTarget();
+  readonly #outboxes: RelayOutbox[];
+  #nextOutbox = 0;
+  readonly #ip = new Uint8Array(16);
+  readonly #target = new Target();
+  readonly #sessions = new Map<DatagramSession, SessionAssociations>();
+  #routes: Routes;
+  #rulesVersion = 0;
+  #count = 0;
+  // The last that was asked for: datagrams come in a row.
+  #lastSession: DatagramSession | undefined;
+  #lastAssociation: Association | undefined;
+
+  constructor(loop: Loop, options: UdpRelayOptions) {
+    this.loop = loop;
+    this.options = options;
+    this.#routes = options;
+    this.#outboxes = Array.from({ length: OUTBOXES }, () => new RelayOutbox(this.counters));
+  }
+
+  /** Associations that there are. */
+  get count(): number {
+    return this.#count;
+  }
+
+  /** For every datagram from now on. */
+  setRoutes(routes: Routes): void {
+    this.#routes = routes;
+    this.#rulesVersion++;
+  }
+
+  setRules(rules: Rules): void {
+    this.setRoutes({ ...this.#routes, rules });
+  }
+
+  get routes(): Routes {
+    return this.#routes;
+  }
+
+  // ---- what the tunnel tells ----
+
+  sessionOpened(session: DatagramSession, user: string): void {
+    this.#sessions.set(session, new SessionAssociations(user, this.options.accountOf?.(user)));
+  }
+
+  datagram(
+    session: DatagramSession,
+    id: number,
+    bytes: Uint8Array,
+    addressAt: number,
+    addressLength: number,
+    at: number,
+    length: number,
+  ): void {
+    const association = this.#associationOf(session, id) ?? this.#open(session, id);
+    if (association === undefined) return;
+    association.lastUsed = this.loop.now;
+    if (bytes[addressAt] === AddressType.name) {
+      return this.#sendToName(association, bytes, addressAt, addressLength, at, length);
+    }
+    readIpAddress(bytes, addressAt, this.#ip, 0);
+    const port = addressPort(bytes, addressAt, addressLength);
+    const { checkedTarget } = this;
+    const { rules } = this.#routes;
+    const outbound = rules.checkDatagram(association.user, this.#ip, 0, port, checkedTarget);
+    this.#sendBy(outbound, association, bytes, at, length);
+  }
+
+  assocEnded(session: DatagramSession, id: number): void {
+    const association = this.#associationOf(session, id);
+    if (association !== undefined) this.close(association);
+  }
+
+  closed(session: DatagramSession): void {
+    const found = this.#sessions.get(session);
+    if (found === undefined) return;
+    for (const association of [...found.associations.values()]) this.close(association);
+    this.#sessions.delete(session);
+  }
+
+  stop(): void {
+    for (const session of [...this.#sessions.keys()]) this.closed(session);
+  }
+
+  // ---- what its associations ask ----
+
+  close(association: Association): void {
+    const { session, id } = association;
+    const found = this.#sessions.get(session);
+    if (found?.associations.delete(id) !== true) return;
+    found.account?.close();
+    association.close();
+    this.#count--;
+    this.#lastSession = this.#lastAssociation = undefined;
+    if (this.#count === 0) this.loop.disarm(this);
+  }
+
+  /** Sends a datagram that waited for its name. */
+  sendLate(association: Association, named: NamedTarget, bytes: Uint8Array): void {
+    this.#sendChecked(association, named, bytes, 0, bytes.length);
+  }
+
+  /** The end of a round: what has gathered is sent. */
+  runTask(): void {
+    for (let i = 0; i < OUTBOXES; i++) this.#outboxes[i]!.flush();
+  }
+
+  fire(now: number): void {
+    const { idleMs = ASSOCIATION_IDLE_MS } = this.options;
+    for (const [session, { associations }] of this.#sessions) {
+      for (const association of [...associations.values()]) {
+        if (association.lastUsed + idleMs > now) continue;
+        this.counters.idled++;
+        this.close(association);
+        session.endAssoc(association.id);
+        this.options.waker.wake(session);
+      }
+    }
+    if (this.#count > 0) this.loop.arm(this, now + Math.min(SWEEP_MS, idleMs));
+  }
+
+  #associationOf(session: DatagramSession, id: number): Association | undefined {
+    const last = this.#lastAssociation;
+    if (last !== undefined && last.id === id && session === this.#lastSession) return last;
+    this.#lastSession = session;
+    return this.#lastAssociation = this.#sessions.get(session)?.associations.get(id);
+  }
+
+  #open(session: DatagramSession, id: number): Association | undefined {
+    const {
+      associationsMax = ASSOCIATIONS_MAX,
+      sessionAssociationsMax = SESSION_ASSOCIATIONS_MAX,
+      idleMs = ASSOCIATION_IDLE_MS,
+    } = this.options;
+    const found = this.#sessions.get(session);
+    if (
+      found === undefined || this.#count >= associationsMax ||
+      found.associations.size >= sessionAssociationsMax
+    ) {
+      this.counters.tooMany++;
+      return undefined;
+    }
+    const unixMs = (this.options.unixMs ?? Date.now)();
+    if (found.account !== undefined && found.account.open(unixMs) !== "ok") {
+      this.counters.tooMany++;
+      return undefined;
+    }
+    try {
+      const association = new Association(this, session, id, found.user);
+      if (found.associations === NO_ASSOCIATIONS) found.associations = new Map();
+      found.associations.set(id, association);
+      this.#count++;
+      this.#lastAssociation = undefined;
+      if (this.heapIndex === NOT_ARMED) {
+        this.loop.arm(this, this.loop.now + Math.min(SWEEP_MS, idleMs));
+      }
+      return association;
+    } catch {
+      found.account?.close();
+      this.counters.noSocket++;
+      return undefined;
+    }
+  }
+
+  /** Sends to `checkedTarget`, by what the rules said; a verdict is no outbound. */
+  #sendBy(
+    outbound: number,
+    association: Association,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): void {
+    if (outbound === DIRECT) return this.#queue(association.direct, bytes, at, length);
+    const name = this.#routes.rules.outbounds[outbound]?.name;
+    const origin = name === undefined ? undefined : this.#routes.origins?.get(name);
+    // Datagrams go from this machine or not at all: no upstream carries them.
+    if (name === undefined || origin === undefined) this.counters.refused++;
+    else {
+      const socket = this.#socketOf(association, name, origin);
+      if (socket !== undefined) this.#queue(socket, bytes, at, length);
+    }
+  }
+
+  #socketOf(association: Association, name: string, origin: Origin): RelaySocket | undefined {
+    try {
+      return association.by(name, origin, this.checkedTarget.isIpv4);
+    } catch {
+      this.counters.noSocket++;
+      return undefined;
+    }
+  }
+
+  #queue(from: RelaySocket, bytes: Uint8Array, at: number, length: number): void {
+    const { socket } = from;
+    let { outbox } = from;
+    if (outbox === undefined || outbox.socket !== socket) {
+      // Where all are in use, the one that was taken first is sent.
+      outbox = from.outbox = this.#outboxes[this.#nextOutbox]!;
+      this.#nextOutbox = (this.#nextOutbox + 1) & (OUTBOXES - 1);
+    }
+    outbox.add(socket, this.checkedTarget, bytes, at, length);
+    this.loop.post(this);
+  }
+
+  #sendToName(
+    association: Association,
+    bytes: Uint8Array,
+    addressAt: number,
+    addressLength: number,
+    at: number,
+    length: number,
+  ): void {
+    const { now } = this.loop;
+    const { names } = association;
+    const named = names.find(bytes, addressAt, addressLength) ??
+      this.#addName(association, bytes, addressAt, addressLength);
+    if (named === undefined) {
+      this.counters.noAddress++;
+      return;
+    }
+    if (named.rulesVersion !== this.#rulesVersion) {
+      named.decide(this.#decide(association, named.target), this.#rulesVersion);
+    }
+    if (named.isReady(now)) this.#sendChecked(association, named, bytes, at, length);
+    else if (!named.keep(bytes, at, length)) this.counters.noAddress++;
+  }
+
+  #addName(
+    association: Association,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): NamedTarget | undefined {
+    if (this.#target.readSocks(bytes, at, length) <= 0) return undefined;
+    const pending = this.#decide(association, this.#target);
+    const key = bytes.slice(at, at + length);
+    return association.names.add(key, this.#target, pending, this.#rulesVersion);
+  }
+
+  #decide(association: Association, target: Target): Pending {
+    return this.#routes.rules.decideBeforeResolution(association.user, "udp", target);
+  }
+
+  #sendChecked(
+    association: Association,
+    named: NamedTarget,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): void {
+    const { address, pending } = named;
+    if (pending.step === "reject") this.counters.refused++;
+    else if (address === undefined) this.counters.noAddress++;
+    else {
+      const outbound = pending.check(address, 0, this.checkedTarget);
+      this.#sendBy(outbound, association, bytes, at, length);
+    }
+  }
+}
+
+/** One association: its sockets, and the names that its datagrams went to. */
+export class Association {
+  readonly session: DatagramSession;
+  readonly id: number;
+  readonly user: string;
+  readonly names: NameCache;
+  lastUsed = 0;
+  /** The socket that comes from any address of this machine. */
+  readonly direct: RelaySocket;
+  readonly #relay: UdpRelay;
+  /** Those of other ways, by the names of their outbounds. */
+  readonly #others = new Map<string, RelaySocket>();
+
+  constructor(relay: UdpRelay, session: DatagramSession, id: number, user: string) {
+    this.#relay = relay;
+    this.session = session;
+    this.id = id;
+    this.user = user;
+    const { loop, options } = relay;
+    this.names = new NameCache(
+      loop,
+      options.resolver,
+      (named, bytes) => relay.sendLate(this, named, bytes),
+      () => relay.routes.dial ?? {},
+    );
+    this.direct = new RelaySocket(relay, this, {});
+  }
+
+  /** The socket that an outbound of this machine's own goes by. */
+  by(name: string, origin: Origin, isIpv4: boolean): RelaySocket {
+    // A source address is of one family; to the other one it goes from any.
+    const sources = origin.sources?.filter(({ ip }) => isIpv4Mapped(ip) === isIpv4) ?? [];
+    const key = sources.length > 0 ? `${name} ${isIpv4 ? 4 : 6}` : name;
+    let socket = this.#others.get(key);
+    if (socket === undefined || socket.origin !== origin) {
+      socket?.close();
+      socket = new RelaySocket(this.#relay, this, origin, sources[0]);
+      this.#others.set(key, socket);
+    }
+    return socket;
+  }
+
+  close(): void {
+    this.names.close();
+    this.direct.close();
+    for (const socket of this.#others.values()) socket.close();
+  }
+}
+
+/** A socket of an association, and the answers that come to it. */
+export class RelaySocket implements Watcher {
+  readonly socket: UdpSocket;
+  readonly origin: Origin;
+  /** Where its datagrams gather, as long as that has its socket. */
+  outbox: RelayOutbox | undefined;
+  readonly #relay: UdpRelay;
+  readonly #association: Association;
+  readonly #tag: number;
+
+  constructor(relay: UdpRelay, association: Association, origin: Origin, source = ANY) {
+    this.#relay = relay;
+    this.#association = association;
+    this.origin = origin;
+    const { device } = origin;
+    const { loop } = relay;
+    this.socket = new UdpSocket(loop.native, {
+      local: source,
+      packetInfo: false,
+      ...(device === undefined ? {} : { device }),
+    });
+    try {
+      this.#tag = loop.watch(this.socket.fd, EpollEvent.in, this);
+    } catch (error) {
+      this.socket.close();
+      throw error;
+    }
+  }
+
+  /** Answers have come. */
+  ready(): void {
+    if (this.socket.closed) return;
+    try {
+      for (let i = 0; i < BATCHES_A_ROUND && this.#receive(); i++);
+      this.#association.lastUsed = this.#relay.loop.now;
+      this.#relay.options.waker.wake(this.#association.session);
+    } catch {
+      this.#relay.counters.faults++;
+      this.#relay.close(this.#association);
+    }
+  }
+
+  close(): void {
+    if (this.outbox?.socket === this.socket) this.outbox.flush();
+    this.#relay.loop.unwatch(this.#tag, this.socket.fd);
+    this.socket.close();
+  }
+
+  /** Passes on one batch; whether there may be more. */
+  #receive(): boolean {
+    const { inbox, inboxAddresses, source, counters } = this.#relay;
+    const count = this.socket.receive(inbox);
+    let message = -1;
+    let sourceLength = 0;
+    for (let i = 0; i < count; i++) {
+      if (inbox.message(i) !== message) {
+        message = inbox.message(i);
+        const word = message * routeWords;
+        const port = inbox.messages[word + PORT_WORD]! & 0xffff;
+        sourceLength = writeIpAddress(source, 0, source.length, inboxAddresses, 4 * word, port);
+      }
+      const at = inbox.offset(i);
+      const length = inbox.length(i);
+      const { session, id } = this.#association;
+      if (session.sendDatagram(id, source, 0, sourceLength, inbox.arena, at, length)) {
+        counters.received++;
+      } else if (length > DATAGRAM_BYTES_MAX) counters.tooLong++;
+      else counters.notTaken++;
+    }
+    return count > 0 && message === inbox.slots - 1;
+  }
+}
+
+/** struct ph_addr: 16 bytes of IP, the port, the scope. */
+const PORT_WORD = endpointWords - 2;

@@ -1,0 +1,335 @@
+import assert from "node:assert/strict";
+import { type Endpoint, endpoint, routeTo } from "../../../ffi/endpoint.ts";
+import { UdpInbox, UdpOutbox, UdpSocket } from "../../../ffi/udp.ts";
+import { FakeSession, waker } from "../../../tests/fixtures/stream_session.ts";
+import { testNative } from "../../../tests/native.ts";
+import { ipBytes } from "../../base/ip.ts";
+import { compileRules, type Rules } from "../../proxy/rules.ts";
+import type { RuleSpec } from "../../proxy/rule_spec.ts";
+import { encodeAddress } from "../../wire/address.ts";
+import { Loop } from "../../loop/loop.ts";
+import { NAMES_MAX, WAITING_MAX } from "./datagram_names.ts";
+import type { NameWaiter, Resolution } from "../../outbound/resolver.ts";
+import { UdpRelay, type UdpRelayOptions } from "./associations.ts";
+
+const native = testNative();
+const LOCAL: RuleSpec[] = [{ cidr: ["127.0.0.0/8", "::1/128"], outbound: "direct" }];
+const WAIT_MS = 5000;
+
+const utf8 = (value: string) => new TextEncoder().encode(value);
+const text = (bytes: Uint8Array | undefined) => new TextDecoder().decode(bytes);
+
+function rulesOf(rules: readonly RuleSpec[]): Rules {
+  const compiled = compileRules({ rules });
+  assert.ok("rules" in compiled);
+  return compiled.rules;
+}
+
+class FakeResolver {
+  readonly waiting: NameWaiter[] = [];
+  asked = 0;
+  isSlow = false;
+  answers: string[] = ["127.0.0.1"];
+
+  resolve(_name: string, waiter: NameWaiter): Resolution | undefined {
+    this.asked++;
+    if (!this.isSlow) return this.answer();
+    this.waiting.push(waiter);
+    return undefined;
+  }
+
+  forget(_name: string, waiter: NameWaiter): void {
+    const at = this.waiting.indexOf(waiter);
+    if (at >= 0) this.waiting.splice(at, 1);
+  }
+
+  answer(): Resolution {
+    const addresses = this.answers.map(ipBytes);
+    return addresses.length > 0 ? { addresses } : { addresses, error: "not-found" };
+  }
+}
+
+class Bench implements Disposable {
+  readonly loop = new Loop(native);
+  readonly session = new FakeSession();
+  readonly resolver = new FakeResolver();
+  readonly relay: UdpRelay;
+  readonly inbox = new UdpInbox();
+
+  constructor(options: Partial<UdpRelayOptions> = {}) {
+    const { resolver } = this;
+    this.relay = new UdpRelay(this.loop, { rules: rulesOf(LOCAL), waker, resolver, ...options });
+    this.relay.sessionOpened(this.session, "alice");
+  }
+
+  /** A datagram from the client. */
+  send(assoc: number, host: string, port: number, data: Uint8Array): void {
+    const address = encodeAddress(host, port);
+    assert.ok(address);
+    // As in a packet: the address, its length and the data in one memory.
+    const bytes = new Uint8Array([9, 9, ...address, 7, ...data]);
+    const at = 3 + address.length;
+    this.relay.datagram(this.session, assoc, bytes, 2, address.length, at, data.length);
+  }
+
+  until(what: () => boolean): void {
+    const deadline = performance.now() + WAIT_MS;
+    while (!what()) {
+      assert.ok(performance.now() < deadline, `waited in vain for ${what}`);
+      this.loop.round(1);
+    }
+  }
+
+  /** What came to a socket, with who sent it. */
+  receive(socket: UdpSocket): { data: Uint8Array; peer: Endpoint } {
+    this.until(() => socket.receive(this.inbox) > 0);
+    return { data: this.inbox.bytes(0).slice(), peer: this.inbox.peer(0) };
+  }
+
+  [Symbol.dispose](): void {
+    this.relay.stop();
+    assert.equal(this.relay.count, 0);
+    assert.equal(this.relay.counters.faults, 0);
+    this.loop.close();
+  }
+}
+
+function socketOn(ip = "127.0.0.1"): UdpSocket {
+  return new UdpSocket(native, { local: endpoint(ipBytes(ip), 0), gro: false });
+}
+
+function reply(socket: UdpSocket, to: Endpoint, data: Uint8Array<ArrayBuffer>): void {
+  const outbox = new UdpOutbox(data);
+  outbox.add(routeTo(to), 0, data.length);
+  assert.equal(socket.send(outbox), 1);
+}
+
+Deno.test("a datagram reaches its target, and anybody's answer comes back (full cone)", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  using stranger = socketOn("127.0.0.2");
+  using sixth = socketOn("::1");
+  bench.send(5, "127.0.0.1", target.local.port, utf8("ping"));
+  const { data, peer } = bench.receive(target);
+  assert.equal(text(data), "ping");
+  const back = endpoint(ipBytes("127.0.0.1"), peer.port);
+  reply(target, back, utf8("pong"));
+  reply(stranger, back, utf8("who"));
+  reply(sixth, endpoint(ipBytes("::1"), peer.port), utf8("six"));
+  bench.until(() => bench.session.datagrams.length === 3);
+  const told = bench.session.datagrams.map(({ assoc, address, data }) => [
+    ...[assoc, text(data), [...address].join()],
+  ]);
+  const from = (host: string, port: number) => encodeAddress(host, port)!.join();
+  assert.deepEqual(
+    new Set(told.map(String)),
+    new Set([
+      [5, "pong", from("127.0.0.1", target.local.port)],
+      [5, "who", from("127.0.0.2", stranger.local.port)],
+      [5, "six", from("::1", sixth.local.port)],
+    ].map(String)),
+  );
+  assert.ok(bench.session.wakes > 0);
+  assert.equal(bench.relay.counters.received, 3);
+});
+
+Deno.test("an association keeps its port for every target; others have their own", () => {
+  using bench = new Bench();
+  using one = socketOn();
+  using two = socketOn("::1");
+  bench.send(1, "127.0.0.1", one.local.port, utf8("a"));
+  bench.send(1, "::1", two.local.port, utf8("b"));
+  const port = bench.receive(one).peer.port;
+  assert.equal(bench.receive(two).peer.port, port);
+  bench.send(2, "127.0.0.1", one.local.port, utf8("c"));
+  assert.notEqual(bench.receive(one).peer.port, port);
+  assert.equal(bench.relay.count, 2);
+  bench.relay.assocEnded(bench.session, 1);
+  bench.relay.assocEnded(bench.session, 77);
+  assert.equal(bench.relay.count, 1);
+});
+
+Deno.test("every datagram is judged, whatever went before it", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  const { port } = target.local;
+  const { counters } = bench.relay;
+  bench.send(1, "127.0.0.1", port, utf8("1"));
+  bench.send(1, "10.0.0.1", port, utf8("2"));
+  bench.send(1, "169.254.169.254", port, utf8("3"));
+  bench.send(1, "fe80::1", port, utf8("4"));
+  bench.send(1, "127.0.0.1", 0, utf8("5"));
+  assert.equal(counters.refused, 4);
+  bench.relay.setRules(rulesOf([{ port: [`${port}`], outbound: "reject" }, ...LOCAL]));
+  bench.send(1, "127.0.0.1", port, utf8("6"));
+  assert.equal(counters.refused, 5);
+  bench.relay.setRules(rulesOf([]));
+  bench.send(1, "127.0.0.1", port, utf8("7"));
+  assert.equal(counters.refused, 6);
+  assert.equal(text(bench.receive(target).data), "1");
+  bench.loop.round(5);
+  assert.equal(target.receive(bench.inbox), 0);
+  assert.equal(counters.sent, 1);
+});
+
+Deno.test("datagrams to a name wait for its address, a few of them, and are judged by it", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  const { port } = target.local;
+  const { counters } = bench.relay;
+  bench.resolver.isSlow = true;
+  for (let i = 0; i < WAITING_MAX + 3; i++) bench.send(1, "t.example", port, utf8(`${i}`));
+  assert.equal(counters.noAddress, 3);
+  assert.equal(bench.resolver.asked, 1);
+  bench.resolver.waiting.shift()!.resolved(bench.resolver.answer());
+  const late: string[] = [];
+  bench.until(() => {
+    const count = target.receive(bench.inbox);
+    for (let i = 0; i < count; i++) late.push(text(bench.inbox.bytes(i)));
+    return late.length >= WAITING_MAX;
+  });
+  assert.deepEqual(late, Array.from({ length: WAITING_MAX }, (_, i) => `${i}`));
+  bench.send(1, "t.example", port, utf8("known"));
+  assert.equal(text(bench.receive(target).data), "known");
+  assert.equal(bench.resolver.asked, 1);
+  // New rules: looked up and judged again; the old address serves if they allow it.
+  bench.relay.setRules(rulesOf([{ domain: ["t.example"], outbound: "reject" }, ...LOCAL]));
+  bench.send(1, "t.example", port, utf8("rejected"));
+  assert.equal(counters.refused, 1);
+});
+
+Deno.test("a name that leads to a private address is refused, also when it turns to it", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  const { port } = target.local;
+  bench.resolver.answers = ["10.0.0.1", "fd00::1"];
+  bench.send(1, "rebind.example", port, utf8("1"));
+  bench.send(1, "rebind.example", port, utf8("2"));
+  assert.equal(bench.relay.counters.refused, 2);
+  // Of several the allowed one is taken.
+  bench.resolver.answers = ["10.0.0.1", "127.0.0.1"];
+  bench.send(2, "rebind.example", port, utf8("3"));
+  assert.equal(text(bench.receive(target).data), "3");
+  // It turns: rules are what makes it be looked up at once.
+  bench.resolver.answers = ["10.0.0.1"];
+  bench.relay.setRules(rulesOf(LOCAL));
+  bench.send(2, "rebind.example", port, utf8("4"));
+  assert.equal(bench.relay.counters.refused, 3);
+  bench.resolver.answers = [];
+  bench.send(2, "none.example", port, utf8("5"));
+  assert.equal(bench.relay.counters.noAddress, 1);
+});
+
+Deno.test("an association remembers so many names", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  for (let i = 0; i <= NAMES_MAX; i++) bench.send(1, `n${i}.example`, target.local.port, utf8("x"));
+  assert.equal(bench.resolver.asked, NAMES_MAX + 1);
+  bench.send(1, `n${NAMES_MAX}.example`, target.local.port, utf8("x"));
+  assert.equal(bench.resolver.asked, NAMES_MAX + 1);
+  bench.send(1, "n0.example", target.local.port, utf8("x"));
+  assert.equal(bench.resolver.asked, NAMES_MAX + 2);
+});
+
+Deno.test("bursts arrive whole, of one size, of many, to several", () => {
+  using bench = new Bench();
+  using one = socketOn();
+  using two = socketOn();
+  const expected: string[][] = [[], []];
+  const got: string[][] = [[], []];
+  const take = () => {
+    for (const [i, socket] of [one, two].entries()) {
+      while (socket.receive(bench.inbox) > 0) {
+        for (let j = 0; j < bench.inbox.count; j++) got[i]!.push(text(bench.inbox.bytes(j)));
+      }
+    }
+  };
+  for (let i = 0; i < 400; i++) {
+    const size = i % 50 < 40 ? 1200 : (i * 37) % 1400;
+    const body = `${i}`.padStart(4, "0").padEnd(size, "x");
+    const which = i % 90 < 70 ? 0 : 1;
+    bench.send(3, "127.0.0.1", [one, two][which]!.local.port, utf8(body));
+    expected[which]!.push(body);
+    if (i % 60 === 59) {
+      bench.loop.round(0);
+      take();
+    }
+  }
+  bench.send(3, "127.0.0.1", one.local.port, utf8(""));
+  expected[0]!.push("");
+  bench.until(() => (take(), got[0]!.length + got[1]!.length === 401));
+  assert.deepEqual(got, expected);
+  assert.equal(bench.relay.counters.sent, 401);
+});
+
+Deno.test("datagrams of many associations, one after the other, keep their order and port", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  const count = 40;
+  for (let i = 0; i < 3; i++) {
+    for (let j = 0; j < count; j++) {
+      bench.send(j, "127.0.0.1", target.local.port, utf8(`${j} ${i}`));
+    }
+  }
+  // One of them goes before its datagrams were sent.
+  bench.relay.assocEnded(bench.session, count - 1);
+  const byPort = new Map<number, string[]>();
+  let got = 0;
+  bench.until(() => {
+    while (target.receive(bench.inbox) > 0) {
+      for (let i = 0; i < bench.inbox.count; i++) {
+        const { port } = bench.inbox.peer(i);
+        byPort.set(port, [...(byPort.get(port) ?? []), text(bench.inbox.bytes(i))]);
+        got++;
+      }
+    }
+    return got === 3 * count;
+  });
+  const texts = [...byPort.values()].map((list) => list.join()).sort();
+  assert.deepEqual(texts, Array.from({ length: count }, (_, j) => `${j} 0,${j} 1,${j} 2`).sort());
+});
+
+Deno.test("associations are limited, in all and of a session", () => {
+  using bench = new Bench({ associationsMax: 3, sessionAssociationsMax: 2 });
+  using target = socketOn();
+  const { port } = target.local;
+  for (let i = 0; i < 3; i++) bench.send(i, "127.0.0.1", port, utf8("x"));
+  assert.equal(bench.relay.count, 2);
+  const other = new FakeSession();
+  bench.relay.sessionOpened(other, "bob");
+  const address = encodeAddress("127.0.0.1", port)!;
+  for (let i = 0; i < 2; i++) {
+    bench.relay.datagram(other, i, address, 0, address.length, address.length, 0);
+  }
+  assert.equal(bench.relay.count, 3);
+  assert.equal(bench.relay.counters.tooMany, 2);
+  bench.relay.closed(bench.session);
+  assert.equal(bench.relay.count, 1);
+  bench.send(9, "127.0.0.1", port, utf8("late"));
+  assert.equal(bench.relay.counters.tooMany, 3);
+});
+
+Deno.test("an association that is idle ends, and the session is told", () => {
+  using bench = new Bench({ idleMs: 60 });
+  using target = socketOn();
+  bench.send(8, "127.0.0.1", target.local.port, utf8("x"));
+  const { peer } = bench.receive(target);
+  bench.until(() => bench.relay.count === 0);
+  assert.deepEqual(bench.session.endedAssocs, [8]);
+  assert.equal(bench.relay.counters.idled, 1);
+  // Its next datagram begins anew.
+  bench.send(8, "127.0.0.1", target.local.port, utf8("y"));
+  assert.notEqual(bench.receive(target).peer.port, peer.port);
+});
+
+Deno.test("an answer that the session does not take is counted", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  bench.send(1, "127.0.0.1", target.local.port, utf8("x"));
+  const { peer } = bench.receive(target);
+  const back = endpoint(ipBytes("127.0.0.1"), peer.port);
+  reply(target, back, new Uint8Array(1401));
+  reply(target, back, new Uint8Array(1400));
+  bench.until(() => bench.session.datagrams.length === 1);
+  assert.equal(bench.relay.counters.notTaken, 1);
+});

@@ -1,0 +1,581 @@
+import assert from "node:assert/strict";
+import { type Endpoint, endpoint } from "../../../ffi/endpoint.ts";
+import { errnoCode } from "../../../ffi/errors.ts";
+import { tcpAgain, TcpListener, TcpSocket } from "../../../ffi/tcp.ts";
+import { FakeSession, type FakeStream, waker } from "../../../tests/fixtures/stream_session.ts";
+import { testNative } from "../../../tests/native.ts";
+import { ipBytes } from "../../base/ip.ts";
+import { BENCH_HOST, BenchPort } from "../../proxy/bench.ts";
+import { compileRules, type Rules } from "../../proxy/rules.ts";
+import type { RuleSpec } from "../../proxy/rule_spec.ts";
+import { encodeAddress } from "../../wire/address.ts";
+import { OpenedCode, RstCode } from "../../wire/frames.ts";
+import type { Upstream } from "../../outbound/dial.ts";
+import { Loop } from "../../loop/loop.ts";
+import type { NameWaiter, Resolution } from "../../outbound/resolver.ts";
+import { HELD_BYTES_MAX } from "../../outbound/splice.ts";
+import { Targets, type TargetsOptions } from "./targets.ts";
+
+const native = testNative();
+const LOOPBACK = ipBytes("127.0.0.1");
+const LOCAL: RuleSpec[] = [{ cidr: ["127.0.0.0/8", "::1/128"], outbound: "direct" }];
+const WAIT_MS = 5000;
+
+function rulesOf(rules: readonly RuleSpec[], upstreams: readonly string[] = []): Rules {
+  const compiled = compileRules({ rules, outbounds: upstreams.map((name) => ({ name })) });
+  assert.ok("rules" in compiled);
+  return compiled.rules;
+}
+
+/** Answers names from a list, at once or when told to. */
+class FakeResolver {
+  readonly waiting: { name: string; waiter: NameWaiter }[] = [];
+  readonly forgotten: string[] = [];
+  isSlow = false;
+  #answers: string[][];
+
+  constructor(...answers: string[][]) {
+    this.#answers = answers;
+  }
+
+  resolve(name: string, waiter: NameWaiter): Resolution | undefined {
+    if (!this.isSlow) return this.next();
+    this.waiting.push({ name, waiter });
+    return undefined;
+  }
+
+  forget(name: string): void {
+    this.forgotten.push(name);
+  }
+
+  next(): Resolution {
+    const addresses = (this.#answers.shift() ?? []).map(ipBytes);
+    return addresses.length > 0 ? { addresses } : { addresses, error: "not-found" };
+  }
+}
+
+interface Setup extends Partial<TargetsOptions> {
+  readonly rule?: readonly RuleSpec[];
+}
+
+/** A loop with targets, a session, and a listener that is the target. */
+class Bench implements Disposable {
+  readonly loop = new Loop(native);
+  readonly session = new FakeSession();
+  readonly targets: Targets;
+  readonly listener: TcpListener;
+  #opened = 0;
+
+  constructor({ rule = LOCAL, ...options }: Setup = {}) {
+    this.targets = new Targets(this.loop, {
+      rules: rulesOf(rule),
+      waker,
+      resolver: new FakeResolver(),
+      ...options,
+    });
+    this.session.sink = this.targets;
+    this.targets.sessionOpened(this.session, "alice");
+    this.listener = new TcpListener(native, { local: endpoint(LOOPBACK, 0) });
+  }
+
+  get port(): number {
+    return this.listener.local.port;
+  }
+
+  open(host = "127.0.0.1", port = this.port): number {
+    const id = this.#opened++;
+    const address = encodeAddress(host, port);
+    assert.ok(address);
+    this.targets.opened(this.session, id, address, 0, address.length);
+    return id;
+  }
+
+  until(what: () => boolean): void {
+    const deadline = performance.now() + WAIT_MS;
+    while (!what()) {
+      assert.ok(performance.now() < deadline, `waited in vain for ${what}`);
+      this.loop.round(1);
+    }
+  }
+
+  accept(): TcpSocket {
+    let socket: TcpSocket | undefined;
+    this.until(() => (socket = this.listener.accept(1)[0]) !== undefined);
+    return socket!;
+  }
+
+  /** A stream whose connection stands, and its target's end. */
+  connect(): { id: number; stream: FakeStream; far: TcpSocket } {
+    const id = this.open();
+    const far = this.accept();
+    const stream = this.session.stream(id);
+    this.until(() => stream.answer !== undefined);
+    assert.equal(stream.answer?.code, OpenedCode.ok);
+    return { id, stream, far };
+  }
+
+  /** What the stream was answered. */
+  answer(id: number): number {
+    const stream = this.session.stream(id);
+    this.until(() => stream.answer !== undefined);
+    return stream.answer!.code;
+  }
+
+  /** Reads until so many bytes, the end or an error. */
+  read(far: TcpSocket, bytes: number): { data: Uint8Array; ending: number } {
+    const data = new Uint8Array(bytes);
+    let at = 0;
+    let ending = tcpAgain;
+    this.until(() => {
+      const count = far.read(data, at, bytes - at);
+      if (count > 0) at += count;
+      else if (count !== tcpAgain) ending = count;
+      return at === bytes || ending !== tcpAgain;
+    });
+    return { data: data.slice(0, at), ending };
+  }
+
+  ending(far: TcpSocket): number {
+    return this.read(far, 1).ending;
+  }
+
+  [Symbol.dispose](): void {
+    this.targets.stop();
+    assert.equal(this.targets.count, 0);
+    assert.equal(this.targets.splicer.held, 0);
+    assert.equal(this.targets.counters.faults + this.targets.splicer.counters.faults, 0);
+    this.loop.close();
+    this.listener.close();
+  }
+}
+
+function write(far: TcpSocket, bytes: Uint8Array<ArrayBuffer>, at = 0): number {
+  if (at === bytes.length) return 0;
+  const count = far.write(bytes, at, bytes.length - at);
+  return count === tcpAgain ? 0 : count;
+}
+
+/** Bytes that tell where they are. */
+function pattern(length: number): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(length);
+  for (let i = 0; i < length; i++) bytes[i] = (i * 31 + (i >>> 8) * 7) & 0xff;
+  return bytes;
+}
+
+const MEASURES = { ms: 60_000, bytes: 2 ** 30, streams: 2 };
+
+Deno.test("the server itself is a sink and a source, whatever the rules say", () => {
+  using bench = new Bench({ rule: [], benchLimits: MEASURES });
+  const sink = bench.open(BENCH_HOST, BenchPort.sink);
+  const source = bench.open(BENCH_HOST, BenchPort.source);
+  const [up, down] = [bench.session.stream(sink), bench.session.stream(source)];
+  down.room = 300_000;
+  assert.deepEqual([up.answer?.code, down.answer?.code], [OpenedCode.ok, OpenedCode.ok]);
+  bench.session.push(sink, pattern(1_000_000));
+  assert.equal(up.takenBytes, 1_000_000);
+  assert.equal(up.isFinished, false);
+  bench.session.end(sink);
+  assert.ok(up.isFinished);
+  bench.until(() => down.receivedBytes === 300_000);
+  down.room = 1000;
+  bench.targets.writable(bench.session, source);
+  bench.until(() => down.receivedBytes === 301_000);
+  assert.equal(bench.targets.count, 1);
+  // Whoever has measured enough goes.
+  bench.targets.wasReset(bench.session, source);
+  assert.equal(bench.targets.count, 0);
+});
+
+Deno.test("measurements are bounded: in number, in bytes, in time, and by the owner", () => {
+  const ms = 50;
+  using bench = new Bench({ benchLimits: { ms, bytes: 500_000, streams: 2 } });
+  const sink = bench.open(BENCH_HOST, BenchPort.sink);
+  const source = bench.open(BENCH_HOST, BenchPort.source);
+  assert.equal(bench.answer(bench.open(BENCH_HOST, BenchPort.sink)), OpenedCode.tooManyStreams);
+  const [up, down] = [bench.session.stream(sink), bench.session.stream(source)];
+  bench.until(() => down.isFinished);
+  assert.equal(down.receivedBytes, 500_000);
+  bench.session.push(sink, pattern(500_001));
+  assert.equal(up.resetCode, RstCode.timedOut);
+  // A client that never ends its half, or never says anything.
+  const silent = bench.open(BENCH_HOST, BenchPort.sink);
+  const began = performance.now();
+  bench.until(() => bench.targets.count === 0);
+  assert.ok(performance.now() - began >= ms - 5);
+  assert.equal(bench.session.stream(silent).resetCode, RstCode.timedOut);
+  assert.equal(down.resetCode, RstCode.timedOut);
+  assert.equal(bench.answer(bench.open(BENCH_HOST, 3)), OpenedCode.refused);
+  bench.targets.setRoutes({ ...bench.targets.routes, bench: false });
+  assert.equal(bench.answer(bench.open(BENCH_HOST, BenchPort.source)), OpenedCode.denied);
+});
+
+const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+const utf8 = (value: string) => new TextEncoder().encode(value);
+
+Deno.test("a stream reaches its target, is told where it is bound, and keeps half-closes", () => {
+  using bench = new Bench();
+  const { id, stream, far } = bench.connect();
+  const { port } = far.peer;
+  assert.deepEqual(stream.answer?.address, encodeAddress("127.0.0.1", port));
+  assert.equal(bench.targets.data(bench.session, id, utf8(""), 0, 0), 0);
+  bench.session.push(id, utf8("question"));
+  assert.equal(text(bench.read(far, 8).data), "question");
+  // The client ends first: the target still answers.
+  bench.session.end(id);
+  assert.equal(bench.ending(far), 0);
+  write(far, utf8("answer"));
+  bench.until(() => stream.receivedBytes === 6);
+  assert.equal(text(stream.bytes()), "answer");
+  assert.equal(stream.isFinished, false);
+  const { wakes } = bench.session;
+  far.close();
+  bench.until(() => stream.isFinished);
+  assert.ok(bench.session.wakes > wakes);
+  assert.equal(bench.targets.count, 0);
+  assert.equal(stream.resetCode, undefined);
+});
+
+Deno.test("a target that ends first can still be written to", () => {
+  using bench = new Bench();
+  const { id, stream, far } = bench.connect();
+  write(far, utf8("all I say"));
+  far.finish();
+  bench.until(() => stream.isFinished);
+  assert.equal(text(stream.bytes()), "all I say");
+  assert.equal(bench.targets.count, 1);
+  bench.session.push(id, utf8("thanks"));
+  assert.equal(text(bench.read(far, 6).data), "thanks");
+  bench.session.end(id);
+  assert.equal(bench.ending(far), 0);
+  assert.equal(bench.targets.count, 0);
+  far.close();
+});
+
+Deno.test("early data and an early end wait for the connection", () => {
+  const resolver = new FakeResolver(["127.0.0.1"]);
+  resolver.isSlow = true;
+  using bench = new Bench({ resolver });
+  const id = bench.open("target.example");
+  bench.session.push(id, utf8("early"));
+  bench.session.end(id);
+  assert.equal(bench.session.stream(id).takenBytes, 0);
+  resolver.waiting[0]!.waiter.resolved(resolver.next());
+  const far = bench.accept();
+  assert.equal(text(bench.read(far, 5).data), "early");
+  assert.equal(bench.ending(far), 0);
+  far.close();
+  bench.until(() => bench.targets.count === 0);
+  assert.equal(bench.session.stream(id).resetCode, undefined);
+});
+
+Deno.test("an end without data, before the connection, is told once it stands", () => {
+  using bench = new Bench();
+  const id = bench.open();
+  bench.session.end(id);
+  const far = bench.accept();
+  assert.equal(bench.ending(far), 0);
+  far.close();
+  bench.until(() => bench.targets.count === 0);
+});
+
+Deno.test("a target that does not read stops the session, within bounds, and loses nothing", () => {
+  using bench = new Bench();
+  const { id, stream, far } = bench.connect();
+  const all = pattern(24 << 20);
+  bench.session.push(id, all);
+  for (let i = 0; i < 20; i++) bench.loop.round(1);
+  assert.ok(stream.isPaused);
+  // The kernel's buffers, and what had gathered.
+  assert.ok(stream.takenBytes < 16 << 20, `${stream.takenBytes}`);
+  assert.ok(bench.targets.splicer.held <= 64 << 10);
+  bench.session.end(id);
+  const { data } = bench.read(far, all.length);
+  assert.deepEqual(data, all);
+  assert.equal(bench.ending(far), 0);
+  far.close();
+});
+
+Deno.test("a session without room stops the socket, and goes on when it says so", () => {
+  using bench = new Bench();
+  const { id, stream, far } = bench.connect();
+  stream.room = 100_000;
+  const all = pattern(12 << 20);
+  let written = 0;
+  for (let i = 0; i < 50; i++) {
+    written += write(far, all, written);
+    bench.loop.round(1);
+  }
+  assert.equal(stream.receivedBytes, 100_000);
+  assert.ok(stream.writerWaits);
+  assert.ok(written < all.length);
+  bench.until(() => {
+    written += write(far, all, written);
+    if (stream.writerWaits) {
+      stream.writerWaits = false;
+      stream.room = 900_001;
+      bench.targets.writable(bench.session, id);
+    }
+    return stream.receivedBytes === all.length;
+  });
+  assert.deepEqual(stream.bytes(), all);
+  far.close();
+  bench.until(() => stream.isFinished || stream.writerWaits);
+  stream.room = 1;
+  bench.targets.writable(bench.session, id);
+  bench.until(() => stream.isFinished);
+});
+
+Deno.test("what a session has no memory for is offered again, in order", () => {
+  using bench = new Bench();
+  const { stream, far } = bench.connect();
+  stream.writeMax = 1000;
+  const all = pattern(20_000);
+  write(far, all);
+  far.finish();
+  bench.until(() => stream.receivedBytes > 0);
+  assert.ok(bench.targets.splicer.held > 0 && bench.targets.splicer.held < HELD_BYTES_MAX);
+  bench.until(() => stream.isFinished);
+  assert.deepEqual(stream.bytes(), all);
+  assert.equal(bench.targets.splicer.held, 0);
+  far.close();
+});
+
+Deno.test("a reset goes through both ways", () => {
+  using bench = new Bench();
+  const one = bench.connect();
+  bench.targets.wasReset(bench.session, one.id);
+  assert.equal(errnoCode(-bench.ending(one.far)), "ECONNRESET");
+  const two = bench.connect();
+  two.far.abort();
+  bench.until(() => two.stream.resetCode !== undefined);
+  assert.equal(two.stream.resetCode, RstCode.targetReset);
+  assert.equal(bench.targets.count, 0);
+  one.far.close();
+});
+
+Deno.test("a reset is noticed while the socket is blocked, and while the session is full", () => {
+  using bench = new Bench();
+  const { id, stream, far } = bench.connect();
+  bench.session.push(id, pattern(24 << 20));
+  bench.loop.round(1);
+  assert.ok(stream.isPaused);
+  far.abort();
+  bench.until(() => stream.resetCode !== undefined);
+  const other = bench.connect();
+  other.stream.room = 0;
+  write(other.far, utf8("unread"));
+  bench.until(() => other.stream.writerWaits);
+  other.far.abort();
+  bench.loop.round(5);
+  // Its data may still come: only then is the reset told.
+  other.stream.room = 100;
+  bench.targets.writable(bench.session, other.id);
+  bench.until(() => other.stream.resetCode !== undefined);
+});
+
+Deno.test("a session that closes ends its connections and its connecting", () => {
+  const resolver = new FakeResolver();
+  resolver.isSlow = true;
+  using bench = new Bench({ resolver });
+  const { far } = bench.connect();
+  bench.open("slow.example");
+  bench.open();
+  assert.equal(bench.targets.count, 3);
+  bench.targets.closed(bench.session);
+  assert.equal(bench.targets.count, 0);
+  assert.deepEqual(resolver.forgotten, ["slow.example"]);
+  assert.equal(errnoCode(-bench.ending(far)), "ECONNRESET");
+  // Late words about it are no harm.
+  bench.targets.ended(bench.session, 0);
+  bench.targets.gone(bench.session, 0);
+  assert.equal(bench.targets.data(bench.session, 0, utf8("late"), 0, 4), 0);
+  far.close();
+});
+
+Deno.test("failures to connect are told apart", () => {
+  using full = new TcpListener(native, { local: endpoint(LOOPBACK, 0), backlog: 1 });
+  const sockets: TcpSocket[] = [];
+  for (let i = 0; i < 4; i++) sockets.push(TcpSocket.connect(native, { peer: full.local }));
+  using bench = new Bench({
+    dial: { timeoutMs: 300 },
+    rule: [...LOCAL, { cidr: ["255.255.255.255/32"], outbound: "direct" }],
+  });
+  const gone = new TcpListener(native, { local: endpoint(LOOPBACK, 0) });
+  const { port } = gone.local;
+  gone.close();
+  assert.equal(bench.answer(bench.open("127.0.0.1", port)), OpenedCode.refused);
+  assert.equal(bench.answer(bench.open("255.255.255.255")), OpenedCode.unreachable);
+  assert.equal(bench.answer(bench.open("127.0.0.1", full.local.port)), OpenedCode.timedOut);
+  assert.equal(bench.answer(bench.open("nowhere.example")), OpenedCode.nameNotFound);
+  assert.equal(bench.targets.count, 0);
+  for (const socket of sockets) socket.close();
+});
+
+Deno.test("what is not public is refused unless a rule names it by CIDR", () => {
+  using bench = new Bench({ rule: [] });
+  const hosts = [
+    ...["127.0.0.1", "10.0.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0"],
+    ...["::1", "fe80::1", "fd00:ec2::254", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"],
+  ];
+  for (const host of hosts) {
+    assert.equal(bench.answer(bench.open(host)), OpenedCode.denied, host);
+  }
+  bench.targets.setRules(rulesOf(LOCAL));
+  assert.equal(bench.answer(bench.open()), OpenedCode.ok);
+  assert.equal(bench.answer(bench.open("10.0.0.1")), OpenedCode.denied);
+  assert.equal(bench.answer(bench.open("127.0.0.1", 0)), OpenedCode.denied);
+  assert.equal(bench.targets.counters.refused, hosts.length + 2);
+});
+
+Deno.test("rules reject by name, user and port, before anything is looked up", () => {
+  const resolver = new FakeResolver(["127.0.0.1"]);
+  using bench = new Bench({
+    resolver,
+    rule: [
+      { domainSuffix: ["ads.example"], outbound: "reject" },
+      { user: ["alice"], port: ["25"], outbound: "reject" },
+      ...LOCAL,
+    ],
+  });
+  assert.equal(bench.answer(bench.open("x.ads.example")), OpenedCode.denied);
+  assert.equal(bench.answer(bench.open("127.0.0.1", 25)), OpenedCode.denied);
+  assert.equal(bench.answer(bench.open("good.example")), OpenedCode.ok);
+});
+
+Deno.test("a name that turns to a private address is refused, each time anew", () => {
+  const resolver = new FakeResolver(
+    ["127.0.0.1"],
+    ["10.0.0.1"],
+    ["169.254.169.254", "fd00:ec2::254"],
+    ["10.0.0.1", "127.0.0.1"],
+  );
+  using bench = new Bench({ resolver });
+  assert.equal(bench.answer(bench.open("rebind.example")), OpenedCode.ok);
+  assert.equal(bench.answer(bench.open("rebind.example")), OpenedCode.denied);
+  assert.equal(bench.answer(bench.open("rebind.example")), OpenedCode.denied);
+  // Of several, only those that are allowed are tried.
+  assert.equal(bench.answer(bench.open("rebind.example")), OpenedCode.ok);
+});
+
+Deno.test("the next address is tried where one fails", () => {
+  const resolver = new FakeResolver(["127.0.0.9", "::1", "127.0.0.1"]);
+  using bench = new Bench({ resolver });
+  assert.equal(bench.answer(bench.open("several.example")), OpenedCode.ok);
+  bench.accept().close();
+});
+
+Deno.test("connections are limited, in all and of a session", () => {
+  using bench = new Bench({ connectionsMax: 3, sessionConnectionsMax: 2 });
+  bench.connect();
+  const { id } = bench.connect();
+  assert.equal(bench.answer(bench.open()), OpenedCode.tooManyStreams);
+  const other = new FakeSession();
+  bench.targets.sessionOpened(other, "bob");
+  const address = encodeAddress("127.0.0.1", bench.port)!;
+  bench.targets.opened(other, 0, address, 0, address.length);
+  bench.targets.opened(other, 1, address, 0, address.length);
+  assert.equal(other.stream(1).answer?.code, OpenedCode.tooManyStreams);
+  assert.equal(bench.targets.counters.tooMany, 2);
+  bench.targets.wasReset(bench.session, id);
+  bench.targets.opened(other, 2, address, 0, address.length);
+  assert.equal(bench.targets.count, 3);
+});
+
+Deno.test("an address that is none is answered", () => {
+  using bench = new Bench();
+  const bad = Uint8Array.of(3, 3, 0x61, 0, 0x62, 0, 80);
+  bench.targets.opened(bench.session, 90, bad, 0, bad.length);
+  assert.equal(bench.answer(90), OpenedCode.nameNotFound);
+  const cut = Uint8Array.of(1, 127, 0);
+  bench.targets.opened(bench.session, 91, cut, 0, cut.length);
+  assert.equal(bench.answer(91), OpenedCode.unreachable);
+});
+
+/** Descriptors of this process that are sockets. */
+function sockets(): number {
+  return [...Deno.readDirSync("/proc/self/fd")].filter(({ name }) => {
+    try {
+      return Deno.readLinkSync(`/proc/self/fd/${name}`).startsWith("socket:");
+    } catch {
+      return false;
+    }
+  }).length;
+}
+
+Deno.test("hundreds of streams at once arrive whole, and leave nothing behind", () => {
+  const before = sockets();
+  {
+    using bench = new Bench();
+    const count = 300;
+    const pairs = Array.from({ length: count }, () => bench.connect());
+    const all = pattern(60_000);
+    for (let at = 0; at < all.length; at += 1300) {
+      for (const { id } of pairs) bench.session.push(id, all.slice(at, at + 1300));
+    }
+    for (const { id, far } of pairs) {
+      bench.session.end(id);
+      assert.equal(write(far, all), all.length);
+      far.finish();
+    }
+    for (const { far, stream } of pairs) {
+      assert.deepEqual(bench.read(far, all.length).data, all);
+      bench.until(() => stream.isFinished);
+      assert.deepEqual(stream.bytes(), all);
+      far.close();
+    }
+    bench.until(() => bench.targets.count === 0);
+    assert.equal(bench.targets.counters.connected, count);
+  }
+  assert.equal(sockets(), before);
+});
+
+/** An upstream proxy that is told where to, and then speaks for the target. */
+function upstreamBench(kind: Upstream["kind"], peer: Endpoint): Bench {
+  const credential = { user: "me", password: "word" };
+  return new Bench({
+    rules: rulesOf([{ cidr: ["127.0.0.0/8"], outbound: "up" }], ["up"]),
+    upstreams: new Map([["up", { kind, peers: [peer], credential }]]),
+    dial: { timeoutMs: 500 },
+  });
+}
+
+Deno.test("a stream goes through an upstream SOCKS5 proxy", () => {
+  using proxy = new TcpListener(native, { local: endpoint(LOOPBACK, 0) });
+  using bench = upstreamBench("socks5", proxy.local);
+  const id = bench.open("127.0.0.1", 99);
+  bench.session.push(id, utf8("hello"));
+  let far: TcpSocket | undefined;
+  bench.until(() => (far = proxy.accept(1)[0]) !== undefined);
+  assert.deepEqual(bench.read(far!, 4).data, Uint8Array.of(5, 2, 0, 2));
+  write(far!, Uint8Array.of(5, 2));
+  assert.deepEqual(bench.read(far!, 9).data, utf8("\x01\x02me\x04word"));
+  write(far!, Uint8Array.of(1, 0));
+  assert.deepEqual(bench.read(far!, 10).data, Uint8Array.of(5, 1, 0, 1, 127, 0, 0, 1, 0, 99));
+  assert.equal(bench.session.stream(id).answer, undefined);
+  // Its first bytes come with the answer.
+  write(far!, Uint8Array.of(5, 0, 0, 1, 0, 0, 0, 0, 0, 0, ...utf8("early bird")));
+  assert.equal(bench.answer(id), OpenedCode.ok);
+  assert.equal(text(bench.read(far!, 5).data), "hello");
+  bench.until(() => bench.session.stream(id).receivedBytes === 10);
+  assert.equal(text(bench.session.stream(id).bytes()), "early bird");
+  far!.close();
+});
+
+Deno.test("an upstream HTTP proxy that refuses, or keeps silent, is told of", () => {
+  using proxy = new TcpListener(native, { local: endpoint(LOOPBACK, 0) });
+  using bench = upstreamBench("http", proxy.local);
+  const refused = bench.open("127.0.0.1", 99);
+  let far: TcpSocket | undefined;
+  bench.until(() => (far = proxy.accept(1)[0]) !== undefined);
+  const head = text(bench.read(far!, 29).data);
+  assert.equal(head, "CONNECT 127.0.0.1:99 HTTP/1.1");
+  write(far!, utf8("HTTP/1.1 403 Forbidden\r\n\r\n"));
+  assert.equal(bench.answer(refused), OpenedCode.denied);
+  far!.close();
+  const silent = bench.open("127.0.0.1", 99);
+  assert.equal(bench.answer(silent), OpenedCode.timedOut);
+  const gone = bench.open("127.0.0.1", 99);
+  bench.until(() => proxy.accept(2).length > 0);
+  bench.targets.wasReset(bench.session, gone);
+  assert.equal(bench.targets.count, 0);
+});

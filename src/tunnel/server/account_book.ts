@@ -1,0 +1,149 @@
+/**
+ * Main's side of the users: as the workers get them, and what they have used, which outlives the
+ * process in `state_dir/traffic`.
+ */
+
+import type { Log } from "../../base/log.ts";
+import type { UserConfig } from "../../config/mod.ts";
+import { accountMemory, resetUsage, type Usage, usageOf } from "../../proxy/users.ts";
+import type { UserSpec, UserText } from "../protocol.ts";
+
+const FILE_NAME = "traffic";
+/** How often it is written; a crash forgets no more than this. */
+export const SAVE_MS = 60_000;
+const UNUSED: Usage = { upBytes: 0, downBytes: 0, connections: 0 };
+
+/** Users may come and go while their slots are not given to others at once. */
+const SPARE_SLOTS = 1024;
+
+export class ServerUsers {
+  /** For all workers. */
+  readonly accounts: SharedArrayBuffer;
+  readonly #path: string;
+  readonly #log: Log;
+  readonly #slots = new Map<string, number>();
+  /** Slots of users that have gone, the oldest first. */
+  readonly #gone = new Map<string, number>();
+  /** What those had used that have no slot any more, or not yet. */
+  readonly #known: Map<string, Usage>;
+  readonly #slotCount: number;
+  #saved = "";
+
+  /** `usersMax`: how many there may ever be at a time. */
+  constructor(folder: string, usersMax: number, log: Log) {
+    this.#path = `${folder}/${FILE_NAME}`;
+    this.#log = log;
+    this.#slotCount = usersMax + SPARE_SLOTS;
+    this.accounts = accountMemory(this.#slotCount);
+    this.#known = load(this.#path, log);
+  }
+
+  /** The users that are enabled, with copies of their keys. */
+  specs(users: readonly UserConfig[]): UserSpec[] {
+    const enabled = users.filter((user) => user.enabled);
+    const names = new Set(enabled.map(({ name }) => name));
+    for (const [name, slot] of [...this.#slots]) {
+      if (names.has(name)) continue;
+      this.#slots.delete(name);
+      this.#gone.set(name, slot);
+    }
+    return enabled.map((user) => ({
+      name: user.name,
+      key: Uint8Array.from(user.key.expose()),
+      upRate: user.upBps / 8,
+      downRate: user.downBps / 8,
+      slot: this.#slotOf(user.name),
+      connectionsMax: user.connectionsMax,
+      trafficMax: user.trafficMaxBytes,
+      expiresAtMs: user.expiresAtMs,
+    }));
+  }
+
+  /** The same for the ring. */
+  texts(users: readonly UserConfig[]): UserText[] {
+    return this.specs(users).map(({ key, ...rest }) => {
+      const text = Array.from(key, (byte) => byte.toString(16).padStart(2, "0")).join("");
+      key.fill(0);
+      return { ...rest, key: text };
+    });
+  }
+
+  /** Of a user that there is, in all workers. */
+  usage(name: string): Usage | undefined {
+    const slot = this.#slots.get(name);
+    return slot === undefined ? undefined : usageOf(this.accounts, slot);
+  }
+
+  /** Writes what was used, where anything was; what the machine can't keep is told. */
+  save(): void {
+    const entries: [string, readonly [number, number]][] = [];
+    const note = (name: string, { upBytes, downBytes }: Usage): void => {
+      if (upBytes + downBytes > 0) entries.push([name, [upBytes, downBytes]]);
+    };
+    for (const [name, usage] of this.#known) note(name, usage);
+    for (const slots of [this.#slots, this.#gone]) {
+      for (const [name, slot] of slots) note(name, usageOf(this.accounts, slot));
+    }
+    const text = JSON.stringify(Object.fromEntries(entries));
+    if (text === this.#saved || (this.#saved === "" && entries.length === 0)) return;
+    const draft = `${this.#path}.${crypto.randomUUID()}`;
+    try {
+      Deno.writeTextFileSync(draft, text, { createNew: true, mode: 0o600 });
+      Deno.renameSync(draft, this.#path);
+      this.#saved = text;
+    } catch (error) {
+      const cause = error instanceof Error ? error.message : String(error);
+      this.#log.warn("what users have used is not kept", { path: this.#path, cause });
+    }
+  }
+
+  #slotOf(name: string): number {
+    const slot = this.#slots.get(name) ?? this.#gone.get(name);
+    if (slot !== undefined) {
+      this.#gone.delete(name);
+      this.#slots.set(name, slot);
+      return slot;
+    }
+    const free = this.#freeSlot();
+    resetUsage(this.accounts, free, this.#known.get(name) ?? UNUSED);
+    this.#known.delete(name);
+    this.#slots.set(name, free);
+    return free;
+  }
+
+  #freeSlot(): number {
+    const used = this.#slots.size + this.#gone.size;
+    if (used < this.#slotCount) return used;
+    const [oldest] = this.#gone;
+    if (oldest === undefined) {
+      throw new RangeError(`Cannot add a user as there are ${this.#slotCount} already`);
+    }
+    const [name, slot] = oldest;
+    this.#gone.delete(name);
+    this.#known.set(name, usageOf(this.accounts, slot));
+    return slot;
+  }
+}
+
+function load(path: string, log: Log): Map<string, Usage> {
+  try {
+    const entries = Object.entries(JSON.parse(Deno.readTextFileSync(path)));
+    return new Map(entries.map(([name, used]) => [name, usageIn(used)]));
+  } catch (error) {
+    if (!(error instanceof Deno.errors.NotFound)) {
+      const cause = error instanceof Error ? error.message : String(error);
+      log.warn("what users have used before is not known", { path, cause });
+    }
+    return new Map();
+  }
+}
+
+function usageIn(used: unknown): Usage {
+  const [upBytes, downBytes] = Array.isArray(used) ? used : [];
+  if (!isCount(upBytes) || !isCount(downBytes)) throw new SyntaxError("it holds no byte counts");
+  return { upBytes, downBytes, connections: 0 };
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}

@@ -1,0 +1,74 @@
+/**
+ * What a worker tells of its sessions' addresses: requests to the kernel's table, collected until
+ * main fetches them. One that finds no room is counted; its entry times out in its own time.
+ */
+
+import { endpointWords, type Route } from "../../../ffi/endpoint.ts";
+import { SessionOp, SessionRequest } from "../../../ffi/bpf/layout.gen.ts";
+
+/** Of one batch; 192 KiB. */
+export const MARKS_MAX = 4096;
+
+const UDP = 17;
+const MAPPED = 0xffff_0000;
+const PORT_AT = 4;
+const FAMILY_AT = 37;
+
+export class SessionMarks {
+  dropped = 0;
+  readonly #port: number;
+  readonly #bytes = new Uint8Array(MARKS_MAX * SessionRequest.size);
+  readonly #view = new DataView(this.#bytes.buffer);
+  #count = 0;
+
+  /** `port`: that of our socket, which routes do not tell. */
+  constructor(port: number) {
+    this.#port = port;
+  }
+
+  opened(route: Route): void {
+    this.#add(route, SessionOp.establish);
+  }
+
+  closed(route: Route): void {
+    this.#add(route, SessionOp.close);
+  }
+
+  /** What has come, as requests; nothing when nothing has. */
+  take(): Uint8Array<ArrayBuffer> | undefined {
+    if (this.#count === 0) return undefined;
+    const taken = this.#bytes.slice(0, this.#count * SessionRequest.size);
+    this.#count = 0;
+    return taken;
+  }
+
+  #add(route: Route, op: SessionOp): void {
+    if (this.#count === MARKS_MAX) {
+      this.dropped++;
+      return;
+    }
+    const at = this.#count++ * SessionRequest.size;
+    writeKey(this.#bytes, this.#view, at, route, this.#port);
+    this.#view.setUint32(at + SessionRequest.offset.op, op, true);
+    this.#view.setUint32(at + SessionRequest.offset.result, 0, true);
+  }
+}
+
+/** struct ph_session_key of packets that come by this route. */
+function writeKey(
+  bytes: Uint8Array,
+  view: DataView,
+  at: number,
+  route: Route,
+  port: number,
+): void {
+  const addresses = new Uint8Array(route.buffer, route.byteOffset, 4 * 2 * endpointWords);
+  bytes.set(addresses.subarray(0, 16), at);
+  bytes.set(addresses.subarray(4 * endpointWords, 4 * endpointWords + 16), at + 16);
+  view.setUint16(at + 32, route[PORT_AT]! & 0xffff);
+  view.setUint16(at + 34, port);
+  bytes[at + 36] = UDP;
+  const isIpv4 = route[0] === 0 && route[1] === 0 && route[2] === MAPPED;
+  bytes[at + FAMILY_AT] = isIpv4 ? 4 : 6;
+  bytes[at + 38] = bytes[at + 39] = 0;
+}

@@ -1,0 +1,279 @@
+import assert from "node:assert/strict";
+import { endpoint } from "../../../ffi/endpoint.ts";
+import { NativePrimitives } from "../../../ffi/primitives.ts";
+import {
+  ADDRESS,
+  clientStart,
+  LOOPBACK,
+  Notes,
+  Pair,
+  serverStart,
+} from "../../../tests/fixtures/tunnel.ts";
+import { Relay } from "../../../tests/fixtures/relay.ts";
+import { testNative } from "../../../tests/native.ts";
+import { ReplayFilter } from "../../crypto/replay_filter.ts";
+import { CloseCode } from "../../wire/frames.ts";
+import { ClientTunnel } from "../client/tunnel.ts";
+import { sharedSaltsMemory } from "./shared_salts.ts";
+import { ServerTunnel } from "./tunnel.ts";
+import { SharedWord } from "../protocol.ts";
+
+const native = testNative();
+
+/** A server that can tell replays from its first moment on. */
+function record(): Uint8Array {
+  return new ReplayFilter(new NativePrimitives(native), 0).save();
+}
+
+/** More clients of a pair's server, each with its own socket. */
+function moreClients(pair: Pair, count: number): { clients: ClientTunnel[]; notes: Notes[] } {
+  const notes = Array.from({ length: count }, () => new Notes());
+  const clients = notes.map((events) => {
+    const start = clientStart([endpoint(LOOPBACK, pair.server.port)]);
+    const words = new BigInt64Array(start.shared);
+    const client = new ClientTunnel(pair.loop, start, pair.loop, events, words);
+    client.start();
+    return client;
+  });
+  return { clients, notes };
+}
+
+function connect(client: ClientTunnel): void {
+  client.wake(client.session());
+}
+
+Deno.test("copies of a HELLO are dropped in silence, wherever they come from", () => {
+  using pair = new Pair({ relay: {}, serverTuning: { replayRecord: record() } });
+  pair.relay.isKeeping = true;
+  pair.greet();
+  pair.until(() => pair.atServer.received === 5 && pair.client.state === "open");
+  const hello = pair.relay.kept[0]!;
+  const { sent } = pair.server.path.control;
+  for (let i = 0; i < 20; i++) pair.relay.inject(hello, i % 2 === 0);
+  pair.run(50);
+  assert.equal(pair.atServer.sessions.length, 1);
+  assert.equal(pair.server.path.control.sent, sent);
+  assert.equal(pair.atServer.received, 5);
+});
+
+Deno.test("a copy that goes to another worker is dropped there", () => {
+  const sharedSalts = sharedSaltsMemory(() => 5);
+  const tuning = { replayRecord: record(), sharedSalts };
+  using pair = new Pair({ relay: {}, serverTuning: tuning, server: { workers: 2 } });
+  pair.relay.isKeeping = true;
+  pair.greet();
+  pair.until(() => pair.atServer.received === 5);
+  const start = serverStart({ index: 1, workers: 2 });
+  const words = new BigInt64Array(start.shared);
+  const other = new ServerTunnel(pair.loop, start, pair.loop, new Notes(), words, tuning);
+  other.start();
+  const relay = new Relay(pair.loop, other.port);
+  relay.inject(pair.relay.kept[0]!, true);
+  pair.until(() => other.counters.sharedRefused === 1);
+  assert.equal(other.counters.handshakes + other.path.control.sent, 0);
+  relay.close();
+  other.stop();
+});
+
+Deno.test("a copy that outlives a clean restart is still a copy", () => {
+  using pair = new Pair({ relay: {}, serverTuning: { replayRecord: record() } });
+  pair.relay.isKeeping = true;
+  pair.greet();
+  pair.until(() => pair.atServer.received === 5 && pair.client.state === "open");
+  pair.crashServer({ replayRecord: pair.server.saveReplayRecord() });
+  pair.relay.inject(pair.relay.kept[0]!);
+  pair.run(50);
+  assert.equal(pair.atServer.sessions.length, 1);
+  assert.equal(pair.server.counters.handshakes + pair.server.counters.repeated, 0);
+});
+
+Deno.test("without a record 0-RTT frames wait for DATA, and those of a copy in vain", () => {
+  using pair = new Pair({ relay: {}, serverTuning: { confirmMs: 100 } });
+  pair.relay.isKeeping = true;
+  pair.relay.isCut = true;
+  pair.greet();
+  pair.until(() => pair.relay.kept.length > 0);
+  const hello = pair.relay.kept[0]!;
+  pair.relay.inject(hello, true);
+  pair.until(() => pair.atServer.sessions.length === 1);
+  pair.run(50);
+  assert.deepEqual(pair.atServer.log, ["session"]);
+  pair.until(() => pair.atServer.log.length === 2);
+  assert.deepEqual(pair.atServer.log, ["session", `closed ${CloseCode.idle} local`]);
+  assert.equal(pair.server.counters.neverConfirmed, 1);
+  assert.equal(pair.server.path.links.count, 0);
+});
+
+Deno.test("an unknown session gets a RESET, one a second, and the client begins anew", () => {
+  using pair = new Pair();
+  pair.greet();
+  pair.until(() => pair.atClient.log.includes("answered 0 0"));
+  const first = pair.client.session();
+  pair.crashServer();
+  const bytes = new Uint8Array(10);
+  first.write(0, bytes, 0, bytes.length);
+  pair.client.wake(first);
+  pair.until(() => pair.client.state === "lost");
+  assert.deepEqual(pair.atClient.log.slice(-1), [`closed ${CloseCode.idle} local`]);
+  assert.equal(pair.server.counters.resets, 1);
+  assert.equal(pair.client.counters.resets, 1);
+  const second = pair.greet();
+  assert.notEqual(second, first);
+  pair.until(() => pair.client.state === "open" && pair.atServer.sessions.length === 2);
+});
+
+Deno.test("a RESET is not believed when its server has another secret", () => {
+  using pair = new Pair();
+  pair.greet();
+  pair.until(() => pair.atClient.log.includes("answered 0 0"));
+  const { port } = pair.server;
+  pair.server.path.close();
+  const start = serverStart({
+    listen: endpoint(LOOPBACK, port),
+    serverSecret: new Uint8Array(32).fill(8),
+  });
+  const words = new BigInt64Array(start.shared);
+  pair.server = new ServerTunnel(pair.loop, start, pair.loop, pair.atServer, words);
+  pair.server.start();
+  const session = pair.client.session();
+  session.write(0, new Uint8Array(10), 0, 10);
+  pair.client.wake(session);
+  pair.until(() => pair.client.counters.resetsRefused > 0);
+  assert.equal(pair.client.state, "open");
+});
+
+Deno.test("sessions have a maximum, in all and a source, and others are not hurt", () => {
+  for (const which of ["sessionsRefused", "sourcesRefused"] as const) {
+    const max = 3;
+    const isAll = which === "sessionsRefused";
+    using pair = new Pair({
+      ...(isAll ? { server: { sessionsMax: max } } : {}),
+      ...(isAll ? {} : { serverTuning: { sessionsPerSource: max } }),
+    });
+    const { clients } = moreClients(pair, max + 2);
+    for (const client of clients) connect(client);
+    pair.until(() => pair.server.counters[which] >= 2);
+    assert.equal(pair.server.path.links.count, max);
+    const open = () => clients.filter(({ state }) => state === "open").length;
+    pair.until(() => open() === max);
+    // One goes, and there is room again.
+    clients.find(({ state }) => state === "open")!.stop();
+    const { handshakes } = pair.server.counters;
+    pair.until(() => pair.server.counters.handshakes > handshakes, 8000);
+    for (const client of clients) client.stop();
+  }
+});
+
+Deno.test("handshakes a second have a maximum", () => {
+  using pair = new Pair({ serverTuning: { handshakesPerSecond: 8 } });
+  const { clients } = moreClients(pair, 6);
+  for (const client of clients) connect(client);
+  pair.until(() => pair.server.counters.rateRefused >= 4);
+  assert.equal(pair.server.path.links.count, 2);
+  pair.until(() => clients.every(({ state }) => state === "open"), 8000);
+  for (const client of clients) client.stop();
+});
+
+Deno.test("what is let go of is wiped and can be used again", () => {
+  using pair = new Pair({ server: { sessionsMax: 1 } });
+  const { used } = pair.server.budget;
+  for (let i = 0; i < 5; i++) {
+    pair.greet();
+    pair.until(() => pair.server.path.links.count === 1 && pair.client.state === "open");
+    const [link] = pair.server.path.links.all();
+    const key = link!.sendKeys!.keyId;
+    pair.client.session().close(pair.loop.now);
+    pair.client.wake(link!.session);
+    const [own] = pair.client.path.links.all();
+    pair.client.path.touch(own!);
+    pair.until(() => pair.server.path.links.count === 0);
+    assert.ok(link!.isReleased && link!.sendKeys!.keyId === -1);
+    assert.throws(() => pair.server.path.table.removeKey(key));
+  }
+  assert.equal(pair.server.path.windows.acquire(), 0);
+  assert.equal(pair.server.budget.used, used);
+});
+
+Deno.test("users have their own keys, unknown ones get silence, removed ones are closed", () => {
+  const alice = { name: "alice", key: new Uint8Array(32).fill(1), upRate: 0, downRate: 0 };
+  const bob = { name: "bob", key: new Uint8Array(32).fill(2), upRate: 0, downRate: 0 };
+  using pair = new Pair({
+    server: { users: [alice] },
+    client: { user: "alice", userKey: alice.key },
+    serverTuning: { replayRecord: record() },
+  });
+  pair.greet();
+  pair.until(() => pair.client.state === "open" && pair.atServer.received === 5);
+  assert.equal(pair.atServer.user, "alice");
+  pair.server.setUsers([bob]);
+  pair.until(() => pair.atClient.log.includes(`closed ${CloseCode.denied} peer`));
+  pair.greet();
+  pair.run(100);
+  assert.equal(pair.client.state, "connecting");
+  assert.equal(pair.server.path.control.sent, 1);
+});
+
+Deno.test("a user's rate holds whatever the client does", () => {
+  const rate = 1e6;
+  const user = { name: "u", key: new Uint8Array(32).fill(1), upRate: rate, downRate: rate };
+  using pair = new Pair({
+    server: { users: [user] },
+    client: { user: "u", userKey: user.key },
+    serverTuning: { replayRecord: record() },
+  });
+  const block = new Uint8Array(1 << 20);
+  pair.atServer.opened = (session, stream) => {
+    session.answer(stream, 0, ADDRESS);
+    session.write(stream, block, 0, block.length);
+    pair.server.wake(session);
+  };
+  const session = pair.client.session();
+  const stream = session.openStream(ADDRESS);
+  session.write(stream, block, 0, block.length);
+  pair.client.wake(session);
+  pair.run(1000);
+  // A quarter of a second's worth may come at once.
+  for (const { received } of [pair.atServer, pair.atClient]) {
+    assert.ok(received > 0.5 * rate && received < 1.35 * rate, `${received} bytes in a second`);
+  }
+  // What is over the rate waits at the client: nothing is thrown away.
+  assert.equal(pair.server.path.received.overRate, 0);
+});
+
+Deno.test("ids of other workers are left to them, and impossible ones are answered", () => {
+  using pair = new Pair({ server: { index: 1, workers: 3 } });
+  pair.greet();
+  pair.until(() => pair.client.state === "open");
+  const [link] = pair.server.path.links.all();
+  assert.equal(link!.localId & 3, 1);
+  const route = link!.routes[0]!;
+  pair.server.path.inbox.messages.set(route);
+  pair.server.path.inbox.spans.set([0, 100, 0, 0]);
+  const { server } = pair;
+  server.stranger(4 * 77 + 0, 1, 0);
+  server.stranger(4 * 77 + 2, 1, 0);
+  assert.equal(server.counters.resets, 0);
+  server.stranger(4 * 77 + 3, 1, 0);
+  server.stranger(4 * 77 + 1, 1, 0);
+  assert.equal(server.counters.resets, 1, "one a second");
+});
+
+Deno.test("the shared words tell what happened", () => {
+  const shared = new SharedArrayBuffer(8 * SharedWord.count);
+  using pair = new Pair({ server: { shared }, relay: {} });
+  const words = new BigInt64Array(shared);
+  pair.relay.isKeeping = true;
+  pair.greet();
+  pair.until(() => pair.atServer.received === 5);
+  pair.relay.inject(pair.relay.kept[0]!, true);
+  pair.relay.inject(new Uint8Array(500).fill(7), true);
+  pair.run(250);
+  pair.relay.inject(new Uint8Array(500).fill(8), true);
+  pair.until(() => words[SharedWord.junk] === 2n);
+  assert.equal(words[SharedWord.sessions], 1n);
+  assert.equal(words[SharedWord.handshakes], 1n);
+  assert.equal(words[SharedWord.replays], 1n);
+  assert.ok(words[SharedWord.bytesIn]! > 500n && words[SharedWord.bytesOut]! > 0n);
+  pair.server.stop();
+  assert.equal(words[SharedWord.sessions], 0n);
+});

@@ -1,0 +1,95 @@
+/** What the tunnels of client and server have in common towards the application. */
+
+import type { FrameRecords } from "../reliability/frame_records.ts";
+import type { Budget } from "../session/byte_ring.ts";
+import type { Session, SessionEvents, SessionOptions } from "../session/session.ts";
+import { KEY_UPDATE_MS, KEY_UPDATE_PACKETS } from "../wire/limits.ts";
+import type { PacketPath } from "./packet_pump.ts";
+import type { KeyLimits } from "./peer.ts";
+import { SharedWord } from "./protocol.ts";
+
+/** What a tunnel tells the application; the end of a session comes by SessionEvents.closed. */
+export interface TunnelEvents extends SessionEvents {
+  /**
+   * The handshake is done. On the server before anything of the session comes; `user` is empty
+   * where there is a PSK alone.
+   */
+  sessionOpened(session: Session, user: string): void;
+}
+
+/** What both tunnels can be given beside their start message; tests use it. */
+export interface TunnelTuning {
+  /** The next key after so many packets, or so long. */
+  readonly keyUpdatePackets?: number;
+  readonly keyUpdateMs?: number;
+  /** The wall clock. */
+  readonly unixMs?: () => number;
+  /** Bytes that the streams of all sessions may hold. */
+  readonly bufferBytes?: number;
+}
+
+/** Bytes that the streams of a tunnel hold in all. */
+export const BUFFER_BYTES_MAX = 256 << 20;
+/** Our sign of life where streams are open: well below the 30 s after which NATs forget. */
+export const KEEP_ALIVE_MS = 15_000;
+/** Largest packet that we say we take: what UDP carries, in fragments where it has to be. */
+export const DATAGRAM_BYTES_MAX = 65_507;
+/** Counters are written to the shared words this often, not with every packet. */
+const PUBLISH_MS = 100;
+
+/** When a sender goes over to its next key. */
+export function keyLimits(tuning: TunnelTuning): KeyLimits {
+  const { keyUpdatePackets = KEY_UPDATE_PACKETS, keyUpdateMs = KEY_UPDATE_MS } = tuning;
+  return { packets: keyUpdatePackets, ms: keyUpdateMs };
+}
+
+/** Options of a session that may still change: a client learns `idleMs` by ACCEPT. */
+export class LinkOptions implements SessionOptions {
+  readonly isClient: boolean;
+  readonly events: SessionEvents;
+  readonly budget: Budget;
+  readonly records: FrameRecords;
+  readonly random: () => number;
+  readonly maxRetries: number;
+  readonly keepAliveMs: number;
+  idleMs: number;
+
+  constructor(options: SessionOptions) {
+    this.isClient = options.isClient;
+    this.events = options.events;
+    this.budget = options.budget;
+    this.records = options.records;
+    this.random = options.random;
+    this.maxRetries = options.maxRetries;
+    this.keepAliveMs = options.keepAliveMs;
+    this.idleMs = options.idleMs;
+  }
+}
+
+/** Writes a tunnel's counters into the words that main sees, every now and then. */
+export class Publisher {
+  readonly #words: BigInt64Array;
+  #at = -Infinity;
+
+  constructor(words: BigInt64Array) {
+    this.#words = words;
+  }
+
+  isDue(now: number): boolean {
+    return now >= this.#at + PUBLISH_MS;
+  }
+
+  publish(now: number, path: PacketPath): void {
+    this.#at = now;
+    const { received, sends, links } = path;
+    this.set(SharedWord.datagrams, received.datagrams);
+    this.set(SharedWord.junk, received.junk + received.forged);
+    this.set(SharedWord.sessions, links.count);
+    this.set(SharedWord.bytesIn, received.bytes);
+    this.set(SharedWord.bytesOut, sends.counters.bytes);
+  }
+
+  set(word: number, value: number): void {
+    this.#words[word] = BigInt(value);
+  }
+}

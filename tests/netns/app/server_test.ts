@@ -1,0 +1,572 @@
+/** The server from source, in a network namespace: everything that can be in its way at start. */
+
+import assert from "node:assert/strict";
+import { EventKind, layoutHash } from "../../../ffi/bpf/layout.gen.ts";
+import { attachXdp, openPinnedLink, queryXdp } from "../../../ffi/bpf/link.ts";
+import { BpfMapType } from "../../../ffi/bpf/libbpf.gen.ts";
+import { createMap, openPinnedMap } from "../../../ffi/bpf/map.ts";
+import { cString } from "../../../ffi/memory.ts";
+import { BpfObject } from "../../../ffi/bpf/object.ts";
+import { Log } from "../../../src/base/log.ts";
+import { XdpPlane } from "../../../src/kernel/xdp_plane.ts";
+import { icmpReceived, pinnedIds, remaining, Sender } from "../../fixtures/kernel.ts";
+import { bpfObject, libraries, repository } from "../../fixtures/libraries.ts";
+import { run } from "../../fixtures/netns.ts";
+import { compileEdited } from "../../fixtures/plane.ts";
+import { piped, Running } from "../../fixtures/process.ts";
+import {
+  OURS,
+  packetsOf,
+  packetsUntil,
+  PORT,
+  SERVER_IP,
+  ServerBench,
+} from "../../fixtures/server.ts";
+
+const libs = libraries();
+const ignore = Deno.uid() !== 0;
+if (ignore) console.log("server_test.ts: skipped, network namespaces need root");
+
+/** A test with a bench of its own. */
+function test(name: string, act: (bench: ServerBench) => Promise<void>): void {
+  Deno.test({
+    name,
+    ignore,
+    async fn() {
+      using bench = new ServerBench();
+      await act(bench);
+    },
+  });
+}
+
+function xdpOf({ server }: ServerBench, name = "va"): ReturnType<typeof queryXdp> {
+  return server.enter(() => queryXdp(libs, libs.native.symbols.ph_ifindex(cString(name))));
+}
+
+/** Whether five packets to the listen port are seen by the program. */
+async function counts(bench: ServerBench): Promise<boolean> {
+  const before = packetsOf(await bench.status(), OURS);
+  using sender = new Sender(bench.client);
+  sender.send(SERVER_IP, PORT, Array(5).fill(new Uint8Array(20)));
+  return await packetsUntil(before + 5, OURS, () => bench.status()) === before + 5;
+}
+
+test("run leaves another XDP program alone and says whose it is", async (bench) => {
+  using object = new BpfObject(libs, "foreign", bpfObject("xdp_phantom_drop")).load();
+  const program = object.program(object.programNames[0]!);
+  using _link = bench.server.enter(() => {
+    const ifindex = libs.native.symbols.ph_ifindex(cString("va"));
+    return attachXdp(libs, program, ifindex, "native");
+  });
+  const foreign = xdpOf(bench).native;
+  for (const mode of ["native", "auto", "generic"]) {
+    await using server = await bench.start(bench.config({ xdp_mode: mode }));
+    const line = await server.until("running without XDP");
+    assert.match(line, new RegExp(`another XDP program is there \\(id ${foreign}, xdp_phantom\\)`));
+    assert.match(line, new RegExp(`bpftool prog show id ${foreign}`));
+    assert.match(await server.until(" ready "), /level="no XDP"/);
+    assert.equal(xdpOf(bench).native, foreign);
+    assert.equal(await server.kill("SIGTERM"), 0);
+  }
+  assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+});
+
+test("doctor tells what is attached, and whether it is ours", async (bench) => {
+  await (await bench.start(bench.config())).kill("SIGTERM");
+  const ours = await bench.phantom("doctor");
+  assert.match(ours.stdout, /have {2}va +a program is attached: native, id \d+, xdp_phantom/);
+  await bench.phantom("unload", "--pin-path", bench.pinPath);
+  using object = new BpfObject(libs, "foreign", bpfObject("testing")).load();
+  using _link = bench.server.enter(() => {
+    const ifindex = libs.native.symbols.ph_ifindex(cString("va"));
+    return attachXdp(libs, object.program("xdp_pass"), ifindex, "generic");
+  });
+  const { code, stdout } = await bench.phantom("doctor");
+  assert.equal(code, 0);
+  assert.match(stdout, /lack {2}va +a program is attached: generic, id \d+, xdp_pass\n/);
+  assert.match(stdout, /without it: XDP on va: another's program is never replaced/);
+});
+
+test("run attaches anew when its interface was made anew", async (bench) => {
+  const config = bench.config();
+  const first = await bench.start(config);
+  assert.equal(await first.kill("SIGKILL"), 137);
+  bench.server.ip("link", "del", "va");
+  assert.deepEqual((await bench.status()).interfaces.map(({ mode }) => mode), [undefined]);
+  bench.connect("va", "vb", "198.51.100");
+  await using second = await bench.start(config);
+  const line = await second.until("XDP attached");
+  assert.match(line, /mode=native swapped=false adopted=\S*stats/);
+  assert.ok(await counts(bench));
+});
+
+test("unload works after the interface is gone", async (bench) => {
+  const first = await bench.start(bench.config());
+  await first.kill("SIGTERM");
+  const ids = pinnedIds(bench.pins());
+  bench.server.ip("link", "del", "va");
+  const { code, stdout } = await bench.phantom("unload", "--pin-path", bench.pinPath);
+  assert.equal(code, 0);
+  assert.match(stdout, /unloaded .* from va/);
+  assert.deepEqual(await remaining(ids), []);
+});
+
+test("run attaches in generic mode, and in another mode at the next start", async (bench) => {
+  const modes = ["generic", "native", "generic", "auto"];
+  const seen = [];
+  for (const mode of modes) {
+    await using server = await bench.start(bench.config({ xdp_mode: mode }));
+    const { native, generic } = xdpOf(bench);
+    seen.push(native ? "native" : generic ? "generic" : "none");
+    assert.ok(await counts(bench), mode);
+    await server.kill("SIGTERM");
+  }
+  // auto keeps what works.
+  assert.deepEqual(seen, ["generic", "native", "generic", "generic"]);
+});
+
+test("run takes the program off the interface of an earlier configuration", async (bench) => {
+  bench.connect("wa", "wb", "203.0.113");
+  const first = await bench.start(bench.config());
+  await first.kill("SIGTERM");
+  await using second = await bench.start(bench.config({ interface: "wa" }));
+  await second.until("XDP taken off an interface of an earlier run");
+  assert.equal(xdpOf(bench, "va").native, 0);
+  assert.notEqual(xdpOf(bench, "wa").native, 0);
+  assert.deepEqual((await bench.status()).interfaces.map((one) => one.interfaceName), ["wa"]);
+});
+
+test("run takes the default route's interface for a missing one", async (bench) => {
+  bench.server.ip("route", "add", "default", "via", "198.51.100.2");
+  await using server = await bench.start(bench.config({ interface: "eth99" }));
+  const line = await server.until("no such interface");
+  assert.match(line, /WARN .*missing=eth99 name=va/);
+  assert.match(await server.until(" ready "), /level="native XDP on va"/);
+});
+
+test("run goes on without XDP when there is no interface to find", async (bench) => {
+  await using server = await bench.start(bench.config({ interface: "eth99" }));
+  assert.match(await server.until("no interface"), /WARN .*configured=eth99 remedy=/);
+  assert.match(await server.until(" ready "), /level="no XDP"/);
+});
+
+/** `phantom run` with only these capabilities, or with something mounted before. */
+function runLimited(bench: ServerBench, config: string, program: string, args: string[]): Running {
+  const phantom = [Deno.execPath(), "run", "-A", `${repository}main.ts`, "run", "-c", config];
+  return new Running(bench.server.command(program, [...args, ...phantom], piped));
+}
+
+test("run does without pins on a read-only BPF file system", async (bench) => {
+  const config = bench.config();
+  const readOnly = 'mount -o remount,bind,ro /sys/fs/bpf && exec "$@"';
+  {
+    await using server = runLimited(bench, config, "unshare", ["-m", "bash", "-c", readOnly, "-"]);
+    const line = await server.until("nothing can be pinned");
+    assert.match(line, /WARN .*sessions and counters end with this process/);
+    assert.match(line, /cause="Cannot make .*: is the BPF file system mounted read-only\?"/);
+    assert.match(await server.until(" ready "), /level="native XDP on va"/);
+    assert.notEqual(xdpOf(bench).native, 0);
+    const { server: said } = JSON.parse(
+      (await bench.phantom("status", "--json", "-c", config)).stdout,
+    );
+    assert.deepEqual([said.level, said.pins], ["native XDP on va", null]);
+    assert.equal(await server.kill("SIGTERM"), 0);
+  }
+  // What is not pinned ends with its process, a little later.
+  for (let i = 0; i < 100 && xdpOf(bench).native !== 0; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  assert.equal(xdpOf(bench).native, 0);
+  assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+});
+
+test("run without capabilities works without XDP and names them", async (bench) => {
+  for (const left of ["", ",+bpf,+perfmon", ",+net_admin"]) {
+    const limits = [`--bounding-set=-all${left}`, "--inh-caps=-all"];
+    await using server = runLimited(bench, bench.config(), "setpriv", limits);
+    const line = await server.until("running without XDP");
+    assert.match(line, /WARN .*EPERM/, left);
+    assert.match(line, /run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON/, left);
+    assert.match(await server.until(" ready "), /level="no XDP"/);
+    assert.equal(await server.kill("SIGTERM"), 0);
+    assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+  }
+});
+
+test("the capabilities of the systemd unit are enough, also for a restart", async (bench) => {
+  const unit = Deno.readTextFileSync(`${repository}deploy/phantom.service`);
+  const names = /^CapabilityBoundingSet=(.*)$/m.exec(unit)![1]!.split(" ");
+  const kept = names.map((name) => `+${name.replace("CAP_", "").toLowerCase()}`).join(",");
+  const limits = [`--bounding-set=-all,${kept}`, "--inh-caps=-all"];
+  for (const [signal, swapped] of [["SIGKILL", false], ["SIGTERM", true]] as const) {
+    await using server = runLimited(bench, bench.config(), "setpriv", limits);
+    await server.until(`mode=native swapped=${swapped}`);
+    await server.until(" ready ");
+    assert.ok(await counts(bench));
+    await server.kill(signal);
+  }
+});
+
+test("run touches no BPF with ebpf.enabled false", async (bench) => {
+  await using server = await bench.start(bench.config({ enabled: false }));
+  await server.until("XDP is off");
+  assert.deepEqual(xdpOf(bench), { native: 0, generic: 0, offloaded: 0 });
+  assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+  assert.equal(await server.kill("SIGINT"), 0);
+});
+
+test("run and check take a BPF object from program_path", async (bench) => {
+  Deno.copyFileSync(`${repository}build/bpf/xdp_phantom.o`, `${bench.folder}/xdp_phantom.o`);
+  const config = bench.config({ program_path: bench.folder });
+  {
+    await using server = await bench.start(config);
+    await server.until(`BPF program from a file path=${bench.folder}/xdp_phantom.o`);
+    assert.ok(await counts(bench));
+  }
+  const { code, stdout } = await bench.phantom("check", "-c", config);
+  assert.equal(code, 0, stdout);
+  assert.match(stdout, /xdp_phantom \(.*\/xdp_phantom\.o\): loads/);
+});
+
+test("run and check refuse a foreign object in program_path", async (bench) => {
+  const config = bench.config({ program_path: bench.folder });
+  const path = `${bench.folder}/xdp_phantom.o`;
+  const good = Deno.readFileSync(`${repository}build/bpf/xdp_phantom.o`);
+  const broken = [new TextEncoder().encode("garbage"), new Uint8Array(0), good.slice(0, 900)];
+  for (const bytes of broken) {
+    Deno.writeFileSync(path, bytes);
+    const { code, stdout } = await bench.phantom("check", "-c", config);
+    assert.equal(code, 4);
+    assert.match(stdout, /Cannot use .*xdp_phantom\.o as it is no BPF object of ours .*remove it/);
+  }
+  await using server = await bench.start(config);
+  const line = await server.until("running without XDP");
+  assert.match(line, /Cannot use .*xdp_phantom\.o as it is no BPF object of ours/);
+  assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+});
+
+test("run and check refuse an object of another layout", async (bench) => {
+  const swapped = "__u64 bytes;\n\t__u64 packets;";
+  const change = (text: string) => text.replace(/__u64 packets;\s+__u64 bytes;/, swapped);
+  compileEdited(bench.folder, change);
+  const config = bench.config({ program_path: bench.folder });
+  const { code, stdout } = await bench.phantom("check", "-c", config);
+  assert.equal(code, 4, stdout);
+  assert.match(stdout, /built for another version: .*ph_stat differs.*unset ebpf\.program_path/);
+  await using server = await bench.start(config);
+  assert.match(await server.until("running without XDP"), /ph_stat differs/);
+});
+
+test("run makes a pinned map of another size anew, with a warning", async (bench) => {
+  const config = bench.config();
+  const first = await bench.start(config);
+  await first.kill("SIGTERM");
+  const before = pinnedIds(bench.pins());
+  const path = `${bench.pins()}/maps-${layoutHash}/event_gate`;
+  Deno.removeSync(path);
+  {
+    const shape = { name: "event_gate", type: BpfMapType.percpuArray, keySize: 4, valueSize: 16 };
+    using other = createMap(libs, { ...shape, maxEntries: 7 });
+    other.pin(path);
+  }
+  await using second = await bench.start(config);
+  assert.match(await second.until("has another size"), /WARN .*map=event_gate/);
+  const after = pinnedIds(bench.pins());
+  using map = openPinnedMap(libs, path)!;
+  assert.equal(map.info.maxEntries, EventKind.count);
+  assert.notEqual(after.maps["event_gate"], before.maps["event_gate"]);
+  assert.equal(after.maps["stats"], before.maps["stats"]);
+});
+
+test("run takes over the sessions of another layout, and makes the other maps", async (bench) => {
+  const config = bench.config();
+  const first = await bench.start(config);
+  assert.ok(await counts(bench));
+  await first.kill("SIGTERM");
+  const { maps, links } = pinnedIds(bench.pins());
+  const old = `${bench.pins()}/maps-0123456789abcdef`;
+  // bpffs moves no pins between folders, but renames a folder.
+  Deno.renameSync(`${bench.pins()}/maps-${layoutHash}`, old);
+  {
+    await using second = await bench.start(config);
+    assert.match(await second.until("XDP attached"), /swapped=true adopted=\S*sessions,sources/);
+    await second.until("maps of another version are removed");
+    assert.ok(await counts(bench));
+  }
+  assert.throws(() => Deno.statSync(old), Deno.errors.NotFound);
+  assert.deepEqual(pinnedIds(bench.pins()).links, links);
+  const now = Object.values(pinnedIds(bench.pins()).maps);
+  const { sessions, sources, stats } = maps;
+  assert.ok(now.includes(sessions!) && now.includes(sources!) && !now.includes(stats!));
+  const others = Object.entries(maps).filter(([, id]) => !now.includes(id));
+  const gone = { maps: Object.fromEntries(others), links: [], programs: [] };
+  assert.deepEqual(await remaining(gone), []);
+});
+
+test("run refuses a port that is in use", async (bench) => {
+  const config = bench.config();
+  {
+    using _other = new Sender(bench.server, PORT);
+    const { code, stderr } = await bench.phantom("run", "-c", config);
+    assert.equal(code, 1);
+    assert.match(stderr, /bind UDP \[::\]:54321: EADDRINUSE .*`ss -lunp` shows which/);
+    assert.doesNotMatch(stderr, /^\s+at /m);
+    assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+    assert.equal(xdpOf(bench).native, 0);
+  }
+  // Another phantom on the port would share its packets.
+  await using first = await bench.start(config);
+  const again = await bench.phantom("run", "-c", bench.config({ enabled: false }));
+  assert.equal(again.code, 1);
+  assert.match(again.stderr, /EADDRINUSE/);
+  await first.kill("SIGTERM");
+});
+
+test("run counts what leaves once it is ready, also at the next start", async (bench) => {
+  const path = `${bench.pins()}/egress/va`;
+  const programOf = () => {
+    using link = openPinnedLink(libs, path)!;
+    return link.info().programId;
+  };
+  const first = await bench.start(bench.config());
+  const before = programOf();
+  await first.kill("SIGTERM");
+  assert.equal(programOf(), before);
+  await using _second = await bench.start(bench.config());
+  for (let i = 0; i < 80 && programOf() === before; i++) {
+    await new Promise((resolve) => setTimeout(resolve, 25));
+  }
+  assert.notEqual(programOf(), before);
+});
+
+test("run refuses an instance that runs already", async (bench) => {
+  await using _first = await bench.start(bench.config());
+  const ids = pinnedIds(bench.pins());
+  for (const listen of [":54321", ":54322"]) {
+    const { code, stderr } = await bench.phantom("run", "-c", bench.config({}, { listen }));
+    assert.equal(code, 1);
+    assert.match(stderr, /another phantom runs this instance: stop it, or give this one its own/);
+  }
+  const unload = await bench.phantom("unload", "--pin-path", bench.pinPath);
+  assert.equal(unload.code, 1);
+  assert.match(unload.stderr, /another phantom runs this instance/);
+  assert.deepEqual(pinnedIds(bench.pins()), ids);
+  assert.ok(await counts(bench));
+});
+
+test("run refuses the placeholder key with the way to a real one", async (bench) => {
+  const config = bench.config({}, { psk: "your-32-byte-psk-here" });
+  const { code, stderr } = await bench.phantom("run", "-c", config);
+  assert.equal(code, 3);
+  assert.match(stderr, /psk: is still the placeholder.*`phantom keygen`/);
+});
+
+test("run --init makes a configuration of 0600 and prints a link with its key", async (bench) => {
+  const path = `${bench.folder}/made.yaml`;
+  bench.server.ip("route", "add", "default", "via", "198.51.100.2");
+  // Its default pin path and state folder may be another's: this one gets some of its own.
+  const mounting = 'mount -t bpf bpf /sys/fs/bpf && mount -t tmpfs none /var/lib && exec "$@"';
+  const args = ["-m", "bash", "-c", mounting, "-", Deno.execPath(), "run", "-A"];
+  const init = [...args, `${repository}main.ts`, "run", "--init", "-c", path];
+  const command = bench.server.command("unshare", init, piped);
+  await using server = new Running(command);
+  const link = (await server.until("phantom://")).trim();
+  assert.equal(Deno.statSync(path).mode! & 0o777, 0o600);
+  const text = Deno.readTextFileSync(path);
+  const key = Uint8Array.fromBase64(/^psk: "([^"]+)"/m.exec(text)![1]!);
+  assert.equal(key.length, 32);
+  const url = new URL(link);
+  assert.deepEqual(Uint8Array.fromBase64(url.username, { alphabet: "base64url" }), key);
+  assert.equal(`${url.host}${url.search}`, `${SERVER_IP}:${PORT}?v=4`);
+  assertNoKey(server.stderr, key);
+  assert.match(await server.until(" ready "), /level="native XDP on va"/);
+  assert.equal(await server.kill("SIGTERM"), 0);
+  // A second --init keeps the file.
+  await using again = new Running(command);
+  assert.equal((await again.until("phantom://")).trim(), link);
+  assert.equal(Deno.readTextFileSync(path), text);
+});
+
+/** In no spelling, and no half of one. */
+function assertNoKey(output: string, key: Uint8Array): void {
+  const base64 = key.toBase64();
+  const forms = [base64, key.toBase64({ alphabet: "base64url" }), key.toHex(), key.join(",")];
+  for (const form of forms.flatMap((one) => [one.slice(0, 20), one.slice(-24, -4)])) {
+    assert.ok(!output.toLowerCase().includes(form.toLowerCase()), "the key is in the output");
+  }
+}
+
+test("no output but the link holds the key", async (bench) => {
+  const key = Uint8Array.fromBase64(bench.key);
+  for (const log_format of ["text", "json"]) {
+    const config = bench.config({}, { log_format });
+    await using server = new Running(bench.command("run", "-c", config));
+    await server.until("ready");
+    using sender = new Sender(bench.client);
+    sender.send(SERVER_IP, PORT, [key, new TextEncoder().encode(bench.key)]);
+    await server.kill("SIGTERM");
+    assertNoKey(server.output, key);
+  }
+  const config = bench.config({ interfac: bench.key }, { log_level: bench.key });
+  for (const command of ["run", "check", "config", "status", "unload", "link"]) {
+    const { code, stdout, stderr } = await bench.phantom(command, "-c", config);
+    assert.equal(code, 3, command);
+    assertNoKey(stdout + stderr, key);
+  }
+  const printed = await bench.phantom("config", "-c", bench.config());
+  assert.equal(printed.code, 0);
+  assertNoKey(printed.stdout + printed.stderr, key);
+});
+
+test("the server outlives whoever read its log", async (bench) => {
+  const script = 'exec 2> >(true); sleep 0.1; exec "$@"';
+  const program = [Deno.execPath(), "run", "-A", `${repository}main.ts`, "run", "-c"];
+  const command = bench.server.command("bash", ["-c", script, "-", ...program, bench.config()], {
+    ...piped,
+    stderr: "null",
+  });
+  const child = command.spawn();
+  try {
+    for (let i = 0; i < 200 && xdpOf(bench).native === 0; i++) {
+      await new Promise((resolve) => setTimeout(resolve, 25));
+    }
+    assert.ok(await counts(bench));
+    child.kill("SIGTERM");
+    assert.equal((await child.status).code, 0);
+  } finally {
+    await child.stdout.cancel();
+  }
+});
+
+test("abandon() takes off what was new, and leaves what was there before", async (bench) => {
+  const start = () =>
+    bench.server.enter(() =>
+      XdpPlane.start(libs, {
+        pinPath: bench.pinPath,
+        instance: "default",
+        interfaces: ["va"],
+        mode: "native",
+        code: { name: "xdp_phantom", bytes: bpfObject("xdp_phantom"), origin: "embedded" },
+        constants: { stats_enabled: 1 },
+        ports: [PORT],
+        log: new Log({ level: "error", format: "text", write: () => {}, now: Date.now }),
+      })
+    );
+  const first = start();
+  const ids = pinnedIds(bench.pins());
+  first.abandon();
+  assert.deepEqual(await remaining(ids), []);
+  assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
+  start().close();
+  const second = start();
+  assert.ok(second.interfaces()[0]?.swapped);
+  second.abandon();
+  assert.notEqual(xdpOf(bench).native, 0);
+});
+
+test("run counts IPv6 as well, and answers nothing", async (bench) => {
+  bench.server.ip("addr", "add", "2001:db8::1/64", "dev", "va", "nodad");
+  bench.client.ip("addr", "add", "2001:db8::2/64", "dev", "vb", "nodad");
+  await using _server = await bench.start(bench.config());
+  using sender = new Sender(bench.client);
+  // The first one to a closed port: it makes the neighbours known, and shows that ICMP gets back.
+  sender.send("2001:db8::1", PORT + 1, [new Uint8Array(5)]);
+  await new Promise((resolve) => setTimeout(resolve, 100));
+  const before = icmpReceived(bench.client);
+  assert.ok(before > 0);
+  sender.send("2001:db8::1", PORT, Array.from({ length: 30 }, (_, i) => new Uint8Array(i)));
+  assert.equal(await packetsUntil(30, OURS, () => bench.status()), 30);
+  assert.equal(icmpReceived(bench.client), before);
+  assert.equal(sender.received(), 0);
+});
+
+test("status and unload tell people and programs what is there", async (bench) => {
+  const at = ["--pin-path", bench.pinPath];
+  const none = await bench.phantom("status", ...at);
+  assert.deepEqual([none.code, none.stdout], [1, `nothing is loaded at ${bench.pins()}\n`]);
+  const config = bench.config();
+  const server = await bench.start(config);
+  assert.ok(await counts(bench));
+  await server.kill("SIGTERM");
+  const { code, stdout } = await bench.phantom("status", "-c", config);
+  assert.equal(code, 0);
+  assert.match(stdout, /^ {2}va {2}native XDP, program \d+$/m);
+  assert.match(stdout, /^ {2}drop short +5 packets, \d+ bytes$/m);
+  const unload = await bench.phantom("unload", "--json", "-c", config);
+  assert.deepEqual(JSON.parse(unload.stdout), {
+    path: bench.pins(),
+    wasLoaded: true,
+    interfaces: ["va"],
+  });
+  assert.deepEqual(JSON.parse((await bench.phantom("unload", "--json", ...at)).stdout), {
+    path: bench.pins(),
+    wasLoaded: false,
+    interfaces: [],
+  });
+});
+
+test("status asks the server that runs, and does without one that does not", async (bench) => {
+  const config = bench.config({ interface: ["va", "later0"] }, { workers: 2 });
+  const asked = async () =>
+    JSON.parse((await bench.phantom("status", "--json", "-c", config)).stdout);
+  for (const signal of ["SIGKILL", "SIGTERM"] as const) {
+    await using server = await bench.start(config);
+    using sender = new Sender(bench.client);
+    sender.send(SERVER_IP, PORT, Array(5).fill(new Uint8Array(20)));
+    const { server: said, maps } = await asked();
+    assert.equal(said.pid > 0, true);
+    assert.deepEqual([said.level, said.workers], ["native XDP on va", 2]);
+    assert.equal(said.pins, bench.pins());
+    assert.equal(said.health.attached, 1);
+    assert.equal(typeof said.counters.datagrams, "number");
+    assert.ok(maps.some(({ name }: { name: string }) => name === "listen_ports"));
+    const { stdout } = await bench.phantom("status", "-c", config);
+    assert.match(stdout, /^server\n {2}process +\d+, since 2/m);
+    assert.match(stdout, /^ {2}workers +2$/m);
+    await server.kill(signal);
+    assert.equal((await asked()).server, null);
+  }
+  assert.throws(() => Deno.lstatSync(`${bench.folder}/state/status-default.sock`));
+});
+
+test("a server whose program is taken off has it back within two seconds", async (bench) => {
+  const config = bench.config();
+  await using server = await bench.start(config);
+  run("bpftool", "link", "detach", "pinned", `${bench.pins()}/links/va`);
+  const began = performance.now();
+  assert.equal(xdpOf(bench).native, 0);
+  while (xdpOf(bench).native === 0 && performance.now() - began < 5000) {
+    await new Promise((resolve) => setTimeout(resolve, 20));
+  }
+  const ms = performance.now() - began;
+  assert.ok(ms < 2000, `${ms} ms`);
+  assert.match(await server.until("attaching anew"), /WARN .*interface=va/);
+  const { stdout } = await bench.phantom("status", "-c", config);
+  assert.match(stdout, /^ {2}lost +1$/m);
+  assert.match(stdout, /^ {2}reattached +1$/m);
+  assert.ok(await counts(bench));
+});
+
+test("enable_stats false loads a program that counts nothing", async (bench) => {
+  await using server = await bench.start(bench.config({ enable_stats: false }));
+  await server.until("XDP attached");
+  using sender = new Sender(bench.client);
+  sender.send(SERVER_IP, PORT, Array(5).fill(new Uint8Array(20)));
+  await new Promise((resolve) => setTimeout(resolve, 50));
+  assert.deepEqual((await bench.status()).counters, []);
+});
+
+test("doctor speaks to people, and exits by what is required", async (bench) => {
+  const { code, stdout } = await bench.phantom("doctor");
+  assert.equal(code, 0, stdout);
+  assert.match(stdout, /^ {2}have {2}xdp$/m);
+  assert.match(stdout, /\nReady/);
+  // The same without capabilities.
+  const args = ["--bounding-set=-all", "--inh-caps=-all", Deno.execPath(), "run", "-A"];
+  const poor = new Running(
+    bench.server.command("setpriv", [...args, `${repository}main.ts`, "doctor"], piped),
+  );
+  assert.equal(await poor.end(), 4);
+  assert.match(poor.stdout, /lack {2}CAP_BPF\n\s+without it: loading BPF programs\n\s+remedy: /);
+  assert.match(poor.stdout, /\nNot ready: CAP_BPF, CAP_NET_ADMIN/);
+});

@@ -16,7 +16,7 @@ import { SocksUdp } from "./socks_udp.ts";
 import { NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
 
 /** What an inbound lets in. */
-export interface HandshakeOptions {
+export interface GreetingOptions {
   readonly kind: "mixed" | "socks5" | "http";
   readonly credentials?: Credentials;
 }
@@ -74,17 +74,17 @@ export class HttpAnswerer implements Answerer {
   }
 }
 
-export class Handshake implements Watcher, Timer, Live {
+export class Greeting implements Watcher, Timer, Live {
   heapIndex: number = NOT_ARMED;
   dueAt = 0;
   readonly #context: InboundContext;
-  readonly #options: HandshakeOptions;
+  readonly #options: GreetingOptions;
   readonly #socket: TcpSocket;
   readonly #tag: number;
   #socks: Socks5Inbound | undefined;
   #http: HttpInbound | undefined;
 
-  constructor(context: InboundContext, socket: TcpSocket, options: HandshakeOptions) {
+  constructor(context: InboundContext, socket: TcpSocket, options: GreetingOptions) {
     this.#context = context;
     this.#options = options;
     this.#socket = socket;

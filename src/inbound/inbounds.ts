@@ -12,7 +12,7 @@ import { CloseCode } from "../wire/frames.ts";
 import { Connect } from "./connect.ts";
 import { CONNECTIONS_MAX, InboundContext } from "./context.ts";
 import type { InboundCounters, InboundTunnel } from "./counters.ts";
-import { addressOf, Handshake, type HandshakeOptions } from "./greeting.ts";
+import { addressOf, Greeting, type GreetingOptions } from "./greeting.ts";
 import { UdpForward } from "./udp_forward.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
 import type { InboundSpec } from "../tunnel/protocol.ts";
@@ -35,7 +35,7 @@ class TcpInbound implements Watcher, Timer {
   readonly #listener: TcpListener;
   readonly #tag: number;
   /** Of a proxy, else the address of the forward's target. */
-  readonly #proxy: HandshakeOptions | Uint8Array;
+  readonly #proxy: GreetingOptions | Uint8Array;
 
   constructor(context: InboundContext, spec: InboundSpec) {
     this.#context = context;
@@ -81,7 +81,7 @@ class TcpInbound implements Watcher, Timer {
     counters.accepted++;
     if (this.#proxy instanceof Uint8Array) {
       new Connect(this.#context, socket).begin(this.#proxy, NOTHING, 0, 0);
-    } else new Handshake(this.#context, socket, this.#proxy);
+    } else new Greeting(this.#context, socket, this.#proxy);
   }
 
   fire(): void {
@@ -224,7 +224,7 @@ function targetOf(spec: InboundSpec): Uint8Array {
   return addressOf(target);
 }
 
-function optionsOf(spec: InboundSpec): HandshakeOptions {
+function optionsOf(spec: InboundSpec): GreetingOptions {
   const { users = [] } = spec;
   const kind = spec.kind === "socks5" || spec.kind === "http" ? spec.kind : "mixed";
   if (users.length === 0) return { kind };

@@ -15,14 +15,14 @@ export const PEER_IDLE_MS = 60_000;
 const SWEEP_MS = 5_000;
 
 /** One local address and port. */
-class Peer implements AssociationUser {
+class ForwardPeer implements AssociationUser {
   session: Session | undefined;
   association = -1;
   readonly route: Route = emptyRoute();
   readonly hash: number;
   usedAt = 0;
   /** Another one of the same hash. */
-  next: Peer | undefined;
+  next: ForwardPeer | undefined;
   readonly #forward: UdpForward;
 
   constructor(forward: UdpForward, hash: number) {
@@ -48,10 +48,10 @@ export class UdpForward implements Watcher, Timer {
   readonly #socket: UdpSocket;
   readonly #address: Uint8Array;
   readonly #tag: number;
-  readonly #peers = new Map<number, Peer>();
+  readonly #peers = new Map<number, ForwardPeer>();
   readonly #route = emptyRoute();
   #count = 0;
-  #last: Peer | undefined;
+  #last: ForwardPeer | undefined;
 
   constructor(context: InboundContext, spec: InboundSpec, address: Uint8Array) {
     this.#context = context;
@@ -102,7 +102,7 @@ export class UdpForward implements Watcher, Timer {
   }
 
   /** Who sent the i-th datagram; undefined: there are too many of them. */
-  #peerOf(i: number): Peer | undefined {
+  #peerOf(i: number): ForwardPeer | undefined {
     const { associations } = this.#context;
     const { inbox } = associations;
     if (this.#last !== undefined && inbox.isRoute(i, this.#last.route)) return this.#last;
@@ -113,7 +113,7 @@ export class UdpForward implements Watcher, Timer {
     while (peer !== undefined && !inbox.isRoute(i, peer.route)) peer = peer.next;
     if (peer === undefined) {
       if (!associations.admit()) return undefined;
-      peer = new Peer(this, hash);
+      peer = new ForwardPeer(this, hash);
       peer.route.set(this.#route);
       peer.next = first;
       this.#peers.set(hash, peer);
@@ -125,7 +125,7 @@ export class UdpForward implements Watcher, Timer {
     return peer;
   }
 
-  reply(peer: Peer, bytes: Uint8Array, at: number, length: number): void {
+  reply(peer: ForwardPeer, bytes: Uint8Array, at: number, length: number): void {
     peer.usedAt = this.#context.loop.now;
     const { sender } = this.#context.associations;
     const to = sender.reserve(this.#socket, length);
@@ -136,8 +136,8 @@ export class UdpForward implements Watcher, Timer {
   /** Forgets peers that were idle for too long. */
   fire(now: number): void {
     for (const [hash, first] of this.#peers) {
-      let kept: Peer | undefined;
-      for (let peer: Peer | undefined = first, next; peer !== undefined; peer = next) {
+      let kept: ForwardPeer | undefined;
+      for (let peer: ForwardPeer | undefined = first, next; peer !== undefined; peer = next) {
         next = peer.next;
         if (peer.usedAt + PEER_IDLE_MS <= now) this.#forget(peer);
         else {
@@ -151,7 +151,7 @@ export class UdpForward implements Watcher, Timer {
     if (this.#count > 0) this.#context.loop.arm(this, now + SWEEP_MS);
   }
 
-  #forget(peer: Peer): void {
+  #forget(peer: ForwardPeer): void {
     this.#count--;
     if (this.#last === peer) this.#last = undefined;
     this.#context.associations.release(peer);
@@ -162,7 +162,7 @@ export class UdpForward implements Watcher, Timer {
     associations.sender.flush();
     loop.disarm(this);
     for (const first of this.#peers.values()) {
-      for (let peer: Peer | undefined = first; peer !== undefined; peer = peer.next) {
+      for (let peer: ForwardPeer | undefined = first; peer !== undefined; peer = peer.next) {
         this.#forget(peer);
       }
     }

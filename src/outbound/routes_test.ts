@@ -14,7 +14,7 @@ import type { Resolution } from "./resolver.ts";
 import { routesOf } from "./routes.ts";
 import { routingText } from "./rule_text.ts";
 import { Targets } from "../tunnel/exit/targets.ts";
-import { UdpRelay } from "../tunnel/exit/associations.ts";
+import { TargetAssociations } from "../tunnel/exit/associations.ts";
 import type { Routing } from "../tunnel/protocol.ts";
 
 const native = testNative();
@@ -30,7 +30,7 @@ class Bench implements Disposable {
   readonly loop = new Loop(native);
   readonly session = new FakeSession();
   readonly targets: Targets;
-  readonly relay: UdpRelay;
+  readonly relay: TargetAssociations;
   readonly account: UserAccount = new UserAccount();
   #opened = 0;
 
@@ -41,7 +41,7 @@ class Bench implements Disposable {
     };
     const options = { ...routesOf(routing), waker, resolver, accountOf: () => this.account };
     this.targets = new Targets(this.loop, options);
-    this.relay = new UdpRelay(this.loop, options);
+    this.relay = new TargetAssociations(this.loop, options);
     this.session.sink = this.targets;
     this.targets.sessionOpened(this.session, "alice");
     this.relay.sessionOpened(this.session, "alice");

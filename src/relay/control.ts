@@ -16,7 +16,7 @@ import type { Config } from "../config/mod.ts";
 import { Health } from "./health.ts";
 import { type BackendNow, KernelRelay, type RelayPlan } from "./kernel_relay.ts";
 import { BackendChecks, type CheckTarget } from "./checks.ts";
-import { RelayPaths } from "./icmp.ts";
+import { RelayIcmp } from "./icmp.ts";
 import { RelayByte, type RelayMessage, RelayWord } from "./protocol.ts";
 import type { XdpPlane } from "../kernel/xdp_plane.ts";
 
@@ -65,7 +65,7 @@ export class RelayControl {
   readonly #services: readonly (readonly Backend[])[];
   readonly #kernel: KernelRelay | undefined;
   readonly #checks: BackendChecks;
-  readonly #paths: RelayPaths;
+  readonly #paths: RelayIcmp;
   readonly #worker: Worker;
   readonly #wake: EventFd;
   readonly #words = new BigInt64Array(new SharedArrayBuffer(8 * RelayWord.count));
@@ -84,7 +84,7 @@ export class RelayControl {
     this.#options = options;
     this.#services = relays.map(backendsOf);
     this.#checks = checksOf(options);
-    this.#paths = new RelayPaths(libs.native, options.log);
+    this.#paths = new RelayIcmp(libs.native, options.log);
     this.#wake = new EventFd(libs.native);
     this.#states = new Uint8Array(new SharedArrayBuffer(this.#services.flat().length));
     if (plane !== undefined && canRoute(options.log)) {

@@ -28,7 +28,7 @@ interface Watched {
   mtu: number | undefined;
 }
 
-export class RelayPaths {
+export class RelayIcmp {
   readonly #native: Native;
   readonly #log: Log;
   /** By the address of the backend, in hex. */

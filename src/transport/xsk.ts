@@ -8,7 +8,7 @@ import { SysError } from "../../ffi/errors.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
 import { xskBatchMax, type XskCounts, XskPort } from "../../ffi/xsk.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
-import type { PacketPath } from "../tunnel/packet_pump.ts";
+import type { PacketPump } from "../tunnel/packet_pump.ts";
 import type { XskSpec } from "../tunnel/protocol.ts";
 
 /** As for the socket: a flood must not hold off timers and sending. */
@@ -26,7 +26,7 @@ export class XskDelivery implements Timer {
   heapIndex = NOT_ARMED;
   dueAt = 0;
   readonly #loop: Loop;
-  readonly #path: PacketPath;
+  readonly #path: PacketPump;
   readonly #log: DeliveryLog;
   #spec: XskSpec | undefined;
   #port: XskPort | undefined;
@@ -37,7 +37,7 @@ export class XskDelivery implements Timer {
   #received = 0;
   #sent = 0;
 
-  constructor(loop: Loop, path: PacketPath, log: DeliveryLog) {
+  constructor(loop: Loop, path: PacketPump, log: DeliveryLog) {
     this.#loop = loop;
     this.#path = path;
     this.#log = log;

@@ -25,11 +25,11 @@ import type { Session } from "../session/session.ts";
 import { DATA_OVERHEAD, HEADER_BYTES, PACKET_NUMBER_MAX } from "../wire/limits.ts";
 import { isData, phaseOf } from "../wire/packet.ts";
 import { ControlBatch } from "./control_batch.ts";
-import { LinkTable } from "./peer_table.ts";
+import { PeerTable } from "./peer_table.ts";
 import type { Loop, Task, Watcher } from "../loop/loop.ts";
 import { Outlet } from "../transport/udp.ts";
 import { PACKET_ROOM, SendBatch } from "./send_batch.ts";
-import { type LinkOwner, SessionLink } from "./peer.ts";
+import { Peer, type PeerOwner } from "./peer.ts";
 
 /** Receive calls in a round of the loop: a flood must not hold off timers and sending. */
 const RECEIVES_A_ROUND = 4;
@@ -68,20 +68,20 @@ export interface PathOwner {
   /** The i-th datagram is DATA of a session that is not here. */
   stranger(session: number, number: number, i: number): void;
   /** The first packet of a session opened. */
-  confirmed(link: SessionLink, now: number): void;
+  confirmed(link: Peer, now: number): void;
   /** A packet opened that came by a route the session does not know; the path's index, or -1. */
-  newRoute(link: SessionLink, i: number, now: number): number;
+  newRoute(link: Peer, i: number, now: number): number;
   /** The link's own time (`ownDueAt`) has come. */
-  ownDue(link: SessionLink, now: number): void;
+  ownDue(link: Peer, now: number): void;
   /** A batch of datagrams was dealt with. */
   batchTaken(now: number): void;
   /** A turn of sending is over. */
-  flushed(link: SessionLink, now: number): void;
+  flushed(link: Peer, now: number): void;
   /** The session is over, and all that was held for it is let go of. */
-  released(link: SessionLink, now: number): void;
+  released(link: Peer, now: number): void;
 }
 
-export interface PacketPathOptions {
+export interface PacketPumpOptions {
   readonly primitives: Primitives;
   readonly tskd: Tskd;
   /** Of the streams of all sessions. */
@@ -91,11 +91,11 @@ export interface PacketPathOptions {
   readonly unixMs: () => number;
 }
 
-export class PacketPath implements Watcher, Task, LinkOwner {
+export class PacketPump implements Watcher, Task, PeerOwner {
   isPosted = false;
   readonly primitives: Primitives;
   readonly tskd: Tskd;
-  readonly links: LinkTable;
+  readonly links: PeerTable;
   readonly windows: ReplayWindows;
   readonly table: AeadTable;
   readonly #udpInbox = new UdpInbox();
@@ -109,16 +109,16 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   now: number = NO_NUMBER;
   readonly #loop: Loop;
   readonly #owner: PathOwner;
-  readonly #options: PacketPathOptions;
+  readonly #options: PacketPumpOptions;
   readonly #mask: PacketMask;
   readonly #opens = new AeadBatch(this.#udpInbox.spanMax);
-  readonly #openLinks: (SessionLink | undefined)[] = new Array(this.#udpInbox.spanMax).fill(
+  readonly #openLinks: (Peer | undefined)[] = new Array(this.#udpInbox.spanMax).fill(
     undefined,
   );
   readonly #openSpans = new Int32Array(this.#udpInbox.spanMax);
   readonly #queue = new LinkQueue();
   /** Sessions that were found to be over while a batch was filled. */
-  readonly #ended: SessionLink[] = [];
+  readonly #ended: Peer[] = [];
   readonly #outlet: Outlet;
   #socket: UdpSocket | undefined;
   /** AF_XDP beside the socket, and whether it brought the batch that is being worked on. */
@@ -126,13 +126,13 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   #learning: XskPort | undefined;
   #tag = -1;
   #lastId = 0;
-  #lastLink: SessionLink | undefined;
+  #lastLink: Peer | undefined;
   // The path of the packets of one message, which share a route.
-  #routeLink: SessionLink | undefined;
+  #routeLink: Peer | undefined;
   #routeMessage = -1;
   #routePath = -1;
 
-  constructor(loop: Loop, owner: PathOwner, options: PacketPathOptions) {
+  constructor(loop: Loop, owner: PathOwner, options: PacketPumpOptions) {
     this.#loop = loop;
     this.#owner = owner;
     this.#options = options;
@@ -141,7 +141,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     this.tskd = options.tskd;
     this.#mask = new PacketMask(loop.native);
     this.#outlet = new Outlet(loop);
-    this.links = new LinkTable(options.sessionsMax);
+    this.links = new PeerTable(options.sessionsMax);
     this.windows = new ReplayWindows(options.sessionsMax);
     this.table = new AeadTable(loop.native, KEYS_A_SESSION * options.sessionsMax);
     this.control = new ControlBatch(this.#mask);
@@ -199,13 +199,13 @@ export class PacketPath implements Watcher, Task, LinkOwner {
 
   // ---- sessions ----
 
-  linkOf(session: Session): SessionLink | undefined {
+  linkOf(session: Session): Peer | undefined {
     const link = session.tag;
-    return link instanceof SessionLink && link.isOf(this) ? link : undefined;
+    return link instanceof Peer && link.isOf(this) ? link : undefined;
   }
 
   /** Takes a session in. Its packets are dropped until it is active. */
-  add(link: SessionLink): void {
+  add(link: Peer): void {
     this.links.add(link);
     link.window = this.windows.acquire();
     link.session.tag = link;
@@ -213,13 +213,13 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   }
 
   /** The session has something to send, perhaps: at the end of the round it may. */
-  touch(link: SessionLink): void {
+  touch(link: Peer): void {
     if (!link.isQueued && link.isActive) this.#queue.push(link);
     this.#loop.post(this);
   }
 
   /** Ends a session, lets go of everything that was held for it, and wipes its keys. */
-  release(link: SessionLink): void {
+  release(link: Peer): void {
     if (link.isReleased) return;
     link.isReleased = true;
     link.isActive = false;
@@ -308,7 +308,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     this.#addOpen(link, i, number, link.receiveKeys!.keyFor(phaseOf(kind), number));
   }
 
-  #addOpen(link: SessionLink, i: number, number: number, key: number): void {
+  #addOpen(link: Peer, i: number, number: number, key: number): void {
     const { inbox, received } = this;
     const length = inbox.length(i);
     if (key === NO_KEY) {
@@ -322,7 +322,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     this.#openSpans[k] = i;
   }
 
-  #find(id: number): SessionLink | undefined {
+  #find(id: number): Peer | undefined {
     if (this.#lastLink !== undefined && this.#lastId === id) return this.#lastLink;
     this.#lastId = id;
     this.#lastLink = this.links.find(id);
@@ -365,13 +365,13 @@ export class PacketPath implements Watcher, Task, LinkOwner {
     if (!link.isQueued) this.touch(link);
   }
 
-  #confirm(link: SessionLink): void {
+  #confirm(link: Peer): void {
     link.isConfirmed = true;
     this.#owner.confirmed(link, this.now);
   }
 
   /** The path that the i-th datagram came by. */
-  #pathOf(link: SessionLink, i: number): number {
+  #pathOf(link: Peer, i: number): number {
     const message = this.inbox.message(i);
     if (link === this.#routeLink && message === this.#routeMessage) return this.#routePath;
     this.#routeLink = link;
@@ -434,7 +434,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   }
 
   /** One session's turn; whether it has nothing more to send now. */
-  #turn(link: SessionLink): boolean {
+  #turn(link: Peer): boolean {
     const { session } = link;
     if (link.isKeyDue(this.now)) {
       // Packets of its last turn may wait to be sealed, under the key that is about to go.
@@ -464,7 +464,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   }
 
   /** After a turn: a session that is over goes, another one is called again when it wants. */
-  #settle(link: SessionLink): void {
+  #settle(link: Peer): void {
     const { session } = link;
     if (session.isDone) {
       this.#ended.push(link);
@@ -481,7 +481,7 @@ export class PacketPath implements Watcher, Task, LinkOwner {
   }
 
   /** The link's timer. */
-  linkDue(link: SessionLink, now: number): void {
+  linkDue(link: Peer, now: number): void {
     this.now = now;
     link.session.onTimeout(now);
     link.receiveKeys?.expire(now);
@@ -508,11 +508,11 @@ const QUEUE_MIN = 64;
 
 /** Links in turn, each at most once. */
 class LinkQueue {
-  #links: (SessionLink | undefined)[] = new Array(QUEUE_MIN).fill(undefined);
+  #links: (Peer | undefined)[] = new Array(QUEUE_MIN).fill(undefined);
   #head = 0;
   count = 0;
 
-  push(link: SessionLink): void {
+  push(link: Peer): void {
     link.isQueued = true;
     if (this.count === this.#links.length) this.#grow();
     this.#links[(this.#head + this.count) & (this.#links.length - 1)] = link;
@@ -520,7 +520,7 @@ class LinkQueue {
   }
 
   /** The first; only while `count` is not 0. */
-  shift(): SessionLink {
+  shift(): Peer {
     const link = this.#links[this.#head]!;
     this.#links[this.#head] = undefined;
     this.#head = (this.#head + 1) & (this.#links.length - 1);
@@ -530,7 +530,7 @@ class LinkQueue {
   }
 
   #grow(): void {
-    const grown: (SessionLink | undefined)[] = new Array(2 * this.#links.length).fill(undefined);
+    const grown: (Peer | undefined)[] = new Array(2 * this.#links.length).fill(undefined);
     for (let i = 0; i < this.count; i++) {
       grown[i] = this.#links[(this.#head + i) & (this.#links.length - 1)];
     }

@@ -18,8 +18,8 @@ export interface KeyLimits {
 }
 
 /** Whose timer it is. */
-export interface LinkOwner {
-  linkDue(link: SessionLink, now: number): void;
+export interface PeerOwner {
+  linkDue(link: Peer, now: number): void;
 }
 
 /** A second for each of the seconds in which a RESET may be about a number. */
@@ -28,7 +28,7 @@ const NO_SLOT = -1;
 /** Of a session that has not sent anything. */
 const NO_SECONDS = new Float64Array(0);
 
-export class SessionLink implements Timer {
+export class Peer implements Timer {
   heapIndex: number = NOT_ARMED;
   dueAt = 0;
   readonly session: Session;
@@ -66,7 +66,7 @@ export class SessionLink implements Timer {
   /** How often the next key was taken for what we send. */
   keyUpdates = 0;
 
-  readonly #owner: LinkOwner;
+  readonly #owner: PeerOwner;
   readonly #keyLimits: KeyLimits;
   #keySince = 0;
   #keyFirst = 0;
@@ -75,14 +75,14 @@ export class SessionLink implements Timer {
   /** By second: when it began, and behind all of those the first number sent in each. */
   #seconds = NO_SECONDS;
 
-  constructor(session: Session, localId: number, owner: LinkOwner, keyLimits: KeyLimits) {
+  constructor(session: Session, localId: number, owner: PeerOwner, keyLimits: KeyLimits) {
     this.session = session;
     this.localId = localId;
     this.#owner = owner;
     this.#keyLimits = keyLimits;
   }
 
-  isOf(owner: LinkOwner): boolean {
+  isOf(owner: PeerOwner): boolean {
     return this.#owner === owner;
   }
 

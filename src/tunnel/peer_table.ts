@@ -1,12 +1,12 @@
 /** The links of a tunnel by the session id in a packet's header; nothing allocated in a look-up. */
 
 import { SlotIndex } from "../crypto/slot_index.ts";
-import type { SessionLink } from "./peer.ts";
+import type { Peer } from "./peer.ts";
 
-export class LinkTable {
+export class PeerTable {
   readonly capacity: number;
   readonly #index: SlotIndex;
-  readonly #links: (SessionLink | undefined)[] = [];
+  readonly #links: (Peer | undefined)[] = [];
   readonly #free: number[] = [];
   #count = 0;
 
@@ -23,14 +23,14 @@ export class LinkTable {
     return this.#count === this.capacity;
   }
 
-  find(id: number): SessionLink | undefined {
+  find(id: number): Peer | undefined {
     // The mix is a bijection: what has the hash has the id.
     const slot = this.#index.first(mix(id));
     return slot < 0 ? undefined : this.#links[slot];
   }
 
   /** Adds a link under its `localId`, which must be new. */
-  add(link: SessionLink): void {
+  add(link: Peer): void {
     if (this.isFull) {
       throw new RangeError(`Cannot add a session as there must be at most ${this.capacity}`);
     }
@@ -40,7 +40,7 @@ export class LinkTable {
     this.#count++;
   }
 
-  remove(link: SessionLink): void {
+  remove(link: Peer): void {
     const slot = this.#index.first(mix(link.localId));
     if (slot < 0 || this.#links[slot] !== link) return;
     this.#index.remove(slot);
@@ -50,7 +50,7 @@ export class LinkTable {
   }
 
   /** All links, as a copy: they may be removed meanwhile. */
-  all(): SessionLink[] {
+  all(): Peer[] {
     return this.#links.filter((link) => link !== undefined);
   }
 }

@@ -12,7 +12,7 @@ import type { Budget } from "../session/byte_ring.ts";
 import { DATA_OVERHEAD, HEADER_BYTES } from "../wire/limits.ts";
 import { dataKind, writeHeader } from "../wire/packet.ts";
 import type { Outlet } from "../transport/udp.ts";
-import type { SessionLink } from "./peer.ts";
+import type { Peer } from "./peer.ts";
 
 /** Packets sealed in one call: their bytes stay in the cache between building and sending. */
 const PACKETS = 256;
@@ -96,7 +96,7 @@ export class SendBatch {
   }
 
   /** Adds the packet that the link's session has built at `textAt`. */
-  add(link: SessionLink, textBytes: number): void {
+  add(link: Peer, textBytes: number): void {
     const at = this.#at;
     const { session } = link;
     const keys = link.sendKeys!;

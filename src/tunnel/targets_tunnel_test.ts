@@ -10,7 +10,7 @@ import type { Session } from "../session/session.ts";
 import { encodeAddress } from "../wire/address.ts";
 import { ClientTunnel } from "./client/tunnel.ts";
 import { ServerTunnel } from "./server/tunnel.ts";
-import { ServerWorker } from "./server/service.ts";
+import { TunnelService } from "./server/service.ts";
 import { HELD_BYTES_MAX } from "../outbound/splice.ts";
 
 const libs = libraries();
@@ -134,7 +134,7 @@ function echoAll({ streams, total, most, isSlow = false, bufferBytes }: Course):
   });
   const tuning = bufferBytes === undefined ? {} : { bufferBytes };
   let server: ServerTunnel | undefined;
-  const worker = new ServerWorker(libs, start, () => {}, (loop, start, libs, events, words) => {
+  const worker = new TunnelService(libs, start, () => {}, (loop, start, libs, events, words) => {
     return server = new ServerTunnel(loop, start, libs, events, words, tuning);
   });
   const { loop, targets } = worker;

@@ -4,7 +4,7 @@ import type { FrameRecords } from "../reliability/frame_records.ts";
 import type { Budget } from "../session/byte_ring.ts";
 import type { Session, SessionEvents, SessionOptions } from "../session/session.ts";
 import { KEY_UPDATE_MS, KEY_UPDATE_PACKETS } from "../wire/limits.ts";
-import type { PacketPath } from "./packet_pump.ts";
+import type { PacketPump } from "./packet_pump.ts";
 import type { KeyLimits } from "./peer.ts";
 import { SharedWord } from "./protocol.ts";
 
@@ -44,7 +44,7 @@ export function keyLimits(tuning: TunnelTuning): KeyLimits {
 }
 
 /** Options of a session that may still change: a client learns `idleMs` by ACCEPT. */
-export class LinkOptions implements SessionOptions {
+export class PeerOptions implements SessionOptions {
   readonly isClient: boolean;
   readonly events: SessionEvents;
   readonly budget: Budget;
@@ -79,7 +79,7 @@ export class Publisher {
     return now >= this.#at + PUBLISH_MS;
   }
 
-  publish(now: number, path: PacketPath): void {
+  publish(now: number, path: PacketPump): void {
     this.#at = now;
     const { received, sends, links } = path;
     this.set(SharedWord.datagrams, received.datagrams);

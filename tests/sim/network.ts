@@ -40,7 +40,7 @@ export const PERFECT: LinkShape = {
   partitioned: false,
 };
 
-export interface LinkOptions<Packet> {
+export interface PeerOptions<Packet> {
   readonly clock: VirtualClock;
   readonly rng: Rng;
   readonly shape: Partial<LinkShape>;
@@ -51,7 +51,7 @@ export interface LinkOptions<Packet> {
 
 /** One direction of a link. */
 export class Link<Packet> {
-  readonly #options: LinkOptions<Packet>;
+  readonly #options: PeerOptions<Packet>;
   #shape: LinkShape;
   #bad = false;
   #busyUntil = 0;
@@ -63,7 +63,7 @@ export class Link<Packet> {
   overflowed = 0;
   deliveredBytes = 0;
 
-  constructor(options: LinkOptions<Packet>) {
+  constructor(options: PeerOptions<Packet>) {
     this.#options = options;
     this.#shape = { ...PERFECT, ...options.shape };
   }

@@ -83,7 +83,7 @@ class WatchedInbounds extends Inbounds {
   }
 }
 
-export class ClientSide implements Watcher, Timer, Task, SessionListener {
+export class ClientService implements Watcher, Timer, Task, SessionListener {
   heapIndex: number = NOT_ARMED;
   dueAt = 0;
   isPosted = false;

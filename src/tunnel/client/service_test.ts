@@ -5,7 +5,7 @@ import { type Endpoint, endpoint, formatEndpoint } from "../../../ffi/endpoint.t
 import { EventFd } from "../../../ffi/loop.ts";
 import { ringMemory, RingWriter } from "../../base/ring.ts";
 import type { Session } from "../../session/session.ts";
-import { ClientSide, type Tunnel } from "./service.ts";
+import { ClientService, type Tunnel } from "./service.ts";
 import { type Loop, NOT_ARMED } from "../../loop/loop.ts";
 import type { TunnelEvents } from "../tunnel.ts";
 import type { ClientStart, InboundSpec, ToWorker, WorkerMessage } from "../protocol.ts";
@@ -51,7 +51,7 @@ class Main {
   readonly wake = new EventFd(native);
   readonly words: BigInt64Array;
   readonly start: ClientStart;
-  readonly side: ClientSide;
+  readonly side: ClientService;
   readonly #ring: RingWriter;
   tunnel!: TestTunnel;
   events!: TunnelEvents;
@@ -70,7 +70,7 @@ class Main {
       ...{ upRate: 0, downRate: 0, windowPackets: 64, maxRetries: 10 },
     };
     const post = (message: WorkerMessage) => this.messages.push(message);
-    this.side = new ClientSide({ native }, this.start, post, (loop, _start, _libs, events) => {
+    this.side = new ClientService({ native }, this.start, post, (loop, _start, _libs, events) => {
       this.events = events;
       this.tunnel = new TestTunnel(loop);
       this.tunnel.events = events;

@@ -27,9 +27,9 @@ import { PacketKind } from "../../wire/packet.ts";
 import { ClientHandshake, EARLY_BYTES_MAX } from "../../crypto/client_handshake.ts";
 import { LateController } from "../late_controller.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer } from "../../loop/loop.ts";
-import { PacketPath, type PathOwner } from "../packet_pump.ts";
+import { PacketPump, type PathOwner } from "../packet_pump.ts";
 import { RandomNumbers } from "../random_numbers.ts";
-import { type KeyLimits, SessionLink } from "../peer.ts";
+import { type KeyLimits, Peer } from "../peer.ts";
 import * as tunnel from "../tunnel.ts";
 import type { ClientStart } from "../protocol.ts";
 
@@ -71,9 +71,9 @@ const PROBES = 1;
 
 /** The session that is being connected, or is. */
 interface Connection {
-  readonly link: SessionLink;
+  readonly link: Peer;
   readonly handshake: ClientHandshake;
-  readonly options: tunnel.LinkOptions;
+  readonly options: tunnel.PeerOptions;
   readonly controller: LateController;
   /** HELLOs sent, and when the first of them. */
   tries: number;
@@ -88,7 +88,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   dueAt = 0;
   isPosted = false;
   readonly counters: ClientCounters = new ClientCounters();
-  readonly path: PacketPath;
+  readonly path: PacketPump;
   /** Of all streams of this worker. */
   readonly budget: Budget;
   /** The server's clock minus ours, in ms, as the last ACCEPT showed. */
@@ -135,7 +135,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
       : namedUser(primitives, start.user, start.userKey);
     this.#routes = start.servers.map((server) => routeTo(server));
     const clock = tuning.unixMs ?? Date.now;
-    this.path = new PacketPath(loop, this, {
+    this.path = new PacketPump(loop, this, {
       primitives,
       budget: this.budget,
       tskd: new Tskd(primitives, start.psk),
@@ -222,7 +222,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     // One that was closed before it was connected.
     const before = this.#connection?.link;
     if (before?.isActive === false) path.release(before);
-    const options = new tunnel.LinkOptions({
+    const options = new tunnel.PeerOptions({
       ...{ isClient: true, events: this.#events, budget: this.budget, records: this.#records },
       ...{ random: this.#random.unit, maxRetries: this.#start.maxRetries, idleMs: IDLE_MS },
       keepAliveMs: tunnel.KEEP_ALIVE_MS,
@@ -237,7 +237,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     let clientSession = this.#random.nonZero();
     while (path.links.find(clientSession) !== undefined) clientSession = this.#random.nonZero();
     const handshake = new ClientHandshake(path.primitives, path.tskd, this.#user, clientSession);
-    const link = new SessionLink(session, clientSession, path, this.#keyLimits);
+    const link = new Peer(session, clientSession, path, this.#keyLimits);
     link.routes[0] = this.#routes[this.#server]!;
     this.#makeRoom();
     path.add(link);
@@ -436,7 +436,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   }
 
   /** The server may answer from another of its addresses: it is the same path. */
-  newRoute(link: SessionLink): number {
+  newRoute(link: Peer): number {
     return link.session.activePath;
   }
 
@@ -452,7 +452,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     // A session of ours that is over; the server will notice.
   }
 
-  flushed(_link: SessionLink, now: number): void {
+  flushed(_link: Peer, now: number): void {
     if (this.#publisher.isDue(now)) this.#publisher.publish(now, this.path);
   }
 
@@ -460,7 +460,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     if (this.#publisher.isDue(now)) this.#publisher.publish(now, this.path);
   }
 
-  released(link: SessionLink, now: number): void {
+  released(link: Peer, now: number): void {
     const connection = this.#connection;
     if (connection === undefined || connection.link !== link) return;
     connection.handshake.wipe();

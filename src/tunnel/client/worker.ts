@@ -6,7 +6,7 @@
 
 import { openLoadedLibraries } from "../../../ffi/libraries.ts";
 import { ClientRehearsal } from "../rehearsal/client.ts";
-import { ClientSide } from "./service.ts";
+import { ClientService } from "./service.ts";
 import { ClientTunnel } from "./tunnel.ts";
 import { WarmUp } from "../rehearsal/warm_up.ts";
 import type { ClientStart, WorkerMessage } from "../protocol.ts";
@@ -23,7 +23,7 @@ declare const self: {
 self.onmessage = ({ data }) => {
   try {
     const libs = openLoadedLibraries();
-    const side = new ClientSide(
+    const side = new ClientService(
       libs,
       data,
       (message) => self.postMessage(message),

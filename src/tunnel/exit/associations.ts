@@ -17,7 +17,7 @@ import { DATAGRAM_BYTES_MAX } from "../../session/limits.ts";
 import type { Session } from "../../session/session.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer, type Watcher } from "../../loop/loop.ts";
 import { NameCache, type NamedTarget } from "./datagram_names.ts";
-import { RelayOutbox } from "./datagram_outbox.ts";
+import { DatagramOutbox } from "./datagram_outbox.ts";
 import type { Resolver } from "../../outbound/resolver.ts";
 import type { Origin, Routes } from "../../outbound/routes.ts";
 import type { Waker } from "../../outbound/splice.ts";
@@ -39,7 +39,7 @@ const OUTBOXES = 16;
 const ADDRESS_BYTES_MAX = 19;
 const ANY = endpoint(new Uint8Array(16), 0);
 
-export interface UdpRelayOptions extends Routes {
+export interface TargetAssociationsOptions extends Routes {
   readonly waker: Waker<DatagramSession>;
   readonly resolver: Pick<Resolver, "resolve" | "forget">;
   /** A user's account, whose limits hold. */
@@ -51,7 +51,7 @@ export interface UdpRelayOptions extends Routes {
 }
 
 /** Counted since the start. */
-export class RelayCounters {
+export class AssociationCounters {
   sent = 0;
   received = 0;
   /** By rule, or as the address is not public. */
@@ -87,20 +87,20 @@ class SessionAssociations {
   }
 }
 
-export class UdpRelay implements Task, Timer {
+export class TargetAssociations implements Task, Timer {
   isPosted = false;
   heapIndex = NOT_ARMED;
   dueAt = 0;
-  readonly counters: RelayCounters = new RelayCounters();
+  readonly counters: AssociationCounters = new AssociationCounters();
   readonly loop: Loop;
-  readonly options: UdpRelayOptions;
+  readonly options: TargetAssociationsOptions;
   readonly inbox: UdpInbox = new UdpInbox();
   /** The peers' addresses in the inbox, as bytes. */
   readonly inboxAddresses: Uint8Array = new Uint8Array(this.inbox.messages.buffer);
   /** Where an answer's source is written. */
   readonly source: Uint8Array = new Uint8Array(ADDRESS_BYTES_MAX);
   readonly checkedTarget: CheckedTarget = new CheckedTarget();
-  readonly #outboxes: RelayOutbox[];
+  readonly #outboxes: DatagramOutbox[];
   #nextOutbox = 0;
   readonly #ip = new Uint8Array(16);
   readonly #target = new Target();
@@ -112,11 +112,11 @@ export class UdpRelay implements Task, Timer {
   #lastSession: DatagramSession | undefined;
   #lastAssociation: Association | undefined;
 
-  constructor(loop: Loop, options: UdpRelayOptions) {
+  constructor(loop: Loop, options: TargetAssociationsOptions) {
     this.loop = loop;
     this.options = options;
     this.#routes = options;
-    this.#outboxes = Array.from({ length: OUTBOXES }, () => new RelayOutbox(this.counters));
+    this.#outboxes = Array.from({ length: OUTBOXES }, () => new DatagramOutbox(this.counters));
   }
 
   /** Associations that there are. */
@@ -282,7 +282,7 @@ export class UdpRelay implements Task, Timer {
     }
   }
 
-  #socketOf(association: Association, name: string, origin: Origin): RelaySocket | undefined {
+  #socketOf(association: Association, name: string, origin: Origin): AssociationSocket | undefined {
     try {
       return association.by(name, origin, this.checkedTarget.isIpv4);
     } catch {
@@ -291,7 +291,7 @@ export class UdpRelay implements Task, Timer {
     }
   }
 
-  #queue(from: RelaySocket, bytes: Uint8Array, at: number, length: number): void {
+  #queue(from: AssociationSocket, bytes: Uint8Array, at: number, length: number): void {
     const { socket } = from;
     let { outbox } = from;
     if (outbox === undefined || outbox.socket !== socket) {
@@ -367,12 +367,12 @@ export class Association {
   readonly names: NameCache;
   lastUsed = 0;
   /** The socket that comes from any address of this machine. */
-  readonly direct: RelaySocket;
-  readonly #relay: UdpRelay;
+  readonly direct: AssociationSocket;
+  readonly #relay: TargetAssociations;
   /** Those of other ways, by the names of their outbounds. */
-  readonly #others = new Map<string, RelaySocket>();
+  readonly #others = new Map<string, AssociationSocket>();
 
-  constructor(relay: UdpRelay, session: DatagramSession, id: number, user: string) {
+  constructor(relay: TargetAssociations, session: DatagramSession, id: number, user: string) {
     this.#relay = relay;
     this.session = session;
     this.id = id;
@@ -384,18 +384,18 @@ export class Association {
       (named, bytes) => relay.sendLate(this, named, bytes),
       () => relay.routes.dial ?? {},
     );
-    this.direct = new RelaySocket(relay, this, {});
+    this.direct = new AssociationSocket(relay, this, {});
   }
 
   /** The socket that an outbound of this machine's own goes by. */
-  by(name: string, origin: Origin, isIpv4: boolean): RelaySocket {
+  by(name: string, origin: Origin, isIpv4: boolean): AssociationSocket {
     // A source address is of one family; to the other one it goes from any.
     const sources = origin.sources?.filter(({ ip }) => isIpv4Mapped(ip) === isIpv4) ?? [];
     const key = sources.length > 0 ? `${name} ${isIpv4 ? 4 : 6}` : name;
     let socket = this.#others.get(key);
     if (socket === undefined || socket.origin !== origin) {
       socket?.close();
-      socket = new RelaySocket(this.#relay, this, origin, sources[0]);
+      socket = new AssociationSocket(this.#relay, this, origin, sources[0]);
       this.#others.set(key, socket);
     }
     return socket;
@@ -409,16 +409,16 @@ export class Association {
 }
 
 /** A socket of an association, and the answers that come to it. */
-export class RelaySocket implements Watcher {
+export class AssociationSocket implements Watcher {
   readonly socket: UdpSocket;
   readonly origin: Origin;
   /** Where its datagrams gather, as long as that has its socket. */
-  outbox: RelayOutbox | undefined;
-  readonly #relay: UdpRelay;
+  outbox: DatagramOutbox | undefined;
+  readonly #relay: TargetAssociations;
   readonly #association: Association;
   readonly #tag: number;
 
-  constructor(relay: UdpRelay, association: Association, origin: Origin, source = ANY) {
+  constructor(relay: TargetAssociations, association: Association, origin: Origin, source = ANY) {
     this.#relay = relay;
     this.#association = association;
     this.origin = origin;

@@ -10,7 +10,7 @@ import { encodeAddress } from "../../wire/address.ts";
 import { Loop } from "../../loop/loop.ts";
 import { NAMES_MAX, WAITING_MAX } from "./datagram_names.ts";
 import type { NameWaiter, Resolution } from "../../outbound/resolver.ts";
-import { UdpRelay, type UdpRelayOptions } from "./associations.ts";
+import { TargetAssociations, type TargetAssociationsOptions } from "./associations.ts";
 
 const native = testNative();
 const LOCAL: RuleSpec[] = [{ cidr: ["127.0.0.0/8", "::1/128"], outbound: "direct" }];
@@ -53,12 +53,17 @@ class Bench implements Disposable {
   readonly loop = new Loop(native);
   readonly session = new FakeSession();
   readonly resolver = new FakeResolver();
-  readonly relay: UdpRelay;
+  readonly relay: TargetAssociations;
   readonly inbox = new UdpInbox();
 
-  constructor(options: Partial<UdpRelayOptions> = {}) {
+  constructor(options: Partial<TargetAssociationsOptions> = {}) {
     const { resolver } = this;
-    this.relay = new UdpRelay(this.loop, { rules: rulesOf(LOCAL), waker, resolver, ...options });
+    this.relay = new TargetAssociations(this.loop, {
+      rules: rulesOf(LOCAL),
+      waker,
+      resolver,
+      ...options,
+    });
     this.relay.sessionOpened(this.session, "alice");
   }
 

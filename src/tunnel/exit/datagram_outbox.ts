@@ -19,7 +19,7 @@ export interface OutboxCounters {
   faults: number;
 }
 
-export class RelayOutbox {
+export class DatagramOutbox {
   readonly #counters: OutboxCounters;
   readonly #outbox = new UdpOutbox(new Uint8Array(ARENA_BYTES));
   readonly #target: Route = new Uint32Array(routeWords);

@@ -8,7 +8,7 @@ import type { Native } from "../../../ffi/native.ts";
 import { TcpSocket } from "../../../ffi/tcp.ts";
 import type { Session } from "../../session/session.ts";
 import { CloseCode, OpenedCode } from "../../wire/frames.ts";
-import { ClientSide } from "../client/service.ts";
+import { ClientService } from "../client/service.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
 import { Loop, type Watcher } from "../../loop/loop.ts";
 import { ServerTunnel } from "../server/tunnel.ts";
@@ -31,7 +31,7 @@ export class ClientRehearsal implements warm.Rehearsal {
   readonly #course: warm.Course;
   readonly #native: Native;
   readonly #serverLoop: Loop;
-  readonly #client: ClientSide;
+  readonly #client: ClientService;
   #tunnel: ClientTunnel | undefined;
   #caller: Caller | undefined;
 
@@ -52,7 +52,7 @@ export class ClientRehearsal implements warm.Rehearsal {
       { kind: "tcp", listen: warm.anyPort, target: "127.0.0.1:7" },
       { kind: "mixed", listen: warm.anyPort },
     ]);
-    this.#client = new ClientSide(
+    this.#client = new ClientService(
       libs,
       start,
       stage.post,

@@ -12,14 +12,14 @@ import { CloseCode } from "../../wire/frames.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
 import type { Loop, Watcher } from "../../loop/loop.ts";
 import { ServerTunnel } from "../server/tunnel.ts";
-import { ServerWorker } from "../server/service.ts";
+import { TunnelService } from "../server/service.ts";
 import * as warm from "./warm_up.ts";
 
 export class ServerRehearsal extends warm.SilentEvents implements warm.Rehearsal {
   readonly #stage: warm.Stage;
   readonly #opened: DisposableStack;
   readonly #course: warm.Course;
-  readonly #server: ServerWorker;
+  readonly #server: TunnelService;
   readonly #client: ClientTunnel;
   readonly #address: Uint8Array;
   readonly #message = new Uint8Array(warm.MESSAGE_BYTES_MAX);
@@ -33,7 +33,7 @@ export class ServerRehearsal extends warm.SilentEvents implements warm.Rehearsal
     const tuning = { bufferBytes: warm.BUFFER_BYTES };
     const stage = this.#stage = opened.adopt(new warm.Stage(libs.native), (one) => one.close());
     const start = stage.server([{ cidr: ["127.0.0.0/8"], outbound: "direct" }]);
-    this.#server = new ServerWorker(
+    this.#server = new TunnelService(
       libs,
       start,
       stage.post,

@@ -10,13 +10,13 @@ import type { UserAccount } from "../../proxy/users.ts";
 import type { Session } from "../../session/session.ts";
 import { Inbox } from "../../loop/inbox.ts";
 import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "../../loop/loop.ts";
-import type { PacketPath } from "../packet_pump.ts";
+import type { PacketPump } from "../packet_pump.ts";
 import { Resolver } from "../../outbound/resolver.ts";
 import { routesOf } from "../../outbound/routes.ts";
 import { Targets } from "../exit/targets.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { TunnelEvents } from "../tunnel.ts";
-import { UdpRelay } from "../exit/associations.ts";
+import { TargetAssociations } from "../exit/associations.ts";
 import {
   type Routing,
   type ServerStart,
@@ -37,7 +37,7 @@ export interface Tunnel {
   readonly port: number;
   readonly features?: number;
   /** What AF_XDP may feed. */
-  readonly path?: PacketPath;
+  readonly path?: PacketPump;
   /** The descriptor that packets come by. */
   readonly socket?: number;
   start(): void;
@@ -62,12 +62,12 @@ export type MakeTunnel = (
 
 export type Post = (message: WorkerMessage) => void;
 
-export class ServerWorker implements Watcher, Timer {
+export class TunnelService implements Watcher, Timer {
   heapIndex = NOT_ARMED;
   dueAt = 0;
   readonly loop: Loop;
   readonly targets: Targets;
-  readonly relay: UdpRelay;
+  readonly relay: TargetAssociations;
   readonly resolver: Resolver;
   readonly tunnel: Tunnel;
   readonly #start: ServerStart;
@@ -98,7 +98,7 @@ export class ServerWorker implements Watcher, Timer {
     const accountOf = (user: string) => this.tunnel.accountOf?.(user);
     const options = { ...routes, waker, resolver: this.resolver, accountOf };
     this.targets = new Targets(this.loop, options);
-    this.relay = new UdpRelay(this.loop, options);
+    this.relay = new TargetAssociations(this.loop, options);
     const events = new Events(this.targets, this.relay);
     this.tunnel = makeTunnel(this.loop, start, libs, events, this.#words);
     this.#wake = new EventFd(libs.native, start.wakeFd);
@@ -235,9 +235,9 @@ export class ServerWorker implements Watcher, Timer {
 /** Passes on what sessions tell: streams to the targets, datagrams to the relay. */
 class Events implements TunnelEvents {
   readonly #targets: Targets;
-  readonly #relay: UdpRelay;
+  readonly #relay: TargetAssociations;
 
-  constructor(targets: Targets, relay: UdpRelay) {
+  constructor(targets: Targets, relay: TargetAssociations) {
     this.#targets = targets;
     this.#relay = relay;
   }

@@ -13,7 +13,7 @@ import type { Session } from "../../session/session.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
 import { piecesOf } from "../../loop/inbox.ts";
 import { Loop } from "../../loop/loop.ts";
-import { type MakeTunnel, ServerWorker, type Tunnel } from "./service.ts";
+import { type MakeTunnel, type Tunnel, TunnelService } from "./service.ts";
 import { type RuleText, SharedWord, type ToWorker, type WorkerMessage } from "../protocol.ts";
 
 const libs = libraries();
@@ -220,7 +220,7 @@ Deno.test("a server's worker counts streams, and closes its sessions when it sto
   far.close();
 });
 
-Deno.test("ServerWorker tells of rules that are wrong, and wipes its keys", () => {
+Deno.test("TunnelService tells of rules that are wrong, and wipes its keys", () => {
   const wake = new EventFd(native);
   const tunnel: Tunnel = { port: 9, start() {}, stop() {}, wake() {} };
   const make: MakeTunnel = () => tunnel;
@@ -232,12 +232,12 @@ Deno.test("ServerWorker tells of rules that are wrong, and wipes its keys", () =
       rules: [{ outbound: "nowhere" }],
     });
   assert.throws(
-    () => new ServerWorker(libs, start(), () => {}, make),
+    () => new TunnelService(libs, start(), () => {}, make),
     /rules\[0\]\.outbound "nowhere" is no outbound/,
   );
   const good = { ...start(), rules: [] };
   const messages: WorkerMessage[] = [];
-  const worker = new ServerWorker(libs, good, (message) => messages.push(message), make);
+  const worker = new TunnelService(libs, good, (message) => messages.push(message), make);
   new BigInt64Array(good.shared)[SharedWord.stop] = 1n;
   worker.run();
   assert.deepEqual(messages, [{ kind: "ready", ports: [9], features: 0 }]);

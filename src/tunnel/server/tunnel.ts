@@ -24,11 +24,11 @@ import { RESETS_A_SECOND_MAX, UNPROVEN_PATH_FACTOR } from "../../wire/limits.ts"
 import { PacketKind, SALT_AT } from "../../wire/packet.ts";
 import { LateController } from "../late_controller.ts";
 import type { Loop } from "../../loop/loop.ts";
-import { PacketPath, type PathOwner } from "../packet_pump.ts";
+import { PacketPump, type PathOwner } from "../packet_pump.ts";
 import { RandomNumbers } from "../random_numbers.ts";
 import { PACKET_ROOM } from "../send_batch.ts";
 import { BYTES_A_KBIT, lower, ServerHandshakes } from "./handshakes.ts";
-import { type KeyLimits, SessionLink } from "../peer.ts";
+import { type KeyLimits, Peer } from "../peer.ts";
 import { SessionMarks } from "./session_marks.ts";
 import { SharedSalts } from "./shared_salts.ts";
 import { ResetLimit, SourceTable } from "./sources.ts";
@@ -79,7 +79,7 @@ const CONFIRM_MS = 15_000;
 const RESET_INTERVAL_MS = 1000 / RESETS_A_SECOND_MAX;
 
 /** A session of the server. */
-class Guest extends SessionLink {
+class Guest extends Peer {
   user: TunnelUser | undefined;
   /** Its place in the table of sources, and in the cache of handshakes. */
   source = -1;
@@ -90,7 +90,7 @@ class Guest extends SessionLink {
 
 export class ServerTunnel implements PathOwner {
   readonly counters: ServerCounters = new ServerCounters();
-  readonly path: PacketPath;
+  readonly path: PacketPump;
   /** Of all streams of this worker. */
   readonly budget: Budget;
   readonly #loop: Loop;
@@ -152,7 +152,7 @@ export class ServerTunnel implements PathOwner {
       ...{ random: this.#random.unit, maxRetries, idleMs, keepAliveMs: Infinity },
       onRates: this.#onRates,
     };
-    this.path = new PacketPath(loop, this, {
+    this.path = new PacketPump(loop, this, {
       primitives,
       budget: this.budget,
       tskd,
@@ -335,7 +335,7 @@ export class ServerTunnel implements PathOwner {
   }
 
   /** A path to where a packet came from; its index, or -1. */
-  #openPath(link: SessionLink, route: Route, now: number, heardBytes: number): number {
+  #openPath(link: Peer, route: Route, now: number, heardBytes: number): number {
     const { session } = link;
     const controller = new LateController(() => this.#controller(link as Guest));
     const index = session.addPath(false, controller, new PathMtu());
@@ -369,7 +369,7 @@ export class ServerTunnel implements PathOwner {
     });
   }
 
-  #sendAccept(handshake: number, route: Route, helloBytes: number, link?: SessionLink): void {
+  #sendAccept(handshake: number, route: Route, helloBytes: number, link?: Peer): void {
     const { path } = this;
     const { control } = path;
     if (control.isFull) path.sendControl();
@@ -404,7 +404,7 @@ export class ServerTunnel implements PathOwner {
 
   // ---- what the path says ----
 
-  confirmed(link: SessionLink, now: number): void {
+  confirmed(link: Peer, now: number): void {
     const guest = link as Guest;
     const { session, early } = guest;
     link.ownDueAt = Infinity;
@@ -418,7 +418,7 @@ export class ServerTunnel implements PathOwner {
     session.receiveEarly(now, early, 0, early.length);
   }
 
-  newRoute(link: SessionLink, i: number, now: number): number {
+  newRoute(link: Peer, i: number, now: number): number {
     const route = this.path.routeOf(i);
     const index = this.#openPath(link, route, now, 0);
     if (index >= 0 || !this.#dropOldestPath(link)) return index;
@@ -426,7 +426,7 @@ export class ServerTunnel implements PathOwner {
   }
 
   /** Makes room for another path: of those that carry no data the one unheard of for longest. */
-  #dropOldestPath(link: SessionLink): boolean {
+  #dropOldestPath(link: Peer): boolean {
     const { session, routes, heardAt } = link;
     let oldest = -1;
     for (let i = 0; i < routes.length; i++) {
@@ -438,19 +438,19 @@ export class ServerTunnel implements PathOwner {
     return true;
   }
 
-  #markOpened(link: SessionLink): void {
+  #markOpened(link: Peer): void {
     const route = link.routes[link.session.activePath];
     if (route !== undefined) this.#marks?.opened(route);
   }
 
-  #removePath(link: SessionLink, index: number): void {
+  #removePath(link: Peer, index: number): void {
     const route = link.routes[index];
     if (route !== undefined) this.#marks?.closed(route);
     link.session.removePath(index);
     link.routes[index] = undefined;
   }
 
-  flushed(link: SessionLink, now: number): void {
+  flushed(link: Peer, now: number): void {
     const { session } = link;
     const { activePath } = session;
     if (activePath !== link.lastActive) {
@@ -467,13 +467,13 @@ export class ServerTunnel implements PathOwner {
     if (this.#publisher.isDue(now)) this.#publish(now);
   }
 
-  ownDue(link: SessionLink): void {
+  ownDue(link: Peer): void {
     if (link.isConfirmed) return;
     this.counters.neverConfirmed++;
     this.path.release(link);
   }
 
-  released(link: SessionLink, now: number): void {
+  released(link: Peer, now: number): void {
     const guest = link as Guest;
     for (const route of link.routes) if (route !== undefined) this.#marks?.closed(route);
     this.#heldBytes -= guest.early?.length ?? 0;

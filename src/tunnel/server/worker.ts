@@ -7,7 +7,7 @@
 import { openLoadedLibraries } from "../../../ffi/libraries.ts";
 import { ServerRehearsal } from "../rehearsal/server.ts";
 import { ServerTunnel } from "./tunnel.ts";
-import { ServerWorker } from "./service.ts";
+import { TunnelService } from "./service.ts";
 import { WarmUp } from "../rehearsal/warm_up.ts";
 import type { ServerStart, WorkerMessage } from "../protocol.ts";
 
@@ -23,7 +23,7 @@ declare const self: {
 self.onmessage = ({ data }) => {
   try {
     const libs = openLoadedLibraries();
-    const worker = new ServerWorker(
+    const worker = new TunnelService(
       libs,
       data,
       (message) => self.postMessage(message),

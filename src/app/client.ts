@@ -9,7 +9,7 @@ import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
 import { type Address, type ClientConfig, formatAddress, type HostPort } from "../config/mod.ts";
 import { AwakeCores } from "./awake_cores.ts";
-import { NameLookup } from "../outbound/name_lookup.ts";
+import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
 import type { InboundSpec } from "../tunnel/protocol.ts";
 import { type SessionReport, Workers, type WorkerTask } from "../loop/pool.ts";

@@ -18,7 +18,7 @@ import { type Config, formatAddress, USERS_MAX } from "../config/mod.ts";
 import { AwakeCores } from "./awake_cores.ts";
 import { Delivery } from "../tunnel/kernel/delivery.ts";
 import { KernelControl } from "../tunnel/kernel/control.ts";
-import { NameLookup } from "../outbound/name_lookup.ts";
+import { NameLookup } from "../loop/name_lookup.ts";
 import { InstanceBusyError, PinFolder } from "../kernel/pins.ts";
 import { RelayControl } from "../relay/control.ts";
 import type { Resources } from "../kernel/resources.ts";

@@ -8,7 +8,7 @@ import { EventFd } from "../../ffi/loop.ts";
 import type { Log } from "../base/log.ts";
 import { ringMemory, RingWriter } from "../base/ring.ts";
 import { piecesOf } from "./inbox.ts";
-import type { NameLookup } from "../outbound/name_lookup.ts";
+import type { NameLookup } from "./name_lookup.ts";
 import {
   type ClientStart,
   type ServerStart,

@@ -4,7 +4,7 @@ import { UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import { libraries } from "../../tests/fixtures/libraries.ts";
 import { ipBytes } from "../base/ip.ts";
 import { Log } from "../base/log.ts";
-import { NameLookup } from "../outbound/name_lookup.ts";
+import { NameLookup } from "./name_lookup.ts";
 import { type SessionReport, Workers, type WorkersOptions, type WorkerTask } from "./pool.ts";
 
 const libs = libraries();

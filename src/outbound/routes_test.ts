@@ -10,7 +10,7 @@ import { UserAccount } from "../proxy/users.ts";
 import { encodeAddress } from "../wire/address.ts";
 import { OpenedCode } from "../wire/frames.ts";
 import { Loop } from "../loop/loop.ts";
-import type { Resolution } from "./resolver.ts";
+import type { Resolution } from "../loop/resolver.ts";
 import { routesOf } from "./routes.ts";
 import { routingText } from "./rule_text.ts";
 import { Targets } from "../tunnel/exit/targets.ts";

@@ -18,7 +18,7 @@ import type { Session } from "../../session/session.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer, type Watcher } from "../../loop/loop.ts";
 import { NameCache, type NamedTarget } from "./datagram_names.ts";
 import { DatagramOutbox } from "./datagram_outbox.ts";
-import type { Resolver } from "../../outbound/resolver.ts";
+import type { Resolver } from "../../loop/resolver.ts";
 import type { Origin, Routes } from "../../outbound/routes.ts";
 import type { Waker } from "../../outbound/splice.ts";
 

@@ -9,7 +9,7 @@ import type { RuleSpec } from "../../proxy/rule_spec.ts";
 import { encodeAddress } from "../../wire/address.ts";
 import { Loop } from "../../loop/loop.ts";
 import { NAMES_MAX, WAITING_MAX } from "./datagram_names.ts";
-import type { NameWaiter, Resolution } from "../../outbound/resolver.ts";
+import type { NameWaiter, Resolution } from "../../loop/resolver.ts";
 import { TargetAssociations, type TargetAssociationsOptions } from "./associations.ts";
 
 const native = testNative();

@@ -8,8 +8,8 @@ import { isIpv4Mapped } from "../../proxy/ip_text.ts";
 import type { Pending } from "../../proxy/rules.ts";
 import { Target } from "../../proxy/target.ts";
 import type { Loop } from "../../loop/loop.ts";
-import type { NameWaiter, Resolution, Resolver } from "../../outbound/resolver.ts";
-import { FOUND_MS, NOT_FOUND_MS } from "../../outbound/resolver.ts";
+import type { NameWaiter, Resolution, Resolver } from "../../loop/resolver.ts";
+import { FOUND_MS, NOT_FOUND_MS } from "../../loop/resolver.ts";
 
 /** Names of one association; the oldest is forgotten. */
 export const NAMES_MAX = 32;

@@ -20,7 +20,7 @@ import { RstCode } from "../../wire/frames.ts";
 import { type BenchOwner, BenchTargets } from "./bench_target.ts";
 import { Dial, type DialEvents, type DialOptions, endpointOf } from "../../outbound/dial.ts";
 import type { Loop } from "../../loop/loop.ts";
-import type { NameWaiter, Resolution, Resolver } from "../../outbound/resolver.ts";
+import type { NameWaiter, Resolution, Resolver } from "../../loop/resolver.ts";
 import type { Origin, Routes } from "../../outbound/routes.ts";
 import {
   Splice,

@@ -12,7 +12,7 @@ import { encodeAddress } from "../../wire/address.ts";
 import { OpenedCode, RstCode } from "../../wire/frames.ts";
 import type { Upstream } from "../../outbound/dial.ts";
 import { Loop } from "../../loop/loop.ts";
-import type { NameWaiter, Resolution } from "../../outbound/resolver.ts";
+import type { NameWaiter, Resolution } from "../../loop/resolver.ts";
 import { HELD_BYTES_MAX } from "../../outbound/splice.ts";
 import { Targets, type TargetsOptions } from "./targets.ts";
 

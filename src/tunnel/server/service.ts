@@ -11,7 +11,7 @@ import type { Session } from "../../session/session.ts";
 import { Inbox } from "../../loop/inbox.ts";
 import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "../../loop/loop.ts";
 import type { PacketPump } from "../packet_pump.ts";
-import { Resolver } from "../../outbound/resolver.ts";
+import { Resolver } from "../../loop/resolver.ts";
 import { routesOf } from "../../outbound/routes.ts";
 import { Targets } from "../exit/targets.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { ipBytes } from "../base/ip.ts";
-import { NOT_ARMED, type Timer } from "../loop/loop.ts";
+import { NOT_ARMED, type Timer } from "./loop.ts";
 import type { NameWaiter, Resolution, ResolverOptions } from "./resolver.ts";
 import { FOUND_MS, LOOKUP_TIMEOUT_MS, NOT_FOUND_MS, Resolver } from "./resolver.ts";
 

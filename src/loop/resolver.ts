@@ -6,7 +6,7 @@
  */
 
 import { parseIp } from "../proxy/ip_text.ts";
-import { type Loop, NOT_ARMED, type Timer } from "../loop/loop.ts";
+import { type Loop, NOT_ARMED, type Timer } from "./loop.ts";
 import type { ToWorker } from "../tunnel/protocol.ts";
 
 /** How long an answer is believed, and how long that there is none. */

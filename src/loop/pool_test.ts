@@ -9,7 +9,7 @@ import { type SessionReport, Workers, type WorkersOptions, type WorkerTask } fro
 
 const libs = libraries();
 const ip = ipBytes("127.0.0.1");
-const REAL = new URL("worker.ts", import.meta.url);
+const REAL = new URL("../tunnel/server/worker.ts", import.meta.url);
 
 function code(text: string): URL {
   return new URL(`data:application/javascript,${encodeURIComponent(text)}`);

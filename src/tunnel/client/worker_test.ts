@@ -119,7 +119,7 @@ async function bench(test: (bench: Bench) => Promise<void>): Promise<void> {
   const targets = new Targets();
   await targets.open();
   const server = new Thread(
-    "worker.ts",
+    "../server/worker.ts",
     serverStart({ rules: [{ cidr: ["127.0.0.0/8"], outbound: "direct" }] }),
   );
   const { ports: [port] } = await server.message("ready");
@@ -132,7 +132,7 @@ async function bench(test: (bench: Bench) => Promise<void>): Promise<void> {
     { kind: "tcp", listen, target: `${hostname}:1` },
   ];
   const client = new Thread(
-    "client_worker.ts",
+    "worker.ts",
     clientStart([endpoint(loopback, port!)], { inbounds }),
   );
   const { ports } = await client.message("ready");

@@ -101,14 +101,10 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
  */
 export const DEBTS: Readonly<Record<string, readonly string[]>> = {
   "src/crypto/client_handshake.ts": ["ffi", "reliability"],
-  "src/inbound/inbounds.ts": ["tunnel"],
-  "src/inbound/udp_forward.ts": ["tunnel"],
   "src/kernel/xdp_plane.ts": ["relay"],
   "src/loop/inbox.ts": ["tunnel"],
   "src/loop/pool.ts": ["tunnel"],
-  "src/loop/resolver.ts": ["proxy", "tunnel"],
-  "src/outbound/routes.ts": ["tunnel"],
-  "src/outbound/rule_text.ts": ["tunnel"],
+  "src/loop/resolver.ts": ["proxy"],
   "src/outbound/splice.ts": ["session"],
   "src/transport/xsk.ts": ["tunnel"],
 };

@@ -11,7 +11,7 @@ import { type Address, type ClientConfig, formatAddress, type HostPort } from ".
 import { AwakeCores } from "./awake_cores.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
-import type { InboundSpec } from "../tunnel/protocol.ts";
+import type { InboundSpec } from "../inbound/spec.ts";
 import { type SessionReport, Workers, type WorkerTask } from "../loop/pool.ts";
 
 export interface ClientOptions {

@@ -30,7 +30,7 @@ import { sharedSaltsMemory } from "../tunnel/server/shared_salts.ts";
 import type { Usage } from "../proxy/users.ts";
 import { type ServerStatus, statusPath, StatusSocket } from "./status_socket.ts";
 import { type WorkerCounters, Workers, type WorkerTask } from "../loop/pool.ts";
-import type { Routing } from "../tunnel/protocol.ts";
+import type { Routing } from "../outbound/routing.ts";
 import { XdpPlane } from "../kernel/xdp_plane.ts";
 import { relayPlan } from "../relay/plan.ts";
 

@@ -15,7 +15,7 @@ import type { InboundCounters, InboundTunnel } from "./counters.ts";
 import { addressOf, Greeting, type GreetingOptions } from "./greeting.ts";
 import { UdpForward } from "./udp_forward.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
-import type { InboundSpec } from "../tunnel/protocol.ts";
+import type { InboundSpec } from "./spec.ts";
 
 /** How long nothing is accepted after the system would not let us. */
 const ACCEPT_PAUSE_MS = 100;

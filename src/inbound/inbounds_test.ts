@@ -7,7 +7,7 @@ import { CONNECTIONS_MAX, HANDSHAKE_MS } from "./context.ts";
 import { UNHEARD_BYTES_MAX } from "./unheard.ts";
 import { Inbounds } from "./inbounds.ts";
 import { Loop } from "../loop/loop.ts";
-import type { InboundSpec } from "../tunnel/protocol.ts";
+import type { InboundSpec } from "./spec.ts";
 
 const native = testNative();
 const hostname = "127.0.0.1";

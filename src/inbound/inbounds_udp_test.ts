@@ -7,7 +7,7 @@ import { ASSOCIATIONS_MAX } from "./associations.ts";
 import { PEER_IDLE_MS, UdpForward } from "./udp_forward.ts";
 import { Inbounds } from "./inbounds.ts";
 import { Loop } from "../loop/loop.ts";
-import type { InboundSpec } from "../tunnel/protocol.ts";
+import type { InboundSpec } from "./spec.ts";
 
 const native = testNative();
 const hostname = "127.0.0.1";

@@ -8,7 +8,7 @@ import type { Session } from "../session/session.ts";
 import { type AssociationUser, emptyRoute, UDP_BATCHES_A_ROUND } from "./associations.ts";
 import type { InboundContext } from "./context.ts";
 import { NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
-import type { InboundSpec } from "../tunnel/protocol.ts";
+import type { InboundSpec } from "./spec.ts";
 
 /** A peer that neither sends nor gets anything for so long is forgotten. */
 export const PEER_IDLE_MS = 60_000;

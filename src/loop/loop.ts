@@ -50,9 +50,11 @@ export class Loop {
   #running: (Task | undefined)[] = [];
   #taskCount = 0;
 
+  /** Errors that nobody expected: what a watcher, timer or task threw, or gave to `fault`. */
+  faults = 0;
   readonly #onError: (error: unknown) => void;
 
-  /** `onError` hears what a watcher, timer or task threw; the others go on. */
+  /** `onError` hears of every fault; whatever else the loop serves goes on. */
   constructor(
     native: Native,
     onError: (error: unknown) => void = (error) => {
@@ -135,7 +137,7 @@ export class Loop {
       try {
         this.#watchers[this.#epoll.tag(i)]?.ready(this.#epoll.events(i));
       } catch (error) {
-        this.#onError(error);
+        this.fault(error);
       }
     }
     while (this.#heap.length > 0 && this.#heap[0]!.dueAt <= this.now) {
@@ -144,11 +146,17 @@ export class Loop {
       try {
         timer.fire(this.now);
       } catch (error) {
-        this.#onError(error);
+        this.fault(error);
       }
     }
     this.#runTasks();
     while (this.#retired.length > 0) this.#freeTags.push(this.#retired.pop()!);
+  }
+
+  /** For who catches an error to save the rest: it is counted, and told with its stack. */
+  fault(error: unknown): void {
+    this.faults++;
+    this.#onError(error);
   }
 
   close(): void {
@@ -176,7 +184,7 @@ export class Loop {
       try {
         task.runTask(this.now);
       } catch (error) {
-        this.#onError(error);
+        this.fault(error);
       }
     }
   }

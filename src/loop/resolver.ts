@@ -7,7 +7,6 @@
 
 import { parseIp } from "../proxy/ip_text.ts";
 import { type Loop, NOT_ARMED, type Timer } from "./loop.ts";
-import type { ToWorker } from "../tunnel/protocol.ts";
 
 /** How long an answer is believed, and how long that there is none. */
 export const FOUND_MS = 60_000;
@@ -27,6 +26,15 @@ export interface Resolution {
   readonly addresses: readonly Uint8Array[];
   /** "busy": too many look-ups wait. */
   readonly error?: "not-found" | "failed" | "timed-out" | "busy";
+}
+
+/** What main answers, by the ring. */
+export interface NameAnswer {
+  readonly kind: "resolved";
+  readonly id: number;
+  /** IP texts; empty with an error. */
+  readonly addresses: readonly string[];
+  readonly error?: "not-found" | "failed";
 }
 
 /** Who waits for a name. */
@@ -131,7 +139,7 @@ export class Resolver implements Timer {
   }
 
   /** An answer from main. */
-  answered(answer: Extract<ToWorker, { kind: "resolved" }>): void {
+  answered(answer: NameAnswer): void {
     const lookup = this.#lookups.get(answer.id);
     if (lookup === undefined) {
       this.counters.late++;

@@ -4,7 +4,7 @@ import { endpoint } from "../../ffi/endpoint.ts";
 import { ipBytes } from "../base/ip.ts";
 import { compileRules, type Rules } from "../proxy/rules.ts";
 import type { DialOptions, Upstream } from "./dial.ts";
-import type { IpPreference, OutboundText, Routing } from "../tunnel/protocol.ts";
+import type { IpPreference, OutboundText, Routing } from "./routing.ts";
 
 /** From where this machine reaches targets. */
 export type Origin = Pick<DialOptions, "sources" | "device">;

@@ -15,7 +15,7 @@ import { routesOf } from "./routes.ts";
 import { routingText } from "./rule_text.ts";
 import { Targets } from "../tunnel/exit/targets.ts";
 import { TargetAssociations } from "../tunnel/exit/associations.ts";
-import type { Routing } from "../tunnel/protocol.ts";
+import type { Routing } from "./routing.ts";
 
 const native = testNative();
 const WAIT_MS = 5000;

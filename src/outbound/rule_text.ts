@@ -3,7 +3,7 @@
 import type { Log } from "../base/log.ts";
 import type { Config, OutboundConfig, RuleConfig } from "../config/mod.ts";
 import type { NameLookup } from "../loop/name_lookup.ts";
-import type { OutboundText, Routing, RuleText } from "../tunnel/protocol.ts";
+import type { OutboundText, Routing, RuleText } from "./routing.ts";
 
 /** Without the conditions that were not written: an empty list would match nothing. */
 export function ruleText({ network, outbound, ...lists }: RuleConfig): RuleText {

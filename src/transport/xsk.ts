@@ -9,7 +9,7 @@ import { EpollEvent } from "../../ffi/loop.ts";
 import { xskBatchMax, type XskCounts, XskPort } from "../../ffi/xsk.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
 import type { PacketPump } from "../tunnel/packet_pump.ts";
-import type { XskSpec } from "../tunnel/protocol.ts";
+import type { XskSpec } from "./xsk_spec.ts";
 
 /** As for the socket: a flood must not hold off timers and sending. */
 const RECEIVES_A_ROUND = 4;

@@ -7,8 +7,11 @@
  */
 
 import type { Endpoint } from "../../ffi/endpoint.ts";
-import type { ListText } from "../proxy/rule_spec.ts";
+import type { InboundSpec } from "../inbound/spec.ts";
+import type { NameAnswer } from "../loop/resolver.ts";
+import type { Routing } from "../outbound/routing.ts";
 import type { UserLimits } from "../proxy/users.ts";
+import type { XskSpec } from "../transport/xsk_spec.ts";
 
 /** What every worker gets. */
 export interface WorkerCommon {
@@ -78,67 +81,9 @@ export interface UserText extends Omit<UserSpec, "key"> {
   readonly key: string;
 }
 
-/** Where streams and datagrams go. */
-export interface Routing {
-  readonly rules: readonly RuleText[];
-  /** Beside `direct` and `reject`. */
-  readonly outbounds?: readonly OutboundText[];
-  /** What no rule matches; `direct` by default. */
-  readonly defaultOutbound?: string;
-  readonly ipPreference?: IpPreference;
-  /** Whether the server itself is a target, for measuring; it is by default. */
-  readonly bench?: boolean;
-}
-
-/** Which addresses of a name are tried first, or at all. */
-export type IpPreference = "auto" | "ipv4" | "ipv6" | "ipv4-only" | "ipv6-only";
-
-/** A way to targets: an upstream proxy, or an interface or address of this machine. */
-export interface OutboundText {
-  readonly name: string;
-  readonly kind: "direct" | "socks5" | "http";
-  /** The addresses of the proxy. */
-  readonly peers?: readonly { readonly host: string; readonly port: number }[];
-  readonly credential?: { readonly user: string; readonly password: string };
-  /** Name of the interface to use. */
-  readonly device?: string;
-  /** The address to come from. */
-  readonly source?: string;
-  /** Names go to the proxy as they are. */
-  readonly passesNames?: boolean;
-}
-
-/** An outbound rule as configured; compiled by proxy/rules.ts. */
-export interface RuleText {
-  readonly domain?: readonly string[];
-  readonly domainSuffix?: readonly string[];
-  readonly domainKeyword?: readonly string[];
-  readonly cidr?: readonly string[];
-  readonly lists?: readonly ListText[];
-  readonly port?: readonly string[];
-  readonly network?: "tcp" | "udp";
-  readonly user?: readonly string[];
-  readonly outbound: string;
-}
-
-export interface InboundSpec {
-  /** mixed: SOCKS5 and HTTP by the first byte; tcp, udp: a port forward to `target`. */
-  readonly kind: "mixed" | "socks5" | "http" | "tcp" | "udp";
-  readonly listen: Endpoint;
-  /** host:port. */
-  readonly target?: string;
-  readonly users?: readonly { readonly name: string; readonly password: string }[];
-}
-
 /** JSON in the ring. */
 export type ToWorker =
-  | {
-    readonly kind: "resolved";
-    readonly id: number;
-    /** IP texts; empty with an error. */
-    readonly addresses: readonly string[];
-    readonly error?: "not-found" | "failed";
-  }
+  | NameAnswer
   /** The server only: rules for streams and datagrams from now on. */
   | ({ readonly kind: "rules" } & Routing)
   /** The server only: all users from now on. */
@@ -149,18 +94,6 @@ export type ToWorker =
   | { readonly kind: "servers"; readonly servers: readonly { host: string; port: number }[] }
   /** The client only: tell the state of the session (WorkerMessage "session"). */
   | { readonly kind: "report" };
-
-/** AF_XDP for one worker. */
-export interface XskSpec {
-  readonly interfaceName: string;
-  /** The queues that are this worker's. */
-  readonly queues: readonly number[];
-  /** The XSKMAP; main has it open, and threads share descriptors. */
-  readonly mapFd: number;
-  readonly copying?: "auto" | "copy" | "zero-copy";
-  /** Sends also what GSO sends for less. @default {false} */
-  readonly longRuns?: boolean;
-}
 
 /** 64-bit words that both sides see; written by the worker but for `stop`. */
 export const SharedWord = {

@@ -9,7 +9,7 @@ import { ipBytes } from "../../src/base/ip.ts";
 import { ClientTunnel } from "../../src/tunnel/client/tunnel.ts";
 import { Loop } from "../../src/loop/loop.ts";
 import { ServerTunnel } from "../../src/tunnel/server/tunnel.ts";
-import type { XskSpec } from "../../src/tunnel/protocol.ts";
+import type { XskSpec } from "../../src/transport/xsk_spec.ts";
 import { XskDelivery } from "../../src/transport/xsk.ts";
 import type { Session } from "../../src/session/session.ts";
 import { OpenedCode } from "../../src/wire/frames.ts";

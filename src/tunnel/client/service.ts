@@ -21,7 +21,8 @@ import {
 } from "../../loop/loop.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { TunnelEvents } from "../tunnel.ts";
-import type { ClientStart, InboundSpec, ToWorker, WorkerMessage } from "../protocol.ts";
+import type { InboundSpec } from "../../inbound/spec.ts";
+import type { ClientStart, ToWorker, WorkerMessage } from "../protocol.ts";
 import { SharedWord } from "../protocol.ts";
 
 /** How often counters are told, and whether the state is another. */

@@ -8,7 +8,8 @@ import type { Session } from "../../session/session.ts";
 import { ClientService, type Tunnel } from "./service.ts";
 import { type Loop, NOT_ARMED } from "../../loop/loop.ts";
 import type { TunnelEvents } from "../tunnel.ts";
-import type { ClientStart, InboundSpec, ToWorker, WorkerMessage } from "../protocol.ts";
+import type { InboundSpec } from "../../inbound/spec.ts";
+import type { ClientStart, ToWorker, WorkerMessage } from "../protocol.ts";
 import { SharedWord } from "../protocol.ts";
 
 const native = testNative();

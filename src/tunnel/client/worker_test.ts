@@ -12,7 +12,8 @@ import { endpoint } from "../../../ffi/endpoint.ts";
 import { EventFd } from "../../../ffi/loop.ts";
 import { ipBytes } from "../../base/ip.ts";
 import { ringMemory, RingWriter } from "../../base/ring.ts";
-import type { InboundSpec, ToWorker, WorkerMessage, WorkerStart } from "../protocol.ts";
+import type { InboundSpec } from "../../inbound/spec.ts";
+import type { ToWorker, WorkerMessage, WorkerStart } from "../protocol.ts";
 import { SharedWord } from "../protocol.ts";
 
 const { native } = libraries();

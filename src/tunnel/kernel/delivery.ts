@@ -10,7 +10,8 @@ import type { Libraries } from "../../../ffi/libraries.ts";
 import { receiveQueues, xskQueuesMax } from "../../../ffi/xsk.ts";
 import type { Log } from "../../base/log.ts";
 import type { InterfaceState } from "../../kernel/hooked_interfaces.ts";
-import type { ToWorker, XskSpec } from "../protocol.ts";
+import type { XskSpec } from "../../transport/xsk_spec.ts";
+import type { ToWorker } from "../protocol.ts";
 import type { XdpPlane } from "../../kernel/xdp_plane.ts";
 
 export type DeliverySetting = "auto" | "socket" | "af_xdp";

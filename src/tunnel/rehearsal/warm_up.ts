@@ -15,11 +15,11 @@ import { ipBytes } from "../../base/ip.ts";
 import { ringMemory } from "../../base/ring.ts";
 import type { Session } from "../../session/session.ts";
 import { type Loop, NOT_ARMED, textOfError, type Timer } from "../../loop/loop.ts";
+import type { InboundSpec } from "../../inbound/spec.ts";
+import type { RuleText } from "../../outbound/routing.ts";
 import type { TunnelEvents } from "../tunnel.ts";
 import {
   type ClientStart,
-  type InboundSpec,
-  type RuleText,
   type ServerStart,
   SharedWord,
   type WorkerCommon,

@@ -13,21 +13,21 @@ import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "../../lo
 import type { PacketPump } from "../packet_pump.ts";
 import { Resolver } from "../../loop/resolver.ts";
 import { routesOf } from "../../outbound/routes.ts";
+import type { Routing } from "../../outbound/routing.ts";
 import { Targets } from "../exit/targets.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { TunnelEvents } from "../tunnel.ts";
 import { TargetAssociations } from "../exit/associations.ts";
 import {
-  type Routing,
   type ServerStart,
   SharedWord,
   type ToWorker,
   type UserSpec,
   type UserText,
   type WorkerMessage,
-  type XskSpec,
 } from "../protocol.ts";
 import { XskDelivery } from "../../transport/xsk.ts";
+import type { XskSpec } from "../../transport/xsk_spec.ts";
 
 /** How often counters are told, in ms. */
 const COUNT_MS = 500;

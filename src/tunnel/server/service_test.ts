@@ -14,7 +14,8 @@ import { ClientTunnel } from "../client/tunnel.ts";
 import { piecesOf } from "../../loop/inbox.ts";
 import { Loop } from "../../loop/loop.ts";
 import { type MakeTunnel, type Tunnel, TunnelService } from "./service.ts";
-import { type RuleText, SharedWord, type ToWorker, type WorkerMessage } from "../protocol.ts";
+import type { RuleText } from "../../outbound/routing.ts";
+import { SharedWord, type ToWorker, type WorkerMessage } from "../protocol.ts";
 
 const libs = libraries();
 const { native } = libs;

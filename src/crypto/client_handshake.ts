@@ -3,22 +3,16 @@
  * the ACCEPT that makes keys of it.
  */
 
-import type { AeadTable } from "../../ffi/aead.ts";
 import { AcceptOpened, openAccept } from "./accept.ts";
+import type { Aead } from "./aead.ts";
 import { OpenResult } from "./handshake.ts";
-import { buildHello, helloFramesThatFit } from "./hello.ts";
+import { buildHello } from "./hello.ts";
 import { ReceiveKeys, SendKeys } from "./key_update.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
 import { deriveSessionKeys, SessionKeys } from "./session_keys.ts";
 import type { Tskd } from "./tskd.ts";
 import type { User } from "./users.ts";
-import { PMTU_BASE } from "../reliability/params.ts";
 import { KEY_BYTES } from "../wire/limits.ts";
-
-/** The largest HELLO: what any path carries. */
-export const HELLO_BYTES_MAX = PMTU_BASE;
-/** The most bytes of 0-RTT frames. */
-export const EARLY_BYTES_MAX = helloFramesThatFit(HELLO_BYTES_MAX);
 
 const NO_FRAMES = new Uint8Array(0);
 
@@ -43,8 +37,8 @@ export class ClientHandshake {
     this.#clientPublic = primitives.x25519Public(this.#privateKey);
   }
 
-  /** Builds a HELLO with a fresh salt; its length. */
-  hello(unixMs: number, arena: Bytes, at: number): number {
+  /** Builds a HELLO of at most `room` bytes with a fresh salt; its length. */
+  hello(unixMs: number, arena: Bytes, at: number, room: number): number {
     const fields = {
       userId: this.#user.id,
       userKey: this.#user.key,
@@ -53,7 +47,7 @@ export class ClientHandshake {
       clientPublic: this.#clientPublic,
       frames: this.frames,
     };
-    return buildHello(this.#primitives, this.#tskd, fields, arena, at, HELLO_BYTES_MAX);
+    return buildHello(this.#primitives, this.#tskd, fields, arena, at, room);
   }
 
   /** Whether an ACCEPT opens: then it is in `accept`. */
@@ -81,7 +75,7 @@ export class ClientHandshake {
   /** The keys that `accept` makes; undefined when the server's public key is refused. */
   agree(
     now: number,
-    table: AeadTable,
+    aead: Aead,
   ): { readonly sendKeys: SendKeys; readonly receiveKeys: ReceiveKeys } | undefined {
     using keys = new SessionKeys();
     const { serverPublic } = this.accept;
@@ -95,8 +89,8 @@ export class ClientHandshake {
     if (!deriveSessionKeys(this.#primitives, agreement, keys)) return undefined;
     this.wipe();
     return {
-      sendKeys: new SendKeys(table, keys.clientToServer, now),
-      receiveKeys: new ReceiveKeys(table, keys.serverToClient),
+      sendKeys: new SendKeys(aead, keys.clientToServer, now),
+      receiveKeys: new ReceiveKeys(aead, keys.serverToClient),
     };
   }
 

@@ -12,8 +12,9 @@ import type { Bytes, Primitives } from "../crypto/primitives.ts";
 import { Tskd } from "../crypto/tskd.ts";
 import { namedUser, soleUser, type User } from "../crypto/users.ts";
 import { isV4 } from "./kernel_relay.ts";
+import { PACKET_BYTES_BASE } from "../wire/limits.ts";
 import { maskHeader, unmaskHeader } from "../wire/packet.ts";
-import { ClientHandshake, HELLO_BYTES_MAX } from "../crypto/client_handshake.ts";
+import { ClientHandshake } from "../crypto/client_handshake.ts";
 
 export type CheckKind = "tcp" | "udp" | "icmp" | "phantom";
 
@@ -92,8 +93,8 @@ export class BackendChecks {
     const user = this.#users.get(target.user)!;
     const handshake = new ClientHandshake(this.#primitives, tskd, user, session);
     try {
-      const arena = new Uint8Array(HELLO_BYTES_MAX);
-      const length = handshake.hello(Date.now(), arena, 0);
+      const arena = new Uint8Array(PACKET_BYTES_BASE);
+      const length = handshake.hello(Date.now(), arena, 0, arena.length);
       maskHeader(arena, 0, tskd.maskWords, 0);
       return await askByUdp(this.#native, target, arena.subarray(0, length), (packet) => {
         tskd.tick(Date.now());

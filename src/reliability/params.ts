@@ -1,6 +1,8 @@
 // Every tunable of loss recovery, congestion control, pacing, path MTU and flow control, each with
 // its reason. Times are milliseconds, sizes bytes, rates bytes a second.
 
+import { PACKET_BYTES_BASE } from "../wire/limits.ts";
+
 // ---- round trip and loss (RFC 9002 unless said otherwise)
 
 /** The clock is not trusted below this. */
@@ -171,8 +173,8 @@ export const HYSTART_ROUNDS = 5;
 
 // ---- path MTU (RFC 8899), in bytes of UDP payload
 
-/** What any path has to carry: RFC 9000 §14. */
-export const PMTU_BASE = 1200;
+/** What any path has to carry: RFC 9000 §14. A carrier of streams has another. */
+export const PMTU_BASE: number = PACKET_BYTES_BASE;
 /** Ethernet with IPv6 and UDP headers: 1500 − 40 − 8. */
 export const PMTU_MAX_DEFAULT = 1452;
 /** The search ends when it could win less than this. */

@@ -15,6 +15,8 @@ export const RESET_TOKEN_BYTES = 16;
 export const PACKET_BYTES_MIN = HEADER_BYTES + 16;
 /** The length of a TCP record is a u16. */
 export const PACKET_BYTES_MAX = 65_535;
+/** What any path carries in one packet (RFC 9000 §14), before more is known of it. */
+export const PACKET_BYTES_BASE = 1200;
 /** What a DATA packet has around its frames. */
 export const DATA_OVERHEAD = HEADER_BYTES + TAG_BYTES;
 

@@ -15,7 +15,7 @@ import { Tskd } from "../../src/crypto/tskd.ts";
 import { soleUser } from "../../src/crypto/users.ts";
 import { ClientHandshake } from "../../src/crypto/client_handshake.ts";
 import { FrameType } from "../../src/wire/frames.ts";
-import { DATA_OVERHEAD, HEADER_BYTES } from "../../src/wire/limits.ts";
+import { DATA_OVERHEAD, HEADER_BYTES, PACKET_BYTES_BASE } from "../../src/wire/limits.ts";
 import { isData, PacketKind, writeHeader } from "../../src/wire/packet.ts";
 
 /** Less than what a server takes of one source. */
@@ -137,7 +137,8 @@ export class HelloGenerator implements Disposable {
 
   #addHello({ handshake, route }: Client): void {
     const at = this.#outbox.count * SLOT;
-    this.#outbox.add(route, at, handshake.hello(Date.now(), this.#arena, at));
+    const length = handshake.hello(Date.now(), this.#arena, at, PACKET_BYTES_BASE);
+    this.#outbox.add(route, at, length);
     this.#offset[0] = at;
     this.#mask.maskAt(this.#offset, 1, this.#arena);
   }

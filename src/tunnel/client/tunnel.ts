@@ -24,7 +24,8 @@ import { Budget } from "../../session/byte_ring.ts";
 import { Session } from "../../session/session.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { PacketKind } from "../../wire/packet.ts";
-import { ClientHandshake, EARLY_BYTES_MAX } from "../../crypto/client_handshake.ts";
+import { ClientHandshake } from "../../crypto/client_handshake.ts";
+import { helloFramesThatFit } from "../../crypto/hello.ts";
 import { LateController } from "../late_controller.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer } from "../../loop/loop.ts";
 import { PacketPump, type PathOwner } from "../packet_pump.ts";
@@ -301,7 +302,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     // Each is tried on its own: a server's address that this machine can't reach costs no time.
     for (let i = 0; i < this.#routes.length; i++) {
       const route = this.#routes[this.#server]!;
-      const length = connection.handshake.hello(path.unixMs, control.arena, control.at);
+      const length = connection.handshake.hello(path.unixMs, control.arena, control.at, PMTU_BASE);
       control.add(route, length);
       this.counters.hellos++;
       this.#server = (this.#server + 1) % this.#routes.length;
@@ -313,8 +314,8 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   /** What the session has to say so far, as the frames of the HELLO. */
   #buildEarly(connection: Connection, now: number): void {
     const { session } = connection.link;
-    const room = new Uint8Array(EARLY_BYTES_MAX);
-    const length = session.build(now, room, 0, EARLY_BYTES_MAX);
+    const room = new Uint8Array(helloFramesThatFit(PMTU_BASE));
+    const length = session.build(now, room, 0, room.length);
     connection.firstHelloAt = now;
     connection.handshake.frames = room.subarray(0, length);
     if (length > 0) connection.earlyNumber = session.builtNumber;

@@ -11,6 +11,8 @@
  * looks inside. Deno runs on little-endian machines only, which is why the port is the low half.
  */
 
+import { formatIp, isIpv4Mapped } from "../src/base/ip.ts";
+
 /** An address and port. IPv4 is IPv4-mapped (::ffff:a.b.c.d). */
 export interface Endpoint {
   /** 16 bytes. */
@@ -62,23 +64,6 @@ export function routeTo(peer: Endpoint, local?: Endpoint): Route {
 
 /** "192.0.2.1:53", "[2001:db8::1]:53", "[fe80::1%2]:53". */
 export function formatEndpoint({ ip, port, scope }: Endpoint): string {
-  const isMapped = ip.subarray(0, 10).every((byte) => byte === 0) &&
-    ip[10] === 0xff && ip[11] === 0xff;
-  if (isMapped) return `${ip.subarray(12).join(".")}:${port}`;
-  return `[${formatIpv6(ip)}${scope === 0 ? "" : `%${scope}`}]:${port}`;
-}
-
-/** RFC 5952: the longest run of at least two zero groups becomes "::". */
-function formatIpv6(ip: Uint8Array): string {
-  const groups = Array.from({ length: 8 }, (_, i) => ip[2 * i]! << 8 | ip[2 * i + 1]!);
-  let start = -1;
-  let length = 1;
-  for (let i = 0; i < 8; i++) {
-    let end = i;
-    while (end < 8 && groups[end] === 0) end++;
-    if (end - i > length) [start, length] = [i, end - i];
-  }
-  const hex = groups.map((group) => group.toString(16));
-  if (start < 0) return hex.join(":");
-  return `${hex.slice(0, start).join(":")}::${hex.slice(start + length).join(":")}`;
+  if (isIpv4Mapped(ip)) return `${formatIp(ip)}:${port}`;
+  return `[${formatIp(ip)}${scope === 0 ? "" : `%${scope}`}]:${port}`;
 }

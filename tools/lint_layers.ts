@@ -91,8 +91,8 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   proxy: { path: "src/proxy/", may: ["wire", "base"], packages: false },
   wire: { path: "src/wire/", may: ["base"], packages: false },
   config: { path: "src/config/", may: ["base"], packages: true },
+  ffi: { path: "ffi/", may: ["base"], packages: false },
   base: { path: "src/base/", may: [], packages: false },
-  ffi: { path: "ffi/", may: [], packages: false },
 };
 
 /**
@@ -103,7 +103,6 @@ export const DEBTS: Readonly<Record<string, readonly string[]>> = {
   "src/kernel/xdp_plane.ts": ["relay"],
   "src/loop/inbox.ts": ["tunnel"],
   "src/loop/pool.ts": ["tunnel"],
-  "src/loop/resolver.ts": ["proxy"],
   "src/outbound/splice.ts": ["session"],
   "src/transport/xsk.ts": ["tunnel"],
 };

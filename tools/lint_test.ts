@@ -42,7 +42,8 @@ Deno.test("layer: an import goes down the table, and never up", () => {
   expect("src/wire/frame.ts", 'import { a } from "../base/a.ts";\n', []);
   expect("src/wire/frame.ts", 'import { a } from "../session/a.ts";\n', ["1:layer"]);
   expect("src/base/a.ts", 'export { a } from "../wire/a.ts";\n', ["1:layer"]);
-  expect("ffi/map.ts", 'import { a } from "./_a.ts";\nimport { b } from "../src/base/b.ts";\n', [
+  expect("ffi/map.ts", 'import { a } from "./_a.ts";\nimport { b } from "../src/base/b.ts";\n', []);
+  expect("ffi/map.ts", 'import { a } from "./_a.ts";\nimport { b } from "../src/wire/b.ts";\n', [
     "2:layer",
   ]);
   expect("src/cli/run.ts", 'const run = await import("../../main.ts");\nrun.main();\n', [

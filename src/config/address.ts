@@ -1,6 +1,7 @@
 // Where to listen: `:54321`, `192.0.2.1:54321`, `[2001:db8::1]:54321`, `54321`; and where to
 // connect: the same with a host, which may be a name.
 
+import { isIpv4, isIpv6 } from "../base/ip.ts";
 import type { Parsed } from "./schema.ts";
 
 /** `host` is an IP literal, or empty for all addresses of the machine. */
@@ -11,9 +12,6 @@ export interface Address {
 
 const PORT_MAX = 65535;
 const PORT = /^[1-9]\d{0,4}$/;
-const OCTET = /^(0|[1-9]\d{0,2})$/;
-const GROUP = /^[0-9a-fA-F]{1,4}$/;
-const GROUPS = 8;
 
 const FORMS = 'Write ":54321", "192.0.2.1:54321" or "[2001:db8::1]:54321".';
 
@@ -71,33 +69,6 @@ export function parseHost(text: string): string | undefined {
 
 export function formatAddress({ host, port }: Address): string {
   return host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
-}
-
-/** Whether a text is a dotted IPv4 address without leading zeros. */
-export function isIpv4(text: string): boolean {
-  const octets = text.split(".", 5);
-  return octets.length === 4 && octets.every((octet) => OCTET.test(octet) && Number(octet) <= 255);
-}
-
-/** Whether a text is an IPv6 address, without a zone. */
-export function isIpv6(text: string): boolean {
-  const halves = text.split("::", 3);
-  if (halves.length > 2) return false;
-  const counts = halves.map((half, i) => countGroups(half, i === halves.length - 1));
-  if (counts.includes(undefined)) return false;
-  const total = counts.reduce((sum: number, count) => sum + (count ?? 0), 0);
-  // "::" stands for at least one group.
-  return halves.length === 1 ? total === GROUPS : total < GROUPS;
-}
-
-function countGroups(text: string, isLast: boolean): number | undefined {
-  if (text === "") return 0;
-  const groups = text.split(":", GROUPS + 1);
-  const tail = groups.at(-1) ?? "";
-  const hasIpv4 = isLast && isIpv4(tail);
-  const hex = hasIpv4 ? groups.slice(0, -1) : groups;
-  if (!hex.every((group) => GROUP.test(group))) return undefined;
-  return hex.length + (hasIpv4 ? 2 : 0);
 }
 
 function parseBracketed(text: string): Parsed<Address> {

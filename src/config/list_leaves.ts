@@ -1,13 +1,7 @@
 // The kinds of settings that hold several values, and texts of people: names, passwords, hosts.
 
-import {
-  type Address,
-  type HostPort,
-  isIpv4,
-  isIpv6,
-  parseAddress,
-  parseHostPort,
-} from "./address.ts";
+import { parseIp } from "../base/ip.ts";
+import { type Address, type HostPort, parseAddress, parseHostPort } from "./address.ts";
 import { interfaceFault } from "./leaves.ts";
 import type { Report } from "./problem.ts";
 import { failNull, type Leaf, type Parsed, scalar } from "./schema.ts";
@@ -78,7 +72,7 @@ export function optionalIp(spec: { readonly doc: string }): Leaf<string> {
     fallback: "",
     fallbackText: '""',
     parse({ text }) {
-      if (text === "" || isIpv4(text) || isIpv6(text)) return { value: text.toLowerCase() };
+      if (text === "" || parseIp(text) !== undefined) return { value: text.toLowerCase() };
       return { rule: "must be an IP address", remedy: 'Write such as "192.0.2.7".' };
     },
   });
@@ -214,7 +208,7 @@ export function nameServers(
 }
 
 function parseNameServer(text: string): Parsed<Address> {
-  if (isIpv4(text) || isIpv6(text)) {
+  if (parseIp(text) !== undefined) {
     return { value: Object.freeze({ host: text.toLowerCase(), port: DNS_PORT }) };
   }
   const parsed = parseAddress(text);

@@ -1,6 +1,7 @@
 // The settings of the relay: what is forwarded to whom, and how backends are judged.
 
-import { isIpv4, isIpv6, parseAddress } from "./address.ts";
+import { parseIp } from "../base/ip.ts";
+import { parseAddress } from "./address.ts";
 import { duration, flag, integer, oneOf } from "./leaves.ts";
 import { freeText } from "./list_leaves.ts";
 import type { Report } from "./problem.ts";
@@ -74,7 +75,7 @@ function ipPort(
     required: true,
     parse({ text }) {
       const parsed = parseAddress(text);
-      if ("value" in parsed && (isIpv4(parsed.value.host) || isIpv6(parsed.value.host))) {
+      if ("value" in parsed && parseIp(parsed.value.host) !== undefined) {
         return parsed;
       }
       const remedy = 'Write such as "192.0.2.7:443" or "[2001:db8::7]:443".';

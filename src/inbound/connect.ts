@@ -9,7 +9,7 @@
 
 import { EpollEvent } from "../../ffi/loop.ts";
 import { tcpAgain, type TcpSocket } from "../../ffi/tcp.ts";
-import { OpenCode } from "../proxy/outcome.ts";
+import { OpenedCode } from "../wire/frames.ts";
 import type { Session } from "../session/session.ts";
 import { RstCode } from "../wire/frames.ts";
 import type { InboundContext, Live, StreamUser } from "./context.ts";
@@ -66,7 +66,7 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
     const { streams, counters, loop, tunnel } = this.#context;
     if (!streams.open(this, address)) {
       counters.streamsRefused++;
-      return this.#refuse(OpenCode.TOO_MANY);
+      return this.#refuse(OpenedCode.tooManyStreams);
     }
     this.#address = address;
     if (length > 0) this.#writeEarly(bytes, at, length);
@@ -154,7 +154,7 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
   // ---- the stream's events ----
 
   answered(code: number, bytes: Uint8Array, at: number, length: number): void {
-    if (code !== OpenCode.OK) {
+    if (code !== OpenedCode.ok) {
       this.#context.counters.targetsRefused++;
       if (this.#splice === undefined) return this.#refuse(code);
       return this.abort();
@@ -180,7 +180,7 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
   }
 
   wasReset(_code: number): void {
-    if (this.#splice === undefined) this.#refuse(OpenCode.UNREACHABLE);
+    if (this.#splice === undefined) this.#refuse(OpenedCode.unreachable);
     else this.abort();
   }
 
@@ -199,7 +199,7 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
     if (!live.has(this)) return;
     if (!streams.open(this, this.#address)) {
       counters.streamsRefused++;
-      return this.#refuse(OpenCode.TOO_MANY);
+      return this.#refuse(OpenedCode.tooManyStreams);
     }
     counters.reopened++;
     const session = this.session!;

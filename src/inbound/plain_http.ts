@@ -11,7 +11,8 @@ import { EpollEvent } from "../../ffi/loop.ts";
 import { tcpAgain, type TcpSocket } from "../../ffi/tcp.ts";
 import type { HttpInbound } from "../proxy/http_inbound.ts";
 import { HttpResponse } from "../proxy/http_response.ts";
-import { httpStatusOf, OpenCode } from "../proxy/outcome.ts";
+import { OpenedCode } from "../wire/frames.ts";
+import { httpStatusOf } from "../proxy/outcome.ts";
 import type { Session } from "../session/session.ts";
 import { RstCode } from "../wire/frames.ts";
 import { copyBytes } from "../base/copy.ts";
@@ -199,7 +200,7 @@ export class PlainHttp implements StreamUser, Reopener, Watcher, Timer, Task, Li
     target.writeSocks(address, 0);
     if (this.#context.streams.open(this, address)) return true;
     this.#context.counters.streamsRefused++;
-    this.#fail(httpStatusOf(OpenCode.TOO_MANY));
+    this.#fail(httpStatusOf(OpenedCode.tooManyStreams));
     return false;
   }
 
@@ -251,7 +252,7 @@ export class PlainHttp implements StreamUser, Reopener, Watcher, Timer, Task, Li
 
   answered(code: number): void {
     this.#unheard.drop();
-    if (code === OpenCode.OK) return;
+    if (code === OpenedCode.ok) return;
     this.#context.counters.targetsRefused++;
     this.#context.streams.forget(this);
     this.#fail(httpStatusOf(code));

@@ -5,7 +5,7 @@
  * What is remembered are addresses and never decisions: rules judge them at each use.
  */
 
-import { parseIp } from "../proxy/ip_text.ts";
+import { parseIp } from "../base/ip.ts";
 import { type Loop, NOT_ARMED, type Timer } from "./loop.ts";
 
 /** How long an answer is believed, and how long that there is none. */

@@ -11,8 +11,8 @@ import type { Credential } from "../proxy/credentials.ts";
 import { type EyeballsOptions, type Family, HappyEyeballs } from "../proxy/happy_eyeballs.ts";
 import { CONNECT_TIMEOUT_MS, NO_ATTEMPT } from "../proxy/happy_eyeballs.ts";
 import { HttpOutbound } from "../proxy/http_outbound.ts";
-import { isIpv4Mapped } from "../proxy/ip_text.ts";
-import { OpenCode } from "../proxy/outcome.ts";
+import { isIpv4Mapped } from "../base/ip.ts";
+import { OpenedCode } from "../wire/frames.ts";
 import { Socks5Outbound } from "../proxy/socks5_outbound.ts";
 import type { Target } from "../proxy/target.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
@@ -102,7 +102,7 @@ export class Dial implements Timer {
   }
 
   fire(): void {
-    if (this.#handshake !== undefined) this.#fail(OpenCode.TIMED_OUT);
+    if (this.#handshake !== undefined) this.#fail(OpenedCode.timedOut);
     else this.#advance();
   }
 
@@ -117,7 +117,7 @@ export class Dial implements Timer {
       return this.#won(socket);
     }
     attempt.close();
-    this.#eyeballs.onFailed(index, openCodeOf(-result));
+    this.#eyeballs.onFailed(index, openedCodeOf(-result));
     this.#advance();
   }
 
@@ -139,7 +139,7 @@ export class Dial implements Timer {
       this.#attempts[index] = new Attempt(this.#loop, this, index, socket);
     } catch (error) {
       const errno = error instanceof SysError ? error.errno : 0;
-      this.#eyeballs.onFailed(index, openCodeOf(errno));
+      this.#eyeballs.onFailed(index, openedCodeOf(errno));
     }
   }
 
@@ -257,7 +257,7 @@ class Handshake implements Watcher {
     }
     if (this.#out.length > 0) {
       const taken = this.#socket.write(this.#out, 0, this.#out.length);
-      if (taken < 0 && taken !== tcpAgain) return this.#events.failed(OpenCode.UNREACHABLE);
+      if (taken < 0 && taken !== tcpAgain) return this.#events.failed(OpenedCode.unreachable);
       this.#out = this.#out.slice(Math.max(0, taken));
     }
     const waits = this.#out.length > 0 || this.#driver.pending > 0;
@@ -268,7 +268,7 @@ class Handshake implements Watcher {
   #read(): void {
     const count = this.#socket.read(this.#bytes, 0, this.#bytes.length);
     if (count === tcpAgain) return;
-    if (count <= 0) return this.#events.failed(OpenCode.UNREACHABLE);
+    if (count <= 0) return this.#events.failed(OpenedCode.unreachable);
     const used = this.#driver.feed(this.#bytes, 0, count);
     const { state, code } = this.#driver;
     if (state === "failed") return this.#events.failed(code);
@@ -300,22 +300,22 @@ function isOf(family: Family, { ip }: Endpoint): boolean {
 }
 
 /** A code of OPENED for why a connection failed. */
-export function openCodeOf(errno: number): number {
+export function openedCodeOf(errno: number): number {
   switch (errnoCode(errno)) {
     case "ECONNREFUSED":
-      return OpenCode.REFUSED;
+      return OpenedCode.refused;
     case "ETIMEDOUT":
-      return OpenCode.TIMED_OUT;
+      return OpenedCode.timedOut;
     case "EACCES":
     case "EPERM":
-      return OpenCode.DENIED;
+      return OpenedCode.denied;
     case "EMFILE":
     case "ENFILE":
     case "ENOMEM":
     case "ENOBUFS":
-      return OpenCode.TOO_MANY;
+      return OpenedCode.tooManyStreams;
     default:
-      return OpenCode.UNREACHABLE;
+      return OpenedCode.unreachable;
   }
 }
 

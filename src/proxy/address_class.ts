@@ -3,7 +3,7 @@
 // Only addresses that are globally reachable unicast pass (IANA special-purpose registries).
 // An IPv4 address inside an IPv6 one is judged as what it is: the network would unwrap it too.
 
-import { formatIp, isIpv4Mapped } from "./ip_text.ts";
+import { formatIp, isIpv4Mapped } from "../base/ip.ts";
 
 export const AddressClass = {
   PUBLIC: 0,

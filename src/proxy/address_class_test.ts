@@ -6,7 +6,7 @@ import {
   describeIp,
   isRefusedByDefault,
 } from "./address_class.ts";
-import { parseIp } from "./ip_text.ts";
+import { parseIp } from "../base/ip.ts";
 
 function classNameOf(text: string): string {
   const ip = parseIp(text);

@@ -3,7 +3,7 @@
 // It opens no socket and reads no clock. The driver says what happened, then asks `next()` for
 // attempts to start until there is none, and comes back at `nextTimeout()` at the latest.
 
-import { OpenCode } from "./outcome.ts";
+import { OpenedCode } from "../wire/frames.ts";
 
 /** RFC 8305 §3: how long the other family may still come when the preferred one is late. */
 export const RESOLUTION_DELAY_MS = 50;
@@ -54,7 +54,7 @@ export class HappyEyeballs<T> {
   /** Time from which the next attempt may start although others run. */
   #nextAt = -Infinity;
   #winner = NO_ATTEMPT;
-  #code: number = OpenCode.NAME_NOT_FOUND;
+  #code: number = OpenedCode.nameNotFound;
 
   constructor(now: number, options: EyeballsOptions = {}) {
     this.#preferred = options.preferred ?? 6;
@@ -103,7 +103,7 @@ export class HappyEyeballs<T> {
     if (this.#state !== "running") return NO_ATTEMPT;
     if (now >= this.#deadline) {
       this.#finish("failed");
-      this.#code = OpenCode.TIMED_OUT;
+      this.#code = OpenedCode.timedOut;
       return NO_ATTEMPT;
     }
     if (now < this.#startAt || (this.#isBusy() && now < this.#nextAt)) return NO_ATTEMPT;
@@ -136,7 +136,7 @@ export class HappyEyeballs<T> {
     if (this.#state !== "running" || attempt?.state !== "started") return false;
     attempt.state = "won";
     this.#winner = index;
-    this.#code = OpenCode.OK;
+    this.#code = OpenedCode.ok;
     this.#finish("connected");
     return true;
   }

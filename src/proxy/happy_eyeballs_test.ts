@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { CANDIDATES_MAX, HappyEyeballs, NO_ATTEMPT } from "./happy_eyeballs.ts";
-import { OpenCode } from "./outcome.ts";
+import { OpenedCode } from "../wire/frames.ts";
 
 /** Runs until it waits; returns what was started. */
 function start(eyeballs: HappyEyeballs<string>, now: number): string[] {
@@ -58,13 +58,13 @@ Deno.test("a failed attempt lets the next one start at once", () => {
   eyeballs.onResolved(0, 4, ["4a", "4b"]);
   eyeballs.onResolved(0, 6, ["6a"]);
   assert.deepEqual(start(eyeballs, 0), ["6a"]);
-  eyeballs.onFailed(0, OpenCode.REFUSED);
+  eyeballs.onFailed(0, OpenedCode.refused);
   assert.deepEqual(start(eyeballs, 5), ["4a"]);
-  eyeballs.onFailed(1, OpenCode.UNREACHABLE);
+  eyeballs.onFailed(1, OpenedCode.unreachable);
   assert.deepEqual(start(eyeballs, 6), ["4b"]);
   assert.equal(eyeballs.state, "running");
-  eyeballs.onFailed(2, OpenCode.REFUSED);
-  assert.deepEqual([eyeballs.state, eyeballs.code], ["failed", OpenCode.REFUSED]);
+  eyeballs.onFailed(2, OpenedCode.refused);
+  assert.deepEqual([eyeballs.state, eyeballs.code], ["failed", OpenedCode.refused]);
   assert.equal(eyeballs.nextTimeout(), Infinity);
 });
 
@@ -73,10 +73,14 @@ Deno.test("the first to connect wins, the others are cancelled", () => {
   eyeballs.onResolved(0, 6, ["6a", "6b"]);
   eyeballs.onResolved(0, 4, ["4a"]);
   for (const now of [0, 250, 500]) start(eyeballs, now);
-  eyeballs.onFailed(0, OpenCode.REFUSED);
+  eyeballs.onFailed(0, OpenedCode.refused);
   assert.equal(eyeballs.onConnected(0), false);
   assert.equal(eyeballs.onConnected(1), true);
-  assert.deepEqual([eyeballs.state, eyeballs.winner, eyeballs.code], ["connected", 1, OpenCode.OK]);
+  assert.deepEqual([eyeballs.state, eyeballs.winner, eyeballs.code], [
+    "connected",
+    1,
+    OpenedCode.ok,
+  ]);
   assert.deepEqual(eyeballs.cancelled(), [2]);
   assert.equal(eyeballs.onConnected(2), false);
   assert.equal(eyeballs.next(9999), NO_ATTEMPT);
@@ -87,14 +91,14 @@ Deno.test("no address at all is a name not found; a partial answer is not yet", 
   eyeballs.onResolved(5, 6, []);
   assert.equal(eyeballs.state, "running");
   eyeballs.onResolved(6, 4, []);
-  assert.deepEqual([eyeballs.state, eyeballs.code], ["failed", OpenCode.NAME_NOT_FOUND]);
+  assert.deepEqual([eyeballs.state, eyeballs.code], ["failed", OpenedCode.nameNotFound]);
 });
 
 Deno.test("a first family that failed waits for the second", () => {
   const eyeballs = new HappyEyeballs<string>(0);
   eyeballs.onResolved(0, 6, ["6a"]);
   start(eyeballs, 0);
-  eyeballs.onFailed(0, OpenCode.UNREACHABLE);
+  eyeballs.onFailed(0, OpenedCode.unreachable);
   assert.equal(eyeballs.state, "running");
   eyeballs.onResolved(400, 4, ["4a"]);
   assert.deepEqual(start(eyeballs, 400), ["4a"]);
@@ -107,7 +111,7 @@ Deno.test("time is up for all attempts together", () => {
   start(eyeballs, 0);
   assert.equal(eyeballs.nextTimeout(), 1000);
   assert.deepEqual(start(eyeballs, 1000), []);
-  assert.deepEqual([eyeballs.state, eyeballs.code], ["failed", OpenCode.TIMED_OUT]);
+  assert.deepEqual([eyeballs.state, eyeballs.code], ["failed", OpenedCode.timedOut]);
   assert.deepEqual(eyeballs.cancelled(), [0]);
 });
 

@@ -2,7 +2,8 @@
 
 import type { Credential } from "./credentials.ts";
 import { HeadReader } from "./http_head.ts";
-import { OpenCode, openCodeOfHttp } from "./outcome.ts";
+import { OpenedCode } from "../wire/frames.ts";
+import { openedCodeOfHttp } from "./outcome.ts";
 import type { OutboundState } from "./socks5_outbound.ts";
 import { latin1, type Target } from "./target.ts";
 
@@ -17,7 +18,7 @@ const encoder = new TextEncoder();
 export class HttpOutbound {
   status = 0;
   /** A code of OPENED, once failed. */
-  code: number = OpenCode.OK;
+  code: number = OpenedCode.ok;
   fault = "";
   readonly #reader = new HeadReader(false);
   #state: OutboundState = "waiting";
@@ -59,7 +60,7 @@ export class HttpOutbound {
       const { state } = this.#reader;
       if (state === "reading") break;
       if (state === "done") this.#handle(this.#reader.bytes);
-      else this.#fail(`the answer's header is ${state}`, OpenCode.UNREACHABLE);
+      else this.#fail(`the answer's header is ${state}`, OpenedCode.unreachable);
       this.#reader.reset();
     }
     return used;
@@ -68,14 +69,14 @@ export class HttpOutbound {
   #handle(bytes: Uint8Array): void {
     // A tunnel has no body whatever the fields say (RFC 9110 §9.3.6): only the status counts.
     const match = STATUS_LINE.exec(latin1(bytes, 0, Math.min(bytes.length, STATUS_LINE_BYTES)));
-    if (match === null) return this.#fail("not an HTTP answer", OpenCode.UNREACHABLE);
+    if (match === null) return this.#fail("not an HTTP answer", OpenedCode.unreachable);
     this.status = Number(match[1]);
     if (this.status >= 200 && this.status < 300) {
       this.#state = "open";
     } else if (this.status >= 200) {
-      this.#fail(`refused with ${this.status}`, openCodeOfHttp(this.status));
+      this.#fail(`refused with ${this.status}`, openedCodeOfHttp(this.status));
     } else if (this.status === 101 || ++this.#interims > INTERIM_MAX) {
-      this.#fail("odd interim answers", OpenCode.UNREACHABLE);
+      this.#fail("odd interim answers", OpenedCode.unreachable);
     }
   }
 

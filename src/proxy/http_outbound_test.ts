@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Credentials } from "./credentials.ts";
 import { HttpInbound } from "./http_inbound.ts";
 import { HttpOutbound } from "./http_outbound.ts";
-import { OpenCode } from "./outcome.ts";
+import { OpenedCode } from "../wire/frames.ts";
 import { Target } from "./target.ts";
 
 function target(text: string): Target {
@@ -54,17 +54,17 @@ Deno.test("what follows a 2xx head is the stream's, whatever the fields say", ()
 
 Deno.test("refusals become codes", () => {
   const cases: [string, number][] = [
-    ["HTTP/1.1 407 x\r\n\r\n", OpenCode.DENIED],
-    ["HTTP/1.1 403 x\r\n\r\n", OpenCode.DENIED],
-    ["HTTP/1.1 504 x\r\n\r\n", OpenCode.TIMED_OUT],
-    ["HTTP/1.1 502 x\r\n\r\n", OpenCode.UNREACHABLE],
-    ["HTTP/1.1 302 x\r\n\r\n", OpenCode.UNREACHABLE],
-    ["HTTP/1.1 101 x\r\n\r\n", OpenCode.UNREACHABLE],
-    ["HTTP/1.1 2000 x\r\n\r\n", OpenCode.UNREACHABLE],
-    ["HTTP/1.1 200 OK\n\n", OpenCode.UNREACHABLE],
-    ["\x05\x00\0", OpenCode.UNREACHABLE],
-    ["HTTP/1.1 100 x\r\n\r\n".repeat(17), OpenCode.UNREACHABLE],
-    [`HTTP/1.1 200 ${"x".repeat(70_000)}`, OpenCode.UNREACHABLE],
+    ["HTTP/1.1 407 x\r\n\r\n", OpenedCode.denied],
+    ["HTTP/1.1 403 x\r\n\r\n", OpenedCode.denied],
+    ["HTTP/1.1 504 x\r\n\r\n", OpenedCode.timedOut],
+    ["HTTP/1.1 502 x\r\n\r\n", OpenedCode.unreachable],
+    ["HTTP/1.1 302 x\r\n\r\n", OpenedCode.unreachable],
+    ["HTTP/1.1 101 x\r\n\r\n", OpenedCode.unreachable],
+    ["HTTP/1.1 2000 x\r\n\r\n", OpenedCode.unreachable],
+    ["HTTP/1.1 200 OK\n\n", OpenedCode.unreachable],
+    ["\x05\x00\0", OpenedCode.unreachable],
+    ["HTTP/1.1 100 x\r\n\r\n".repeat(17), OpenedCode.unreachable],
+    [`HTTP/1.1 200 ${"x".repeat(70_000)}`, OpenedCode.unreachable],
   ];
   for (const [text, code] of cases) {
     const http = new HttpOutbound(target("a.b:1"));

@@ -1,15 +1,6 @@
 // How an attempt to reach a target ended, and how SOCKS5 and HTTP say so.
 
-/** The codes of the OPENED frame. */
-export const OpenCode = {
-  OK: 0,
-  REFUSED: 1,
-  UNREACHABLE: 2,
-  NAME_NOT_FOUND: 3,
-  DENIED: 4,
-  TIMED_OUT: 5,
-  TOO_MANY: 6,
-} as const;
+import { OpenedCode } from "../wire/frames.ts";
 
 /** REP of SOCKS5 (RFC 1928 §6). */
 export const SocksReply = {
@@ -34,13 +25,13 @@ const TO_SOCKS = [
   SocksReply.FAILURE,
 ];
 const FROM_SOCKS = [
-  OpenCode.OK,
-  OpenCode.UNREACHABLE,
-  OpenCode.DENIED,
-  OpenCode.UNREACHABLE,
-  OpenCode.UNREACHABLE,
-  OpenCode.REFUSED,
-  OpenCode.TIMED_OUT,
+  OpenedCode.ok,
+  OpenedCode.unreachable,
+  OpenedCode.denied,
+  OpenedCode.unreachable,
+  OpenedCode.unreachable,
+  OpenedCode.refused,
+  OpenedCode.timedOut,
 ];
 const TO_HTTP = [200, 502, 502, 502, 403, 504, 502];
 
@@ -50,8 +41,8 @@ export function socksReplyOf(code: number): number {
 }
 
 /** Code of OPENED for a REP of an upstream proxy. */
-export function openCodeOfSocks(reply: number): number {
-  return FROM_SOCKS[reply] ?? OpenCode.UNREACHABLE;
+export function openedCodeOfSocks(reply: number): number {
+  return FROM_SOCKS[reply] ?? OpenedCode.unreachable;
 }
 
 /** HTTP status for a code of OPENED. */
@@ -60,8 +51,8 @@ export function httpStatusOf(code: number): number {
 }
 
 /** Code of OPENED for the status of an upstream proxy. */
-export function openCodeOfHttp(status: number): number {
-  if (status >= 200 && status < 300) return OpenCode.OK;
-  if (status === 403 || status === 407 || status === 401) return OpenCode.DENIED;
-  return status === 504 || status === 408 ? OpenCode.TIMED_OUT : OpenCode.UNREACHABLE;
+export function openedCodeOfHttp(status: number): number {
+  if (status >= 200 && status < 300) return OpenedCode.ok;
+  if (status === 403 || status === 407 || status === 401) return OpenedCode.denied;
+  return status === 504 || status === 408 ? OpenedCode.timedOut : OpenedCode.unreachable;
 }

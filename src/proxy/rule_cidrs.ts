@@ -2,7 +2,7 @@
 // nothing. Blocks nest or are apart, so that one sweep with a stack cuts them into ranges.
 
 import { AddressClass, classify } from "./address_class.ts";
-import { isIpv4Mapped, parseIp } from "./ip_text.ts";
+import { isIpv4Mapped, parseIp } from "../base/ip.ts";
 import { EMPTY_SET, itemOf, Level, type RuleSets } from "./rule_sets.ts";
 
 const FULL = 128;

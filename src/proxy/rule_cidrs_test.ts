@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Rng } from "../../tests/fuzz/rng.ts";
-import { parseIp } from "./ip_text.ts";
+import { parseIp } from "../base/ip.ts";
 import { type Cidr, CidrBuilder, parseCidr } from "./rule_cidrs.ts";
 import { Level, levelOf, ruleOf, RuleSets } from "./rule_sets.ts";
 

@@ -6,7 +6,7 @@
 // that was judged, and the only thing the dialling code takes.
 
 import { AddressClass, classify, embeddedIpv4, NO_IPV4 } from "./address_class.ts";
-import { isIpv4Mapped } from "./ip_text.ts";
+import { isIpv4Mapped } from "../base/ip.ts";
 import { CidrBuilder, type CidrTable } from "./rule_cidrs.ts";
 import { DomainTable, KEYWORDS_MAX } from "./rule_domains.ts";
 import { itemOf, Level, LEVEL_BITS, levelOf, NO_ITEM, ruleOf, RuleSets } from "./rule_sets.ts";

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parseIp } from "./ip_text.ts";
+import { parseIp } from "../base/ip.ts";
 import type { Network, RuleSpec } from "./rule_spec.ts";
 import { PROBLEMS_MAX, RULES_MAX } from "./rule_spec.ts";
 import { CheckedTarget, compileRules, DIRECT, REJECT, type Rules, Verdict } from "./rules.ts";

@@ -6,9 +6,10 @@
 //
 // The request is the last thing read here: what follows belongs to the stream.
 
+import { addressLength, BAD_TYPE, writeIpAddress } from "../wire/address.ts";
 import { type Credentials, NO_CREDENTIAL } from "./credentials.ts";
 import { SocksReply } from "./outcome.ts";
-import { BAD_TYPE, socksAddressLength, Target, writeSocksIp } from "./target.ts";
+import { Target } from "./target.ts";
 
 /** The longest message: user and password, 255 bytes each. */
 const MESSAGE_BYTES_MAX = 1 + 1 + 255 + 1 + 255;
@@ -125,7 +126,7 @@ export class Socks5Inbound {
     }
     // Four bytes and two of the address tell its length; no address has fewer.
     if (length < 5) return 5;
-    const size = socksAddressLength(message, 3, MESSAGE_BYTES_MAX);
+    const size = addressLength(message, 3, MESSAGE_BYTES_MAX);
     return size > 0 ? 3 + size : 5;
   }
 
@@ -199,6 +200,7 @@ export class Socks5Inbound {
   #queueReply(reply: number, ip: Uint8Array, port: number): void {
     this.#queue(VERSION, reply);
     this.#reply[this.#replyLength++] = 0;
-    this.#replyLength += writeSocksIp(this.#reply, this.#replyLength, ip, 0, port);
+    const at = this.#replyLength;
+    this.#replyLength += writeIpAddress(this.#reply, at, REPLY_BYTES_MAX, ip, 0, port);
   }
 }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Credentials } from "./credentials.ts";
-import { parseIp } from "./ip_text.ts";
+import { parseIp } from "../base/ip.ts";
 import { SocksReply } from "./outcome.ts";
 import { Socks5Inbound, type Socks5Options, SocksCommand } from "./socks5_inbound.ts";
 

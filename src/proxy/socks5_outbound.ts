@@ -1,16 +1,18 @@
 // SOCKS5 as a client of an upstream proxy (RFC 1928, RFC 1929): one request, bytes at any split.
 
+import { ADDRESS_BYTES_MAX, addressLength } from "../wire/address.ts";
 import { CREDENTIAL_BYTES_MAX } from "./credentials.ts";
 import type { Credential } from "./credentials.ts";
-import { OpenCode, openCodeOfSocks } from "./outcome.ts";
+import { OpenedCode } from "../wire/frames.ts";
+import { openedCodeOfSocks } from "./outcome.ts";
 import { SocksCommand } from "./socks5_inbound.ts";
-import { SOCKS_ADDRESS_BYTES_MAX, socksAddressLength, Target } from "./target.ts";
+import { Target } from "./target.ts";
 
 const VERSION = 5;
 const AUTH_VERSION = 1;
 const METHOD_NONE = 0;
 const METHOD_PASSWORD = 2;
-const MESSAGE_BYTES_MAX = 3 + SOCKS_ADDRESS_BYTES_MAX;
+const MESSAGE_BYTES_MAX = 3 + ADDRESS_BYTES_MAX;
 
 const encoder = new TextEncoder();
 
@@ -23,7 +25,7 @@ export class Socks5Outbound {
   /** Where the proxy is bound: for UDP ASSOCIATE where to send datagrams to. */
   readonly bound: Target = new Target();
   /** A code of OPENED, once failed. */
-  code: number = OpenCode.OK;
+  code: number = OpenedCode.ok;
   fault = "";
   readonly #target: Target;
   readonly #command: number;
@@ -75,7 +77,7 @@ export class Socks5Outbound {
   #wanted(): number {
     if (this.#step !== "reply") return 2;
     if (this.#length < 5) return 5;
-    const size = socksAddressLength(this.#message, 3, MESSAGE_BYTES_MAX);
+    const size = addressLength(this.#message, 3, MESSAGE_BYTES_MAX);
     return size > 0 ? 3 + size : 5;
   }
 
@@ -91,12 +93,12 @@ export class Socks5Outbound {
     const method = this.#message[1];
     if (method === METHOD_NONE) return this.#sendRequest();
     if (method !== METHOD_PASSWORD || this.#credential === undefined) {
-      return this.#fail("wants an authentication that is not configured", OpenCode.DENIED);
+      return this.#fail("wants an authentication that is not configured", OpenedCode.denied);
     }
     const user = encoder.encode(this.#credential.user);
     const password = encoder.encode(this.#credential.password);
     if (Math.max(user.length, password.length) > CREDENTIAL_BYTES_MAX) {
-      return this.#fail("user or password is too long", OpenCode.DENIED);
+      return this.#fail("user or password is too long", OpenedCode.denied);
     }
     this.#queue([AUTH_VERSION, user.length, ...user, password.length, ...password]);
     this.#step = "auth";
@@ -104,7 +106,7 @@ export class Socks5Outbound {
 
   #checkAuth(): void {
     // RFC 1929 says version 1; some proxies answer 5.
-    if (this.#message[1] !== 0) return this.#fail("wrong user or password", OpenCode.DENIED);
+    if (this.#message[1] !== 0) return this.#fail("wrong user or password", OpenedCode.denied);
     this.#sendRequest();
   }
 
@@ -120,8 +122,8 @@ export class Socks5Outbound {
   #checkReply(): void {
     if (this.#message[0] !== VERSION) return this.#fail("not SOCKS5");
     const reply = this.#message[1] ?? 0;
-    if (reply !== 0) return this.#fail(`refused with ${reply}`, openCodeOfSocks(reply));
-    const size = socksAddressLength(this.#message, 3, this.#length - 3);
+    if (reply !== 0) return this.#fail(`refused with ${reply}`, openedCodeOfSocks(reply));
+    const size = addressLength(this.#message, 3, this.#length);
     if (size <= 0) return this.#fail("no bound address");
     // Only UDP ASSOCIATE needs the address; some proxies send an empty or odd one for CONNECT.
     const isRead = this.bound.readSocks(this.#message, 3, size) > 0;
@@ -140,7 +142,7 @@ export class Socks5Outbound {
     this.#sent = 0;
   }
 
-  #fail(fault: string, code: number = OpenCode.UNREACHABLE): void {
+  #fail(fault: string, code: number = OpenedCode.unreachable): void {
     this.fault = fault;
     this.code = code;
     this.#state = "failed";

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { Credentials } from "./credentials.ts";
-import { parseIp } from "./ip_text.ts";
-import { OpenCode } from "./outcome.ts";
+import { parseIp } from "../base/ip.ts";
+import { OpenedCode } from "../wire/frames.ts";
 import { Socks5Inbound, SocksCommand } from "./socks5_inbound.ts";
 import { Socks5Outbound } from "./socks5_outbound.ts";
 import { Target } from "./target.ts";
@@ -59,13 +59,13 @@ Deno.test("an odd bound address matters to UDP ASSOCIATE only", () => {
 
 Deno.test("refusals become codes", () => {
   const cases: [number[], number][] = [
-    [[4, 0], OpenCode.UNREACHABLE],
-    [[5, 0xff], OpenCode.DENIED],
-    [[5, 2], OpenCode.DENIED],
-    [[5, 0, 5, 5, 0, 1, 0, 0, 0, 0, 0, 0], OpenCode.REFUSED],
-    [[5, 0, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0], OpenCode.DENIED],
-    [[5, 0, 5, 0, 0, 9, 0], OpenCode.UNREACHABLE],
-    [[5, 0, 4, 0, 0, 1, 0, 0, 0, 0, 0, 0], OpenCode.UNREACHABLE],
+    [[4, 0], OpenedCode.unreachable],
+    [[5, 0xff], OpenedCode.denied],
+    [[5, 2], OpenedCode.denied],
+    [[5, 0, 5, 5, 0, 1, 0, 0, 0, 0, 0, 0], OpenedCode.refused],
+    [[5, 0, 5, 2, 0, 1, 0, 0, 0, 0, 0, 0], OpenedCode.denied],
+    [[5, 0, 5, 0, 0, 9, 0], OpenedCode.unreachable],
+    [[5, 0, 4, 0, 0, 1, 0, 0, 0, 0, 0, 0], OpenedCode.unreachable],
   ];
   for (const [bytes, code] of cases) {
     const socks = new Socks5Outbound(target("a.b:1"));
@@ -76,5 +76,5 @@ Deno.test("refusals become codes", () => {
   }
   const socks = new Socks5Outbound(target("a.b:1"), CREDENTIAL);
   feed(socks, [5, 2, 1, 1]);
-  assert.deepEqual([socks.state, socks.code], ["failed", OpenCode.DENIED]);
+  assert.deepEqual([socks.state, socks.code], ["failed", OpenedCode.denied]);
 });

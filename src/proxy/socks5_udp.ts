@@ -5,12 +5,10 @@
 // The address is the one of the DATAGRAM frame: both sides copy it as it is. Nothing here
 // allocates.
 
-import { socksAddressLength, writeSocksIp } from "./target.ts";
+import { addressLength, addressPort, writeIpAddress } from "../wire/address.ts";
 
 /** Before the address. */
 export const UDP_PREFIX_BYTES = 3;
-/** With an IPv6 address. */
-export const UDP_HEADER_IP_BYTES_MAX = UDP_PREFIX_BYTES + 19;
 
 /** Reads headers; keeps where the parts of the last one are, and counts what it drops. */
 export class UdpHeaderReader {
@@ -30,10 +28,8 @@ export class UdpHeaderReader {
       return false;
     }
     const addressAt = at + UDP_PREFIX_BYTES;
-    const size = socksAddressLength(bytes, addressAt, length - UDP_PREFIX_BYTES);
-    if (size <= 0) return this.#drop();
-    const isPortZero = bytes[addressAt + size - 2] === 0 && bytes[addressAt + size - 1] === 0;
-    if (isPortZero) return this.#drop();
+    const size = addressLength(bytes, addressAt, at + length);
+    if (size <= 0 || addressPort(bytes, addressAt, size) === 0) return this.#drop();
     this.addressAt = addressAt;
     this.addressLength = size;
     this.dataAt = addressAt + size;
@@ -56,7 +52,8 @@ export function writeUdpHeader(
   port: number,
 ): number {
   writePrefix(out, at);
-  return UDP_PREFIX_BYTES + writeSocksIp(out, at + UDP_PREFIX_BYTES, ip, ipAt, port);
+  const addressAt = at + UDP_PREFIX_BYTES;
+  return UDP_PREFIX_BYTES + writeIpAddress(out, addressAt, out.length, ip, ipAt, port);
 }
 
 /** The same with an address that is already as on the wire. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { parseIp } from "./ip_text.ts";
+import { parseIp } from "../base/ip.ts";
 import { UdpHeaderReader, writeUdpHeader, writeUdpHeaderRaw } from "./socks5_udp.ts";
 import { Target } from "./target.ts";
 

@@ -1,23 +1,20 @@
 // Where a stream or datagram goes: an IP address or a name, and a port.
-//
-// On the wire as in SOCKS5: type u8 (1: 4 bytes, 3: length u8 + name, 4: 16 bytes), port u16.
 
-import { formatIp, isIpv4Mapped, parseIp } from "./ip_text.ts";
-
-export const ATYP_IPV4 = 1;
-export const ATYP_DOMAIN = 3;
-export const ATYP_IPV6 = 4;
+import { formatIp, isIpv4Mapped, parseIp } from "../base/ip.ts";
+import {
+  ADDRESS_BYTES_MAX,
+  addressLength,
+  addressPort,
+  AddressType,
+  BAD_ADDRESS,
+  readIpAddress,
+  writeIpAddress,
+  writeNameAddress,
+} from "../wire/address.ts";
 
 /** A name without its trailing dot (RFC 1035: 255 on the wire with lengths and root). */
 export const DOMAIN_BYTES_MAX = 253;
 export const LABEL_BYTES_MAX = 63;
-/** The longest address: type, length, name with a trailing dot, port. */
-export const SOCKS_ADDRESS_BYTES_MAX = 1 + 1 + 255 + 2;
-
-/** What {@linkcode Target.readSocks} says beside a length. */
-export const CUT_SHORT = 0;
-export const BAD_ADDRESS = -1;
-export const BAD_TYPE = -2;
 
 const DOT = 0x2e;
 const COLON = 0x3a;
@@ -148,15 +145,6 @@ export class Target {
     for (let i = 0; i < 16; i++) this.ip[i] = bytes[at + i] ?? 0;
   }
 
-  setIpv4(bytes: Uint8Array, at: number, port: number): void {
-    this.nameLength = 0;
-    this.port = port;
-    this.ip.fill(0, 0, 10);
-    this.ip[10] = 0xff;
-    this.ip[11] = 0xff;
-    for (let i = 0; i < 4; i++) this.ip[12 + i] = bytes[at + i] ?? 0;
-  }
-
   /** A name, or the text of an address, which then counts as that address. */
   setHost(bytes: Uint8Array, at: number, length: number, port: number): boolean {
     this.nameLength = normalizeDomain(bytes, at, length, this.nameBytes);
@@ -190,7 +178,7 @@ export class Target {
 
   /** {@linkcode setAuthority} for a text. */
   setText(text: string, fallbackPort = 0): boolean {
-    if (text.length > SOCKS_ADDRESS_BYTES_MAX + 8) {
+    if (text.length > ADDRESS_BYTES_MAX + 8) {
       this.clear();
       return false;
     }
@@ -206,22 +194,19 @@ export class Target {
   /**
    * Reads an address as on the wire. Allocates nothing, unless a name is the text of an address.
    *
-   * @returns bytes read, {@linkcode CUT_SHORT}, {@linkcode BAD_ADDRESS} or {@linkcode BAD_TYPE}
+   * @returns bytes read, or what {@linkcode addressLength} says; `BAD_ADDRESS` for what is no name
    */
   readSocks(bytes: Uint8Array, at: number, length: number): number {
-    const size = socksAddressLength(bytes, at, length);
+    const size = addressLength(bytes, at, at + length);
     if (size <= 0) return size;
-    const port = ((bytes[at + size - 2] ?? 0) << 8) | (bytes[at + size - 1] ?? 0);
-    switch (bytes[at]) {
-      case ATYP_IPV4:
-        this.setIpv4(bytes, at + 1, port);
-        return size;
-      case ATYP_IPV6:
-        this.setIp(bytes, at + 1, port);
-        return size;
-      default:
-        return this.setHost(bytes, at + 2, size - 4, port) ? size : BAD_ADDRESS;
+    const port = addressPort(bytes, at, size);
+    if (bytes[at] === AddressType.name) {
+      return this.setHost(bytes, at + 2, size - 4, port) ? size : BAD_ADDRESS;
     }
+    readIpAddress(bytes, at, this.ip, 0);
+    this.nameLength = 0;
+    this.port = port;
+    return size;
   }
 
   /** Bytes {@linkcode writeSocks} takes. */
@@ -230,16 +215,11 @@ export class Target {
     return isIpv4Mapped(this.ip) ? 7 : 19;
   }
 
-  /** Writes the address as on the wire; returns its length. */
+  /** Writes the address as on the wire; returns its length, 0 when it does not fit. */
   writeSocks(out: Uint8Array, at: number): number {
-    if (this.nameLength === 0) return writeSocksIp(out, at, this.ip, 0, this.port);
-    const length = this.nameLength;
-    out[at] = ATYP_DOMAIN;
-    out[at + 1] = length;
-    for (let i = 0; i < length; i++) out[at + 2 + i] = this.nameBytes[i] ?? 0;
-    out[at + 2 + length] = this.port >> 8;
-    out[at + 3 + length] = this.port & 0xff;
-    return 4 + length;
+    const { nameLength, port } = this;
+    if (nameLength === 0) return writeIpAddress(out, at, out.length, this.ip, 0, port);
+    return writeNameAddress(out, at, out.length, this.nameBytes, nameLength, port);
   }
 
   /** `host:port`, `192.0.2.1:80`, `[2001:db8::1]:443`. */
@@ -253,46 +233,6 @@ export class Target {
     const text = formatIp(this.ip);
     return text.includes(":") ? `[${text}]` : text;
   }
-}
-
-/** Length of the address that starts here, by its first bytes; or a code as `readSocks()`. */
-export function socksAddressLength(bytes: Uint8Array, at: number, length: number): number {
-  if (length < 1) return CUT_SHORT;
-  let size: number;
-  switch (bytes[at]) {
-    case ATYP_IPV4:
-      size = 7;
-      break;
-    case ATYP_IPV6:
-      size = 19;
-      break;
-    case ATYP_DOMAIN:
-      if (length < 2) return CUT_SHORT;
-      if (bytes[at + 1] === 0) return BAD_ADDRESS;
-      size = 4 + (bytes[at + 1] ?? 0);
-      break;
-    default:
-      return BAD_TYPE;
-  }
-  return length < size ? CUT_SHORT : size;
-}
-
-/** Writes an address as on the wire; returns 7 or 19. */
-export function writeSocksIp(
-  out: Uint8Array,
-  at: number,
-  ip: Uint8Array,
-  ipAt: number,
-  port: number,
-): number {
-  const isIpv4 = isIpv4Mapped(ip, ipAt);
-  const from = isIpv4 ? ipAt + 12 : ipAt;
-  const size = isIpv4 ? 4 : 16;
-  out[at] = isIpv4 ? ATYP_IPV4 : ATYP_IPV6;
-  for (let i = 0; i < size; i++) out[at + 1 + i] = ip[from + i] ?? 0;
-  out[at + 1 + size] = port >> 8;
-  out[at + 2 + size] = port & 0xff;
-  return 3 + size;
 }
 
 function parseBracketed(bytes: Uint8Array, at: number, length: number): Uint8Array | undefined {

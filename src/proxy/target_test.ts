@@ -1,15 +1,7 @@
 import assert from "node:assert/strict";
-import { parseIp } from "./ip_text.ts";
-import {
-  BAD_ADDRESS,
-  BAD_TYPE,
-  CUT_SHORT,
-  DOMAIN_BYTES_MAX,
-  LABEL_BYTES_MAX,
-  normalizeDomainText,
-  SOCKS_ADDRESS_BYTES_MAX,
-  Target,
-} from "./target.ts";
+import { parseIp } from "../base/ip.ts";
+import { ADDRESS_BYTES_MAX, BAD_ADDRESS, BAD_TYPE, CUT_SHORT } from "../wire/address.ts";
+import { DOMAIN_BYTES_MAX, LABEL_BYTES_MAX, normalizeDomainText, Target } from "./target.ts";
 
 Deno.test("a name has one form", () => {
   const cases: [string, string][] = [
@@ -106,7 +98,7 @@ Deno.test("setText() reads host and port, and toString() writes them", () => {
 Deno.test("addresses go to the wire and back", () => {
   const from = new Target();
   const to = new Target();
-  const wire = new Uint8Array(SOCKS_ADDRESS_BYTES_MAX + 10);
+  const wire = new Uint8Array(ADDRESS_BYTES_MAX + 10);
   for (const text of ["a.example:1", "192.0.2.1:65535", "[2001:db8::1]:53"]) {
     assert.ok(from.setText(text));
     const length = from.writeSocks(wire, 5);

@@ -10,27 +10,52 @@
  * (configuration, resolver, logs) and allocate.
  */
 
-import { ipBytes } from "../base/ip.ts";
+import { formatIpv4, formatIpv6, isIpv4Mapped, parseIp } from "../base/ip.ts";
 
 export const AddressType = { ipv4: 1, name: 3, ipv6: 4 } as const;
 export type AddressType = typeof AddressType[keyof typeof AddressType];
 
-/** A name of 255 bytes. */
-export const ADDRESS_BYTES_MAX = 1 + 1 + 255 + 2;
+/** The longest name that fits, which is longer than any that can be looked up. */
 const NAME_BYTES_MAX = 255;
+export const ADDRESS_BYTES_MAX: number = 1 + 1 + NAME_BYTES_MAX + 2;
 const IPV4_BYTES = 1 + 4 + 2;
 const IPV6_BYTES = 1 + 16 + 2;
 const PORT_MAX = 65_535;
 
+/** What {@linkcode addressLength} says of what is no whole address. */
+export const CUT_SHORT = 0;
+export const BAD_ADDRESS = -1;
+export const BAD_TYPE = -2;
+
+/**
+ * Bytes of the address at `at`, all of them before `end`; or {@linkcode CUT_SHORT},
+ * {@linkcode BAD_ADDRESS} (a name of no bytes), {@linkcode BAD_TYPE}.
+ */
+export function addressLength(bytes: Uint8Array, at: number, end: number): number {
+  if (at < 0 || at >= end || end > bytes.length) return CUT_SHORT;
+  let length = 0;
+  switch (bytes[at]) {
+    case AddressType.ipv4:
+      length = IPV4_BYTES;
+      break;
+    case AddressType.ipv6:
+      length = IPV6_BYTES;
+      break;
+    case AddressType.name:
+      if (at + 1 >= end) return CUT_SHORT;
+      if (bytes[at + 1] === 0) return BAD_ADDRESS;
+      length = 4 + bytes[at + 1]!;
+      break;
+    default:
+      return BAD_TYPE;
+  }
+  return at + length <= end ? length : CUT_SHORT;
+}
+
 /** Bytes of the address at `at`, all of them before `end`; 0 when there is no whole one. */
 export function addressBytes(bytes: Uint8Array, at: number, end: number): number {
-  if (at < 0 || at + IPV4_BYTES - 2 > end || end > bytes.length) return 0;
-  const type = bytes[at]!;
-  let length = 0;
-  if (type === AddressType.ipv4) length = IPV4_BYTES;
-  else if (type === AddressType.ipv6) length = IPV6_BYTES;
-  else if (type === AddressType.name && bytes[at + 1] !== 0) length = 4 + bytes[at + 1]!;
-  return at + length <= end ? length : 0;
+  const length = addressLength(bytes, at, end);
+  return length > 0 ? length : 0;
 }
 
 /** The port of an address that {@linkcode addressBytes} found whole. */
@@ -50,12 +75,32 @@ export function writeIpAddress(
   ipAt: number,
   port: number,
 ): number {
-  const mapped = isMapped(ip, ipAt);
+  const mapped = isIpv4Mapped(ip, ipAt);
   const length = mapped ? IPV4_BYTES : IPV6_BYTES;
   if (at + length > end || end > target.length) return 0;
   target[at] = mapped ? AddressType.ipv4 : AddressType.ipv6;
   const from = mapped ? ipAt + 12 : ipAt;
   for (let i = 0; i < length - 3; i++) target[at + 1 + i] = ip[from + i]!;
+  target[at + length - 2] = port >>> 8;
+  target[at + length - 1] = port;
+  return length;
+}
+
+/** Writes the address of a name of 1 to 255 bytes; bytes written, 0 when they don't fit. */
+export function writeNameAddress(
+  target: Uint8Array,
+  at: number,
+  end: number,
+  name: Uint8Array,
+  nameLength: number,
+  port: number,
+): number {
+  const length = nameLength + 4;
+  if (nameLength < 1 || nameLength > NAME_BYTES_MAX) return 0;
+  if (at + length > end || end > target.length) return 0;
+  target[at] = AddressType.name;
+  target[at + 1] = nameLength;
+  for (let i = 0; i < nameLength; i++) target[at + 2 + i] = name[i]!;
   target[at + length - 2] = port >>> 8;
   target[at + length - 1] = port;
   return length;
@@ -108,8 +153,8 @@ export function parseAddress(text: string): Uint8Array<ArrayBuffer> | undefined 
  */
 export function addressHost(bytes: Uint8Array, at: number): string | undefined {
   const type = bytes[at];
-  if (type === AddressType.ipv4) return bytes.subarray(at + 1, at + 5).join(".");
-  if (type === AddressType.ipv6) return ipv6Text(bytes, at + 1);
+  if (type === AddressType.ipv4) return formatIpv4(bytes, at + 1);
+  if (type === AddressType.ipv6) return formatIpv6(bytes, at + 1);
   const length = bytes[at + 1]!;
   let name = "";
   for (let i = 0; i < length; i++) {
@@ -129,15 +174,9 @@ export function addressText(bytes: Uint8Array, at: number, length: number): stri
 }
 
 function encodeHost(host: string): Uint8Array<ArrayBuffer> | undefined {
-  if (host.includes(":")) {
-    if (!isIpv6Text(host)) return undefined;
-    return withIp(AddressType.ipv6, host, 0, IPV6_BYTES);
-  }
+  if (host.includes(":")) return withIp(AddressType.ipv6, parseIp(host));
   // Digits and dots alone are an IPv4 address or a mistake, never a name (RFC 3986 §3.2.2).
-  if (/^[\d.]+$/.test(host)) {
-    if (!/^\d{1,3}(\.\d{1,3}){3}$/.test(host)) return undefined;
-    return withIp(AddressType.ipv4, host, 12, IPV4_BYTES);
-  }
+  if (/^[\d.]+$/.test(host)) return withIp(AddressType.ipv4, parseIp(host)?.subarray(12));
   if (host.length === 0 || host.length > NAME_BYTES_MAX) return undefined;
   const bytes = new Uint8Array(host.length + 4);
   bytes[0] = AddressType.name;
@@ -152,47 +191,15 @@ function encodeHost(host: string): Uint8Array<ArrayBuffer> | undefined {
 
 function withIp(
   type: AddressType,
-  text: string,
-  from: number,
-  length: number,
+  ip: Uint8Array | undefined,
 ): Uint8Array<ArrayBuffer> | undefined {
-  const bytes = new Uint8Array(length);
+  if (ip === undefined) return undefined;
+  const bytes = new Uint8Array(1 + ip.length + 2);
   bytes[0] = type;
-  try {
-    bytes.set(ipBytes(text).subarray(from), 1);
-    return bytes;
-  } catch {
-    return undefined;
-  }
-}
-
-/** Its shape; how many groups there are is for ipBytes() to count. */
-function isIpv6Text(text: string): boolean {
-  const gaps = text.split("::").length - 1;
-  if (gaps > 1 || text.includes(":::")) return false;
-  return /^[0-9a-fA-F:]+(:\d{1,3}(\.\d{1,3}){3})?$/.test(text);
+  bytes.set(ip, 1);
+  return bytes;
 }
 
 function isNameByte(byte: number): boolean {
   return byte > 0x20 && byte < 0x7f;
-}
-
-function isMapped(ip: Uint8Array, at: number): boolean {
-  for (let i = 0; i < 10; i++) if (ip[at + i] !== 0) return false;
-  return ip[at + 10] === 0xff && ip[at + 11] === 0xff;
-}
-
-/** RFC 5952: lower case, no leading zeros, the first longest run of two zeros or more as "::". */
-function ipv6Text(bytes: Uint8Array, at: number): string {
-  const groups: number[] = [];
-  for (let i = 0; i < 16; i += 2) groups.push(bytes[at + i]! << 8 | bytes[at + i + 1]!);
-  let from = -1, length = 1;
-  for (let i = 0; i < 8; i++) {
-    let run = 0;
-    while (groups[i + run] === 0) run++;
-    if (run > length) [from, length] = [i, run];
-  }
-  const hex = (part: number[]): string => part.map((group) => group.toString(16)).join(":");
-  if (from < 0) return hex(groups);
-  return `${hex(groups.slice(0, from))}::${hex(groups.slice(from + length))}`;
 }

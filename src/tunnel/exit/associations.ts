@@ -8,7 +8,7 @@ import { endpoint } from "../../../ffi/endpoint.ts";
 import { EpollEvent } from "../../../ffi/loop.ts";
 import { UdpInbox, UdpSocket } from "../../../ffi/udp.ts";
 import { endpointWords, routeWords } from "../../../ffi/endpoint.ts";
-import { isIpv4Mapped } from "../../proxy/ip_text.ts";
+import { isIpv4Mapped } from "../../base/ip.ts";
 import { CheckedTarget, DIRECT, type Pending, type Rules } from "../../proxy/rules.ts";
 import { Target } from "../../proxy/target.ts";
 import type { UserAccount } from "../../proxy/users.ts";

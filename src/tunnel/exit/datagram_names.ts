@@ -4,7 +4,7 @@
  */
 
 import type { EyeballsOptions } from "../../proxy/happy_eyeballs.ts";
-import { isIpv4Mapped } from "../../proxy/ip_text.ts";
+import { isIpv4Mapped } from "../../base/ip.ts";
 import type { Pending } from "../../proxy/rules.ts";
 import { Target } from "../../proxy/target.ts";
 import type { Loop } from "../../loop/loop.ts";

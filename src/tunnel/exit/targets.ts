@@ -11,11 +11,11 @@
 import type { Endpoint } from "../../../ffi/endpoint.ts";
 import type { TcpSocket } from "../../../ffi/tcp.ts";
 import { BENCH_HOST, type BenchLimits } from "../../proxy/bench.ts";
-import { OpenCode } from "../../proxy/outcome.ts";
+import { OpenedCode } from "../../wire/frames.ts";
 import { type CheckedTarget, DIRECT, type Pending, type Rules } from "../../proxy/rules.ts";
 import type { UserAccount } from "../../proxy/users.ts";
-import { BAD_ADDRESS, Target } from "../../proxy/target.ts";
-import { writeIpAddress } from "../../wire/address.ts";
+import { Target } from "../../proxy/target.ts";
+import { BAD_ADDRESS, writeIpAddress } from "../../wire/address.ts";
 import { RstCode } from "../../wire/frames.ts";
 import { type BenchOwner, BenchTargets } from "./bench_target.ts";
 import { Dial, type DialEvents, type DialOptions, endpointOf } from "../../outbound/dial.ts";
@@ -53,7 +53,7 @@ export interface TargetsOptions extends Routes {
 export class TargetCounters {
   opened = 0;
   connected = 0;
-  /** By OpenCode. */
+  /** By OpenedCode. */
   readonly failed: number[] = new Array(7).fill(0);
   tooMany = 0;
   /** Of users who have as many as they may. */
@@ -62,7 +62,7 @@ export class TargetCounters {
   faults = 0;
 
   get refused(): number {
-    return this.failed[OpenCode.DENIED]! + this.tooMany + this.overLimit;
+    return this.failed[OpenedCode.denied]! + this.tooMany + this.overLimit;
   }
 }
 
@@ -146,19 +146,19 @@ export class Targets {
       streams.streams.size >= sessionConnectionsMax
     ) {
       this.counters.tooMany++;
-      return this.refuse(session, id, OpenCode.TOO_MANY);
+      return this.refuse(session, id, OpenedCode.tooManyStreams);
     }
     const target = this.#target;
     const size = target.readSocks(bytes, at, length);
     if (size <= 0) {
-      const code = size === BAD_ADDRESS ? OpenCode.NAME_NOT_FOUND : OpenCode.UNREACHABLE;
+      const code = size === BAD_ADDRESS ? OpenedCode.nameNotFound : OpenedCode.unreachable;
       return this.refuse(session, id, code);
     }
     const admission = streams.account?.open(this.#unixMs()) ?? "ok";
     if (admission !== "ok") {
-      if (admission !== "too-many-connections") return this.refuse(session, id, OpenCode.DENIED);
+      if (admission !== "too-many-connections") return this.refuse(session, id, OpenedCode.denied);
       this.counters.overLimit++;
-      return this.refuse(session, id, OpenCode.TOO_MANY);
+      return this.refuse(session, id, OpenedCode.tooManyStreams);
     }
     const stream = new TargetStream(this, session, id, target.name);
     if (streams.streams === NO_STREAMS) streams.streams = new Map();
@@ -283,7 +283,7 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner, BenchOwner {
   #begin(pending: Pending, target: Target): void {
     this.#pending = pending;
     if (this.#name === BENCH_HOST) return this.#measure(target.port);
-    if (pending.step === "reject") return this.failed(OpenCode.DENIED);
+    if (pending.step === "reject") return this.failed(OpenedCode.denied);
     if (pending.step === "hand-over") return this.#dialUpstream(pending.outbound, target);
     if (!target.isDomain) return this.#choose([target.ip.slice()]);
     const resolution = this.#targets.options.resolver.resolve(this.#name, this);
@@ -294,11 +294,11 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner, BenchOwner {
   /** The server itself is the target: for whoever is let in, whatever the rules say of others. */
   #measure(port: number): void {
     const { bench, options } = this.#targets;
-    if (this.#routes.bench === false) return this.failed(OpenCode.DENIED);
-    if (!BenchTargets.isPort(port)) return this.failed(OpenCode.REFUSED);
+    if (this.#routes.bench === false) return this.failed(OpenedCode.denied);
+    if (!BenchTargets.isPort(port)) return this.failed(OpenedCode.refused);
     this.carrier = bench.open(this, this.#session, this.id, port);
-    if (this.carrier === undefined) return this.failed(OpenCode.TOO_MANY);
-    this.#session.answer(this.id, OpenCode.OK, NO_ADDRESS);
+    if (this.carrier === undefined) return this.failed(OpenedCode.tooManyStreams);
+    this.#session.answer(this.id, OpenedCode.ok, NO_ADDRESS);
     this.#session.resume(this.id);
     options.waker.wake(this.#session);
   }
@@ -320,22 +320,22 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner, BenchOwner {
 
   #take({ addresses, error }: Resolution): void {
     if (error === undefined) return this.#choose(addresses);
-    if (error === "timed-out") this.failed(OpenCode.TIMED_OUT);
-    else if (error === "busy") this.failed(OpenCode.TOO_MANY);
-    else this.failed(error === "failed" ? OpenCode.UNREACHABLE : OpenCode.NAME_NOT_FOUND);
+    if (error === "timed-out") this.failed(OpenedCode.timedOut);
+    else if (error === "busy") this.failed(OpenedCode.tooManyStreams);
+    else this.failed(error === "failed" ? OpenedCode.unreachable : OpenedCode.nameNotFound);
   }
 
   /** Judges the addresses: from here on only what the rules copied is used. */
   #choose(addresses: readonly Uint8Array[]): void {
     const { allowed } = this.#pending!.decideAfterResolution(addresses);
     const [first] = allowed;
-    if (first === undefined) return this.failed(OpenCode.DENIED);
+    if (first === undefined) return this.failed(OpenedCode.denied);
     const same = allowed.filter(({ outbound }) => outbound === first.outbound);
     if (first.outbound === DIRECT) return this.#dialDirect(same.map(endpointOf), {});
     const origin = this.#routes.origins?.get(this.#nameOf(first.outbound));
     if (origin !== undefined) return this.#dialDirect(same.map(endpointOf), origin);
     const best = this.#preferred(same);
-    if (best === undefined) return this.failed(OpenCode.UNREACHABLE);
+    if (best === undefined) return this.failed(OpenedCode.unreachable);
     this.#dialUpstream(best.outbound, targetOf(best));
   }
 
@@ -358,8 +358,8 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner, BenchOwner {
 
   #dialUpstream(outbound: number, target: Target): void {
     const upstream = this.#routes.upstreams?.get(this.#nameOf(outbound));
-    if (upstream === undefined) return this.failed(OpenCode.DENIED);
-    if (upstream.peers.length === 0) return this.failed(OpenCode.UNREACHABLE);
+    if (upstream === undefined) return this.failed(OpenedCode.denied);
+    if (upstream.peers.length === 0) return this.failed(OpenedCode.unreachable);
     // What is said of targets does not hold here: the upstream may be on another network.
     const { sources: _, device: __, preferred: ___, only: ____, ...dial } = this.#dialOptions;
     const options = { ...dial, ...upstream.origin };
@@ -378,7 +378,7 @@ class TargetStream implements NameWaiter, DialEvents, SpliceOwner, BenchOwner {
     try {
       const splice = new Splice(splicer, this, this.#session, this.id, socket, early);
       this.carrier = splice;
-      this.#session.answer(this.id, OpenCode.OK, boundAddress(socket));
+      this.#session.answer(this.id, OpenedCode.ok, boundAddress(socket));
       splice.start();
       counters.connected++;
       this.#session.resume(this.id);

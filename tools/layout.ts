@@ -24,6 +24,7 @@ import {
   LayoutError,
   type Source,
 } from "./layout_gen.ts";
+import { messageOf } from "../src/base/errors.ts";
 
 const DEFAULT_HEADER = "bpf/phantom.h";
 
@@ -56,7 +57,7 @@ function parseWords(args: string[]) {
       },
     });
   } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    throw new UsageError(messageOf(error));
   }
 }
 

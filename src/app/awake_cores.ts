@@ -5,6 +5,7 @@
  * as it is open, so that nothing is left behind however the process ends.
  */
 
+import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 
 const REQUEST_FILE = "/dev/cpu_dma_latency";
@@ -65,7 +66,7 @@ export class AwakeCores {
       clearInterval(this.#timer);
       this.#release();
       log.warn("low_latency has no effect: the cores can't be kept awake", {
-        cause: error instanceof Error ? error.message : String(error),
+        cause: messageOf(error),
         remedy: `run as root, with write access to ${path}`,
       });
     }

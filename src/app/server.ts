@@ -12,6 +12,7 @@ import { Limit } from "../../ffi/bpf/layout.gen.ts";
 import { type Libraries, openLibraries } from "../../ffi/libraries.ts";
 import { possibleCpus } from "../../ffi/bpf/map.ts";
 import { UdpSocket } from "../../ffi/udp.ts";
+import { messageOf } from "../base/errors.ts";
 import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "../config/mod.ts";
@@ -340,7 +341,7 @@ function startControl(
     });
   } catch (error) {
     log.warn("the kernel gets no keys: junk reaches user space, and sessions are not counted", {
-      cause: error instanceof Error ? error.message : String(error),
+      cause: messageOf(error),
     });
     return undefined;
   }

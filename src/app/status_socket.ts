@@ -3,6 +3,7 @@
  * owner alone. Each connection gets one JSON text and is closed; nothing is ever read from it.
  */
 
+import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { EventCounts } from "../kernel/events.ts";
 import type { SessionCounts } from "../tunnel/kernel/sessions.ts";
@@ -63,7 +64,7 @@ export class StatusSocket {
     } catch (error) {
       log.warn("`phantom status` will not see this process", {
         path,
-        cause: error instanceof Error ? error.message : String(error),
+        cause: messageOf(error),
       });
       return undefined;
     }

@@ -39,7 +39,9 @@ const RATES: readonly Unit[] = [
   { name: "bps", scale: 1n },
 ];
 
-const NS_PER_MS = 1_000_000;
+export const NS_A_MS = 1_000_000;
+/** Bytes of a kilobit: rates are in kbit/s on the wire and in bytes a second at work. */
+export const BYTES_A_KBIT = 125;
 const TEXT_LENGTH_MAX = 64;
 const PART = /(\d{1,16})(?:\.(\d{1,12}))? ?([A-Za-zµ]+) ?/y;
 const RATE_BYTES = /B[pP][sS] *$/;
@@ -53,9 +55,9 @@ export function parseSize(text: string): number | undefined {
 /** Milliseconds in a duration such as `250ms`, `30s` or `1m30s`; undefined when it is not one. */
 export function parseDuration(text: string): number | undefined {
   const ns = sum(text.replace("µ", "u"), DURATIONS, DURATIONS.length);
-  if (ns === undefined || ns / BigInt(NS_PER_MS) > EXACT_MAX) return undefined;
-  const whole = ns / BigInt(NS_PER_MS);
-  return Number(whole) + Number(ns % BigInt(NS_PER_MS)) / NS_PER_MS;
+  if (ns === undefined || ns / BigInt(NS_A_MS) > EXACT_MAX) return undefined;
+  const whole = ns / BigInt(NS_A_MS);
+  return Number(whole) + Number(ns % BigInt(NS_A_MS)) / NS_A_MS;
 }
 
 /** Bits per second in a rate such as `100mbps` or `1gbps`; undefined when it is not one. */
@@ -74,7 +76,7 @@ export function formatDuration(ms: number): string {
   assertNatural(ms, false);
   const whole = Math.floor(ms);
   // In two parts: nanoseconds of more than 104 days are beyond exact numbers.
-  let rest = BigInt(whole) * BigInt(NS_PER_MS) + BigInt(Math.round((ms - whole) * NS_PER_MS));
+  let rest = BigInt(whole) * BigInt(NS_A_MS) + BigInt(Math.round((ms - whole) * NS_A_MS));
   let text = "";
   for (const { name, scale } of DURATIONS) {
     if (rest >= scale) text += `${rest / scale}${name}`;

@@ -3,6 +3,7 @@
 import { BpfError } from "../../ffi/bpf/bpf_error.ts";
 import { type Libraries, openLibraries } from "../../ffi/libraries.ts";
 import type { BpfObject } from "../../ffi/bpf/object.ts";
+import { messageOf } from "../base/errors.ts";
 import { type Config, ConfigError, formatProblem, type Problem } from "../config/mod.ts";
 import { type BpfCode, type ObjectName, Resources } from "../kernel/resources.ts";
 import { eventConstants, openBeside, openProgram } from "../kernel/xdp_plane.ts";
@@ -68,7 +69,7 @@ function loadAll(resources: Resources, config: Config | undefined, verbose: bool
       return object;
     } catch (error) {
       const log = error instanceof BpfError ? error.log : "";
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       reports.push({ ...report, ok: false, error: message, log });
       return undefined;
     }

@@ -1,6 +1,7 @@
 /** `phantom run` */
 
 import { Server } from "../app/server.ts";
+import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { type Config, formatAddress } from "../config/mod.ts";
 import { chooseInterface } from "../kernel/interfaces.ts";
@@ -66,7 +67,7 @@ async function reload(path: string, running: Config, server: Server, log: Log): 
     }
     wipeKeys(config);
   } catch (error) {
-    const cause = error instanceof Error ? error.message : String(error);
+    const cause = messageOf(error);
     log.error("the configuration stays as it was", { path, cause });
   }
 }

@@ -1,6 +1,7 @@
 // Configuration text → Config, or every problem of it at once. Pure: files, their modes and the
 // environment come in through the sources.
 
+import { messageOf } from "../base/errors.ts";
 import { besides, type ConfigSources, findPsk, KeyFinder, type Loaded, openText } from "./keys.ts";
 import type { Report } from "./problem.ts";
 import { checkRelays } from "./relay_settings.ts";
@@ -128,7 +129,7 @@ function readLists(
       try {
         return [{ name, text: readFile(besides(file, name)) }];
       } catch (error) {
-        const cause = error instanceof Error ? error.message : String(error);
+        const cause = messageOf(error);
         const at = offsets.get(path) ?? 0;
         report.fail(at, path, `can't read ${report.show(name)}: ${cause}`, "Correct the path.");
         return [];

@@ -15,6 +15,7 @@ import {
 import type { Libraries } from "../../ffi/libraries.ts";
 import { openPinnedLink, type XdpMode } from "../../ffi/bpf/link.ts";
 import type { BpfProgram } from "../../ffi/bpf/program.ts";
+import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { CounterWatch } from "./counter_watch.ts";
 import { takeOffEgress } from "./tc_hook.ts";
@@ -184,7 +185,7 @@ export class PlaneInterfaces {
     try {
       look();
     } catch (error) {
-      const cause = error instanceof Error ? error.message : String(error);
+      const cause = messageOf(error);
       this.health.faults++;
       if (cause !== this.#fault) this.#options.log.warn("cannot look after XDP", { cause });
       this.#fault = cause;

@@ -9,6 +9,7 @@ import { type Interface, interfaceOf } from "../../ffi/interfaces.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { attachXdp, type BpfLink, openPinnedLink, type XdpMode } from "../../ffi/bpf/link.ts";
 import { type BpfProgram, openProgramById } from "../../ffi/bpf/program.ts";
+import { messageOf } from "../base/errors.ts";
 import { EgressAttachment } from "./tc_hook.ts";
 import type { PinFolder } from "./pins.ts";
 
@@ -166,7 +167,7 @@ export class Attachment {
     try {
       this.#link.pin(pins.link(this.#name, true));
     } catch (error) {
-      this.#pinFault = error instanceof Error ? error.message : String(error);
+      this.#pinFault = messageOf(error);
     }
     return this.#pinFault !== "" && this.#pinFault === before;
   }

@@ -29,6 +29,7 @@ import { probeMapType } from "../../ffi/bpf/probe.ts";
 import type { BpfProgram } from "../../ffi/bpf/program.ts";
 import { eachRecord, EventRing } from "../../ffi/bpf/ring.ts";
 import { cString } from "../../ffi/memory.ts";
+import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { relayBits, type RelayPlan, sizeRelayMaps } from "../relay/kernel_relay.ts";
 import { takeOffEgress } from "./tc_hook.ts";
@@ -443,10 +444,6 @@ function differencesOf({ origin, bytes }: BpfCode): readonly string[] {
       { cause },
     );
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** What runs under this instance's pins, whoever started it. Nothing when nothing does. */

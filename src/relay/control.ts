@@ -10,8 +10,10 @@ import type { Libraries } from "../../ffi/libraries.ts";
 import { EventFd } from "../../ffi/loop.ts";
 import { cString } from "../../ffi/memory.ts";
 import { sourceAddress } from "../../ffi/udp.ts";
+import { messageOf } from "../base/errors.ts";
 import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
+import { NS_A_MS } from "../base/units.ts";
 import type { Config } from "../config/mod.ts";
 import { Health } from "./health.ts";
 import { type BackendNow, KernelRelay, type RelayPlan } from "./kernel_relay.ts";
@@ -23,7 +25,6 @@ import type { XdpPlane } from "../kernel/xdp_plane.ts";
 const ROUTES_MS = 1000;
 const SWEEP_MS = 10_000;
 const STOP_TIMEOUT_MS = 3000;
-const NS_A_MS = 1e6;
 /** As which BPF programs look up routes: see bpf/relay.h. */
 const FORWARDING = [
   "/proc/sys/net/ipv4/conf/lo/forwarding",
@@ -339,7 +340,7 @@ function canRoute(log: Log): boolean {
       // A kernel without IPv6.
       if (error instanceof Deno.errors.NotFound && path.includes("ipv6")) continue;
       log.warn("XDP can't look up routes for the relay", {
-        cause: error instanceof Error ? error.message : String(error),
+        cause: messageOf(error),
         remedy: `as root: echo 1 >${path}`,
       });
       return false;

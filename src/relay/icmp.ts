@@ -7,6 +7,7 @@
 import { endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
 import type { Native } from "../../ffi/native.ts";
 import { PathWatch } from "../../ffi/icmp.ts";
+import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 
 /** More cost each datagram that comes to this machine some ns. */
@@ -97,7 +98,7 @@ export class RelayIcmp {
       if (this.#hasWarned) return undefined;
       this.#hasWarned = true;
       this.#log.warn("ICMP errors of the relay's backends are not heard: no path MTU is learnt", {
-        cause: error instanceof Error ? error.message : String(error),
+        cause: messageOf(error),
       });
       return undefined;
     }

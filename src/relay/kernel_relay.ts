@@ -20,11 +20,11 @@ import {
 } from "../../ffi/bpf/layout.gen.ts";
 import type { BpfMap } from "../../ffi/bpf/map.ts";
 import type { BpfObject } from "../../ffi/bpf/object.ts";
+import { NS_A_MS } from "../base/units.ts";
 import { maglevTable, NOBODY } from "./maglev.ts";
 
 /** The places of a service in relay_maglev: four to an entry. */
 const ENTRIES_A_SERVICE = Math.ceil(RelayLimit.table / 4);
-const NS_A_MS = 1_000_000n;
 /** How long a way's next hop is believed, in ticks: a quarter of a second to 2.5 s. */
 const FRESH_JIFFIES = 256;
 
@@ -178,7 +178,7 @@ export class KernelRelay {
   /** Lets flows go that have been idle; how many there are and were let go. */
   sweep(nowNs: bigint): { readonly flows: number; readonly ended: number } {
     const map = this.#map("relay_flows");
-    const idleNs = BigInt(this.#plan.idleMs) * NS_A_MS;
+    const idleNs = BigInt(this.#plan.idleMs * NS_A_MS);
     const old = map.rows(map.info.maxEntries);
     let ways = 0;
     for (const rows of map.batches()) {
@@ -265,7 +265,7 @@ export class KernelRelay {
     const { ports, idleMs } = this.#plan;
     const value = new Uint8Array(RelayConfig.size);
     RelayConfig.write(viewOf(value), 0, {
-      idleNs: BigInt(idleMs) * NS_A_MS,
+      idleNs: BigInt(idleMs * NS_A_MS),
       generation: this.#generation,
       freshJiffies: FRESH_JIFFIES,
       firstPort: ports.first,

@@ -4,6 +4,7 @@ import { type Libraries, openLoadedLibraries } from "../../ffi/libraries.ts";
 import { EpollEvent, EventFd } from "../../ffi/loop.ts";
 import { BpfMap } from "../../ffi/bpf/map.ts";
 import { NativePrimitives } from "../../ffi/primitives.ts";
+import { messageOf } from "../base/errors.ts";
 import { Tskd } from "../crypto/tskd.ts";
 import { Loop, textOfError } from "../loop/loop.ts";
 import { Forwarder } from "./forward.ts";
@@ -21,7 +22,7 @@ self.onmessage = ({ data }) => {
     run(openLoadedLibraries(), data);
     self.postMessage({ kind: "stopped" });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     self.postMessage({ kind: "failed", reason });
   }
   self.close();

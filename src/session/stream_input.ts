@@ -1,11 +1,9 @@
 /** What the peer says of streams: the frames OPEN to RST, and MAX_STREAM and MAX_DATA. */
 
+import { NO_ADDRESS } from "../wire/address.ts";
 import { CloseCode, type FrameReader, FrameType, OpenedCode } from "../wire/frames.ts";
 import { Pending, type Stream } from "./stream.ts";
 import type { Streams } from "./streams.ts";
-
-/** 0.0.0.0:0, where there is no address to tell. */
-const NO_ADDRESS = Uint8Array.of(1, 0, 0, 0, 0, 0, 0);
 
 export class StreamInput<Owner> {
   readonly #streams: Streams<Owner>;

@@ -22,6 +22,9 @@ const IPV4_BYTES = 1 + 4 + 2;
 const IPV6_BYTES = 1 + 16 + 2;
 const PORT_MAX = 65_535;
 
+/** 0.0.0.0:0, where there is no address to tell. Never written to. */
+export const NO_ADDRESS: Uint8Array<ArrayBuffer> = Uint8Array.of(1, 0, 0, 0, 0, 0, 0);
+
 /** What {@linkcode addressLength} says of what is no whole address. */
 export const CUT_SHORT = 0;
 export const BAD_ADDRESS = -1;

@@ -6,6 +6,7 @@
 import { type Endpoint, endpoint } from "../../../ffi/endpoint.ts";
 import { EpollEvent, EventFd, monotonicMs } from "../../../ffi/loop.ts";
 import type { Libraries } from "../../../ffi/libraries.ts";
+import { messageOf } from "../../base/errors.ts";
 import { ipBytes } from "../../base/ip.ts";
 import { RingReader } from "../../base/ring.ts";
 import type { Session } from "../../session/session.ts";
@@ -205,7 +206,7 @@ export class ClientService implements Watcher, Timer, Task, SessionListener {
         );
       }
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       this.#post({ kind: "log", level: "error", text: `a message from main was left: ${reason}` });
     }
   }

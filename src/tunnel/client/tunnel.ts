@@ -11,6 +11,7 @@
 import { type Endpoint, endpoint, type Route, routeTo } from "../../../ffi/endpoint.ts";
 import type { Native } from "../../../ffi/native.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
+import { BYTES_A_KBIT } from "../../base/units.ts";
 import { OpenResult } from "../../crypto/handshake.ts";
 import { openReset, ResetOpened } from "../../crypto/reset.ts";
 import { Tskd } from "../../crypto/tskd.ts";
@@ -61,7 +62,6 @@ const BACKOFF_MS: readonly number[] = [1000, 2000, 4000, 8000, 16_000, 30_000];
 const SESSIONS_MAX = 8;
 /** Until ACCEPT tells the server's. */
 const IDLE_MS = 60_000;
-const BYTES_A_KBIT = 125;
 /**
  * How long the HELLO of a session whose streams have no data yet waits for some: what a program
  * says right behind its connection arrives a round trip earlier with it.

@@ -5,6 +5,7 @@
  */
 
 import { openLoadedLibraries } from "../../../ffi/libraries.ts";
+import { messageOf } from "../../base/errors.ts";
 import { ClientRehearsal } from "../rehearsal/client.ts";
 import { ClientService } from "./service.ts";
 import { ClientTunnel } from "./tunnel.ts";
@@ -39,7 +40,7 @@ self.onmessage = ({ data }) => {
     }
     self.postMessage({ kind: "stopped" });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     self.postMessage({ kind: "failed", reason });
   }
   self.close();

@@ -15,7 +15,7 @@ import { OpenedCode } from "../../wire/frames.ts";
 import { type CheckedTarget, DIRECT, type Pending, type Rules } from "../../proxy/rules.ts";
 import type { UserAccount } from "../../proxy/users.ts";
 import { Target } from "../../proxy/target.ts";
-import { BAD_ADDRESS, writeIpAddress } from "../../wire/address.ts";
+import { BAD_ADDRESS, NO_ADDRESS, writeIpAddress } from "../../wire/address.ts";
 import { RstCode } from "../../wire/frames.ts";
 import { type BenchOwner, BenchTargets } from "./bench_target.ts";
 import { Dial, type DialEvents, type DialOptions, endpointOf } from "../../outbound/dial.ts";
@@ -34,8 +34,6 @@ import {
 export const CONNECTIONS_MAX = 65_536;
 export const SESSION_CONNECTIONS_MAX = 16_384;
 
-/** type 1, 0.0.0.0:0: no address to tell of. */
-const NO_ADDRESS = Uint8Array.of(1, 0, 0, 0, 0, 0, 0);
 const ADDRESS_BYTES_MAX = 19;
 
 export interface TargetsOptions extends Routes {

@@ -10,12 +10,15 @@ import { type BpfMap, keyOfIndex } from "../../../ffi/bpf/map.ts";
 import { BpfObject } from "../../../ffi/bpf/object.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
 import { detachFromSocket } from "../../../ffi/bpf/program.ts";
+import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
+import { NS_A_MS } from "../../base/units.ts";
 import type { KernelEvents } from "../../kernel/events.ts";
 import { KernelKeys } from "./keys.ts";
 import { KernelSessions, PRESSURE_STEPS, type SessionCounts } from "./sessions.ts";
 import type { BpfCode } from "../../kernel/resources.ts";
 import { Steering } from "./steering.ts";
+import { ownerMask } from "../../wire/session_id.ts";
 
 /** How often keys are looked at and a part of the table is swept. */
 const TICK_MS = 250;
@@ -26,7 +29,6 @@ const CLOSING_MS = 5000;
 /** What a limit lets be saved up, in seconds of its rate. */
 const BURST_S = 2;
 const NS_A_S = 1e9;
-const NS_A_MS = 1e6;
 
 /** What xdp_sessions uses. */
 const SESSIONS_MAPS = ["config", "sessions", "front", "event_gate"] as const;
@@ -179,7 +181,7 @@ export class KernelControl {
     try {
       act();
     } catch (error) {
-      const cause = error instanceof Error ? error.message : String(error);
+      const cause = messageOf(error);
       this.#options.log.error("the kernel's tables could not be seen to", { cause });
     }
   }
@@ -228,7 +230,7 @@ function startSteering(options: KernelControlOptions, filters: boolean): Steerin
     return Steering.start({ libs, code: code.steer, sockets, shared: plane, steers, filters });
   } catch (error) {
     log.warn("packets are not steered: a client that changes its address waits for its worker", {
-      cause: error instanceof Error ? error.message : String(error),
+      cause: messageOf(error),
     });
     return undefined;
   }
@@ -256,7 +258,6 @@ function kernelConfig(
   present: number,
 ): Uint8Array<ArrayBuffer> {
   const value = new Uint8Array(KernelConfig.size);
-  const ownerBits = Math.ceil(Math.log2(Math.max(1, sockets.length)));
   const [helloSource, helloTotal, newSource] = [
     limits.hellosPerSource,
     limits.hellos,
@@ -276,7 +277,7 @@ function kernelConfig(
     establishedTimeoutNs: BigInt(limits.sessionTimeoutMs * NS_A_MS),
     closingTimeoutNs: BigInt(CLOSING_MS * NS_A_MS),
     workers: sockets.length,
-    ownerMask: (1 << ownerBits) - 1,
+    ownerMask: ownerMask(sockets.length),
   });
   return value;
 }

@@ -13,6 +13,7 @@ import type { InterfaceState } from "../../kernel/hooked_interfaces.ts";
 import type { XskSpec } from "../../transport/xsk_spec.ts";
 import type { ToWorker } from "../protocol.ts";
 import type { XdpPlane } from "../../kernel/xdp_plane.ts";
+import { ownerMask } from "../../wire/session_id.ts";
 
 export type DeliverySetting = "auto" | "socket" | "af_xdp";
 
@@ -63,11 +64,6 @@ function reasonAgainst(
   if (isLower) return `others are built over ${interfaceName}, whose tags AF_XDP does not see`;
   if (queues < workers) return `${interfaceName} has ${queues} queues for ${workers} workers`;
   return undefined;
-}
-
-/** Bits of a session id that say which worker's it is. */
-export function ownerMask(workers: number): number {
-  return 2 ** Math.ceil(Math.log2(Math.max(1, workers))) - 1;
 }
 
 export interface DeliveryOptions {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type DeliveryFacts, type DeliverySetting, ownerMask, planDelivery } from "./delivery.ts";
+import { type DeliveryFacts, type DeliverySetting, planDelivery } from "./delivery.ts";
 
 function facts(changes: Partial<DeliveryFacts> = {}): DeliveryFacts {
   return {
@@ -74,7 +74,3 @@ for (const { says, setting, workers = 4, interfaces, chosen, reason } of cases) 
     assert.match(plan.reason, reason);
   });
 }
-
-Deno.test("ownerMask() has the bits that tell so many workers apart", () => {
-  assert.deepEqual([1, 2, 3, 4, 5, 8, 9].map(ownerMask), [0, 1, 3, 3, 7, 7, 15]);
-});

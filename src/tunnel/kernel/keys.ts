@@ -5,6 +5,7 @@
 
 import { Limit, MaskKey } from "../../../ffi/bpf/layout.gen.ts";
 import { type BpfMap, keyOfIndex } from "../../../ffi/bpf/map.ts";
+import { NS_A_MS } from "../../base/units.ts";
 import { maskKeyOf, windowOf } from "../../crypto/tskd.ts";
 import type { Primitives } from "../../crypto/primitives.ts";
 import { WINDOW_MS } from "../../wire/limits.ts";
@@ -13,7 +14,6 @@ import { WINDOW_MS } from "../../wire/limits.ts";
 const AHEAD = Limit.maskKeys - 4;
 /** Clocks that differ by less are left alone. */
 const DRIFT_MS = 20;
-const NS_A_MS = 1e6;
 
 /** What time it is, by both clocks at once. */
 export interface Clocks {

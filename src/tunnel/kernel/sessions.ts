@@ -17,6 +17,7 @@ import {
 } from "../../../ffi/bpf/layout.gen.ts";
 import type { BpfMap, MapRows } from "../../../ffi/bpf/map.ts";
 import type { BpfProgram } from "../../../ffi/bpf/program.ts";
+import { NS_A_MS } from "../../base/units.ts";
 
 /** Entries looked at in one step; about a millisecond. */
 const STEP_ENTRIES = 4096;
@@ -26,7 +27,6 @@ const HEAD_BYTES = 16;
 const FLUSHED_SLOTS = 16;
 const STATE_AT = SessionValue.offset.state;
 const SEEN_AT = SessionValue.offset.lastSeenNs;
-const NS_A_MS = 1e6;
 const TWO_32 = 0x1_0000_0000;
 /** From here on the table is said to fill up, and from there to be full. */
 export const PRESSURE_STEPS: readonly number[] = [70, 90];

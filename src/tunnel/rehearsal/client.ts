@@ -12,10 +12,9 @@ import { ClientService } from "../client/service.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
 import { Loop, type Watcher } from "../../loop/loop.ts";
 import { ServerTunnel } from "../server/tunnel.ts";
+import { NO_ADDRESS } from "../../wire/address.ts";
 import * as warm from "./warm_up.ts";
 
-/** type 1, 0.0.0.0:0: as a server answers that has no address to tell of. */
-const NO_ADDRESS = Uint8Array.of(1, 0, 0, 0, 0, 0, 0);
 const ascii = (text: string) => new TextEncoder().encode(text);
 
 /** What is said before the first message, piece by piece, each of which is answered. */

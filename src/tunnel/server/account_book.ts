@@ -3,6 +3,7 @@
  * process in `state_dir/traffic`.
  */
 
+import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import type { UserConfig } from "../../config/mod.ts";
 import { accountMemory, resetUsage, type Usage, usageOf } from "../../proxy/users.ts";
@@ -92,7 +93,7 @@ export class ServerUsers {
       Deno.renameSync(draft, this.#path);
       this.#saved = text;
     } catch (error) {
-      const cause = error instanceof Error ? error.message : String(error);
+      const cause = messageOf(error);
       this.#log.warn("what users have used is not kept", { path: this.#path, cause });
     }
   }
@@ -131,7 +132,7 @@ function load(path: string, log: Log): Map<string, Usage> {
     return new Map(entries.map(([name, used]) => [name, usageIn(used)]));
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) {
-      const cause = error instanceof Error ? error.message : String(error);
+      const cause = messageOf(error);
       log.warn("what users have used before is not known", { path, cause });
     }
     return new Map();

@@ -3,6 +3,7 @@
  * answers it.
  */
 
+import { BYTES_A_KBIT } from "../../base/units.ts";
 import { buildAccept } from "../../crypto/accept.ts";
 import { HandshakeCache } from "../../crypto/handshake_cache.ts";
 import { HelloOpened } from "../../crypto/hello.ts";
@@ -21,7 +22,6 @@ import type { TunnelUsers } from "./users.ts";
 /** Handshakes that are remembered beyond those of the sessions that there are. */
 const HANDSHAKES_KEPT = 262_144;
 const NO_FRAMES = new Uint8Array(0);
-export const BYTES_A_KBIT = 125;
 const U32_MAX = 0xffff_ffff;
 const IDLE_S_MAX = 0xffff;
 

@@ -3,6 +3,7 @@
  * a file that survived a crash would be an old one, and let what came after it be replayed.
  */
 
+import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 
 const FILE_NAME = "replay";
@@ -27,7 +28,7 @@ export function keepReplayRecord(folder: string, record: Uint8Array, log: Log): 
     Deno.writeFileSync(draft, record, { createNew: true, mode: 0o600 });
     Deno.renameSync(draft, path);
   } catch (error) {
-    const cause = error instanceof Error ? error.message : String(error);
+    const cause = messageOf(error);
     log.debug("no replay record is kept: 0-RTT begins 90 s after the next start", { path, cause });
   }
 }

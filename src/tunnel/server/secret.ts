@@ -3,6 +3,7 @@
  * know that it is the server itself which says that a session is gone.
  */
 
+import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 
 const FILE_NAME = "secret";
@@ -17,7 +18,7 @@ export function serverSecret(folder: string, log: Log): Uint8Array {
   } catch (error) {
     log.warn("clients will notice a restart late: there is no secret that outlives it", {
       path,
-      cause: error instanceof Error ? error.message : String(error),
+      cause: messageOf(error),
       remedy: "make state_dir a folder that this user may write to",
     });
     return crypto.getRandomValues(new Uint8Array(SECRET_BYTES));

@@ -5,6 +5,7 @@
 
 import { EpollEvent, EventFd } from "../../../ffi/loop.ts";
 import type { Libraries } from "../../../ffi/libraries.ts";
+import { messageOf } from "../../base/errors.ts";
 import { RingReader } from "../../base/ring.ts";
 import type { UserAccount } from "../../proxy/users.ts";
 import type { Session } from "../../session/session.ts";
@@ -164,7 +165,7 @@ export class TunnelService implements Watcher, Timer {
       if (message === undefined) return false;
       this.#heard(message);
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       this.#post({ kind: "log", level: "error", text: `a message from main was left: ${reason}` });
     }
     return true;

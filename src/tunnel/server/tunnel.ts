@@ -6,6 +6,7 @@
 import type { Route } from "../../../ffi/endpoint.ts";
 import type { Native } from "../../../ffi/native.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
+import { BYTES_A_KBIT } from "../../base/units.ts";
 import { HelloVerdict } from "../../crypto/hello_gate.ts";
 import { ReplayFilter } from "../../crypto/replay_filter.ts";
 import { buildReset, ResetReason } from "../../crypto/reset.ts";
@@ -27,7 +28,7 @@ import type { Loop } from "../../loop/loop.ts";
 import { PacketPump, type PathOwner } from "../packet_pump.ts";
 import { RandomNumbers } from "../random_numbers.ts";
 import { PACKET_ROOM } from "../send_batch.ts";
-import { BYTES_A_KBIT, lower, ServerHandshakes } from "./handshakes.ts";
+import { lower, ServerHandshakes } from "./handshakes.ts";
 import { type KeyLimits, Peer } from "../peer.ts";
 import { SessionMarks } from "./session_marks.ts";
 import { SharedSalts } from "./shared_salts.ts";
@@ -35,6 +36,7 @@ import { ResetLimit, SourceTable } from "./sources.ts";
 import * as tunnel from "../tunnel.ts";
 import { type TunnelUser, TunnelUsers } from "./users.ts";
 import { type ServerStart, SharedWord, type UserSpec } from "../protocol.ts";
+import { ownerMask, ownerOf, sessionIdOf } from "../../wire/session_id.ts";
 
 /** Named maxima of a server, smaller in tests; each is counted when it is hit. */
 export interface ServerTuning extends tunnel.TunnelTuning {
@@ -111,7 +113,7 @@ export class ServerTunnel implements PathOwner {
   /** Of all sessions: one object, since each would keep its own. */
   readonly #sessionOptions: SessionOptions;
   /** The lowest bits of a session id say which worker's it is. */
-  readonly #ownerBits: number;
+  readonly #ownerMask: number;
   #marks: SessionMarks | undefined;
   #heldBytes = 0;
   #isClosed = false;
@@ -129,7 +131,7 @@ export class ServerTunnel implements PathOwner {
     this.#tuning = tuning;
     this.#events = events;
     this.#publisher = new tunnel.Publisher(words);
-    this.#ownerBits = Math.ceil(Math.log2(Math.max(1, start.workers)));
+    this.#ownerMask = ownerMask(start.workers);
     this.#keyLimits = tunnel.keyLimits(tuning);
     this.budget = new Budget(tuning.bufferBytes ?? tunnel.BUFFER_BYTES_MAX);
     const primitives = new NativePrimitives(libs.native);
@@ -396,8 +398,7 @@ export class ServerTunnel implements PathOwner {
   /** Random, not in use, not 0, and with this worker's index in its lowest bits. */
   #newId(): number {
     for (;;) {
-      const random = this.#random.u32();
-      const id = (random << this.#ownerBits | this.#start.index) >>> 0;
+      const id = sessionIdOf(this.#random.u32(), this.#start.index, this.#ownerMask);
       if (id !== 0 && this.path.links.find(id) === undefined) return id;
     }
   }
@@ -505,7 +506,7 @@ export class ServerTunnel implements PathOwner {
 
   /** Another worker may have the session; one that no worker can have anybody may answer. */
   #isOurs(session: number): boolean {
-    const owner = session & ((1 << this.#ownerBits) - 1);
+    const owner = ownerOf(session, this.#ownerMask);
     return owner === this.#start.index || owner >= this.#start.workers;
   }
 

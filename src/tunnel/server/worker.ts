@@ -5,6 +5,7 @@
  */
 
 import { openLoadedLibraries } from "../../../ffi/libraries.ts";
+import { messageOf } from "../../base/errors.ts";
 import { ServerRehearsal } from "../rehearsal/server.ts";
 import { ServerTunnel } from "./tunnel.ts";
 import { TunnelService } from "./service.ts";
@@ -44,7 +45,7 @@ self.onmessage = ({ data }) => {
     }
     self.postMessage({ kind: "stopped" });
   } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
+    const reason = messageOf(error);
     self.postMessage({ kind: "failed", reason });
   }
   self.close();

@@ -73,8 +73,6 @@ export interface PathOwner {
   newRoute(link: Peer, i: number, now: number): number;
   /** The link's own time (`ownDueAt`) has come. */
   ownDue(link: Peer, now: number): void;
-  /** A batch of datagrams was dealt with. */
-  batchTaken(now: number): void;
   /** A turn of sending is over. */
   flushed(link: Peer, now: number): void;
   /** The session is over, and all that was held for it is let go of. */
@@ -282,7 +280,6 @@ export class PacketPump implements Watcher, Task, PeerOwner {
       for (let k = 0; k < opens.count; k++) this.#deliver(k);
     }
     if (!this.control.isEmpty && this.isOpen) this.sendControl();
-    this.#owner.batchTaken(this.now);
   }
 
   #take(i: number): void {

@@ -134,16 +134,15 @@ function echoAll({ streams, total, most, isSlow = false, bufferBytes }: Course):
   });
   const tuning = bufferBytes === undefined ? {} : { bufferBytes };
   let server: ServerTunnel | undefined;
-  const worker = new TunnelService(libs, start, () => {}, (loop, start, libs, events, words) => {
-    return server = new ServerTunnel(loop, start, libs, events, words, tuning);
+  const worker = new TunnelService(libs, start, () => {}, (loop, start, libs, events) => {
+    return server = new ServerTunnel(loop, start, libs, events, tuning);
   });
   const { loop, targets } = worker;
   server!.start();
   const application = new Application(total);
   application.isSlow = isSlow;
   const clientOptions = clientStart([endpoint(LOOPBACK, server!.port)], { psk: PSK.slice() });
-  const words = new BigInt64Array(clientOptions.shared);
-  const client = new ClientTunnel(loop, clientOptions, { native }, application, words);
+  const client = new ClientTunnel(loop, clientOptions, { native }, application);
   client.start();
   const session = client.session();
   for (let i = 0; i < streams; i++) {

@@ -4,9 +4,7 @@ import type { FrameRecords } from "../reliability/frame_records.ts";
 import type { Budget } from "../session/byte_ring.ts";
 import type { Session, SessionEvents, SessionOptions } from "../session/session.ts";
 import { KEY_UPDATE_MS, KEY_UPDATE_PACKETS } from "../wire/limits.ts";
-import type { PacketPump } from "./packet_pump.ts";
 import type { KeyLimits } from "./peer.ts";
-import { SharedWord } from "./protocol.ts";
 
 /** What a tunnel tells the application; the end of a session comes by SessionEvents.closed. */
 export interface TunnelEvents extends SessionEvents {
@@ -34,8 +32,6 @@ export const BUFFER_BYTES_MAX = 256 << 20;
 export const KEEP_ALIVE_MS = 15_000;
 /** Largest packet that we say we take: what UDP carries, in fragments where it has to be. */
 export const DATAGRAM_BYTES_MAX = 65_507;
-/** Counters are written to the shared words this often, not with every packet. */
-const PUBLISH_MS = 100;
 
 /** When a sender goes over to its next key. */
 export function keyLimits(tuning: TunnelTuning): KeyLimits {
@@ -63,33 +59,5 @@ export class PeerOptions implements SessionOptions {
     this.maxRetries = options.maxRetries;
     this.keepAliveMs = options.keepAliveMs;
     this.idleMs = options.idleMs;
-  }
-}
-
-/** Writes a tunnel's counters into the words that main sees, every now and then. */
-export class Publisher {
-  readonly #words: BigInt64Array;
-  #at = -Infinity;
-
-  constructor(words: BigInt64Array) {
-    this.#words = words;
-  }
-
-  isDue(now: number): boolean {
-    return now >= this.#at + PUBLISH_MS;
-  }
-
-  publish(now: number, path: PacketPump): void {
-    this.#at = now;
-    const { received, sends, links } = path;
-    this.set(SharedWord.datagrams, received.datagrams);
-    this.set(SharedWord.junk, received.junk + received.forged);
-    this.set(SharedWord.sessions, links.count);
-    this.set(SharedWord.bytesIn, received.bytes);
-    this.set(SharedWord.bytesOut, sends.counters.bytes);
-  }
-
-  set(word: number, value: number): void {
-    this.#words[word] = BigInt(value);
   }
 }

@@ -40,8 +40,7 @@ function another(pair: Pair, { name, key }: UserSpec): { client: ClientTunnel; n
     user: name,
     userKey: key.slice(),
   });
-  const words = new BigInt64Array(start.shared);
-  const client = new ClientTunnel(pair.loop, start, pair.loop, notes, words);
+  const client = new ClientTunnel(pair.loop, start, pair.loop, notes);
   client.start();
   return { client, notes };
 }

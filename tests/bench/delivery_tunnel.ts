@@ -75,7 +75,7 @@ function runEnd(start: TunnelEndStart): void {
 
 function server(loop: Loop, { sender, port }: TunnelEndStart, notes: Notes): ServerTunnel {
   const start = serverStart({ listen: endpoint(new Uint8Array(16), port) });
-  const tunnel = new ServerTunnel(loop, start, loop, notes, new BigInt64Array(start.shared));
+  const tunnel = new ServerTunnel(loop, start, loop, notes);
   const source = new Source(Infinity);
   notes.opened = (session: Session, stream: number) => {
     session.answer(stream, OpenedCode.ok, ADDRESS);
@@ -91,7 +91,7 @@ function server(loop: Loop, { sender, port }: TunnelEndStart, notes: Notes): Ser
 
 function client(loop: Loop, { sender, address, port }: TunnelEndStart, notes: Notes): ClientTunnel {
   const start = clientStart([endpoint(ipBytes(address), port)]);
-  const tunnel = new ClientTunnel(loop, start, loop, notes, new BigInt64Array(start.shared));
+  const tunnel = new ClientTunnel(loop, start, loop, notes);
   const source = new Source(Infinity);
   tunnel.start();
   const session = tunnel.session();

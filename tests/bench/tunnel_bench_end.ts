@@ -69,7 +69,7 @@ interface End {
 function server(loop: Loop, words: Float64Array): End {
   const notes = new Notes();
   const start = serverStart();
-  const tunnel = new ServerTunnel(loop, start, loop, notes, new BigInt64Array(start.shared));
+  const tunnel = new ServerTunnel(loop, start, loop, notes);
   notes.opened = (session, stream) => session.answer(stream, OpenedCode.ok, ADDRESS);
   notes.data = (_session, _stream, _bytes, _at, length) => {
     words[Word.received]! += length;
@@ -88,7 +88,7 @@ function server(loop: Loop, words: Float64Array): End {
 function client(loop: Loop, words: Float64Array): End {
   const notes = new Notes();
   const start = clientStart([endpoint(LOOPBACK, words[Word.port]!)]);
-  const tunnel = new ClientTunnel(loop, start, loop, notes, new BigInt64Array(start.shared));
+  const tunnel = new ClientTunnel(loop, start, loop, notes);
   const source = new Source(Infinity);
   tunnel.start();
   const session = tunnel.session();

@@ -20,6 +20,8 @@ import {
   type Timer,
   type Watcher,
 } from "../../loop/loop.ts";
+import { countPath } from "../count_path.ts";
+import type { PacketPump } from "../packet_pump.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { TunnelEvents } from "../tunnel.ts";
 import type { InboundSpec } from "../../inbound/spec.ts";
@@ -27,12 +29,13 @@ import type { ClientStart, ToWorker, WorkerMessage } from "../protocol.ts";
 import { SharedWord } from "../protocol.ts";
 
 /** How often counters are told, and whether the state is another. */
-const COUNT_MS = 500;
+const COUNT_MS = 250;
 /** Asked for a report, how long a PONG is waited for. */
 const PONG_MS = 2000;
 
 /** What carries the session; ClientTunnel. */
 export interface Tunnel extends InboundTunnel {
+  readonly path?: PacketPump;
   readonly state: "idle" | "connecting" | "open" | "lost";
   start(): void;
   /** Where HELLOs go from now on. */
@@ -46,7 +49,6 @@ export type MakeTunnel = (
   start: ClientStart,
   libs: Pick<Libraries, "native">,
   events: TunnelEvents,
-  words: BigInt64Array,
 ) => Tunnel;
 
 export type Post = (message: WorkerMessage) => void;
@@ -123,7 +125,7 @@ export class ClientService implements Watcher, Timer, Task, SessionListener {
       wake: (session) => this.tunnel.wake(session),
     };
     this.inbounds = new WatchedInbounds(this.loop, start.inbounds, through, this);
-    this.tunnel = makeTunnel(this.loop, start, libs, this.inbounds, this.#words);
+    this.tunnel = makeTunnel(this.loop, start, libs, this.inbounds);
     this.#wake = new EventFd(libs.native, start.wakeFd);
   }
 
@@ -191,9 +193,9 @@ export class ClientService implements Watcher, Timer, Task, SessionListener {
   #stop(): void {
     if (this.loop.isStopping) return;
     this.loop.isStopping = true;
-    this.#count();
     this.inbounds.stop();
     this.tunnel.stop();
+    this.#count();
   }
 
   #heard(bytes: Uint8Array<ArrayBuffer>): void {
@@ -243,6 +245,7 @@ export class ClientService implements Watcher, Timer, Task, SessionListener {
 
   #count(): void {
     const { streams, counters } = this.inbounds.context;
+    if (this.tunnel.path !== undefined) countPath(this.#words, this.tunnel.path);
     Atomics.store(this.#words, SharedWord.streams, BigInt(streams.count));
     Atomics.store(this.#words, SharedWord.refusals, BigInt(counters.refusals));
     const text = this.#tooLong.text(this.loop.now, counters.datagramsTooLong);

@@ -98,7 +98,6 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   readonly #start: ClientStart;
   readonly #tuning: ClientTuning;
   readonly #events: tunnel.TunnelEvents;
-  readonly #publisher: tunnel.Publisher;
   readonly #random: RandomNumbers;
   readonly #user: User;
   #routes: readonly Route[];
@@ -119,14 +118,12 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     start: ClientStart,
     libs: { readonly native: Native },
     events: tunnel.TunnelEvents,
-    words: BigInt64Array,
     tuning: ClientTuning = {},
   ) {
     this.#loop = loop;
     this.#start = start;
     this.#tuning = tuning;
     this.#events = events;
-    this.#publisher = new tunnel.Publisher(words);
     this.#keyLimits = tunnel.keyLimits(tuning);
     this.budget = new Budget(tuning.bufferBytes ?? tunnel.BUFFER_BYTES_MAX);
     const primitives = new NativePrimitives(libs.native);
@@ -162,7 +159,6 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     }
     if (this.path.isOpen) this.path.drain();
     this.path.close();
-    this.#publisher.publish(this.path.now, this.path);
     this.#user.key.fill(0);
   }
 
@@ -453,15 +449,11 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     // A session of ours that is over; the server will notice.
   }
 
-  flushed(_link: Peer, now: number): void {
-    if (this.#publisher.isDue(now)) this.#publisher.publish(now, this.path);
+  flushed(): void {
+    // Nothing here depends on what was sent.
   }
 
-  batchTaken(now: number): void {
-    if (this.#publisher.isDue(now)) this.#publisher.publish(now, this.path);
-  }
-
-  released(link: Peer, now: number): void {
+  released(link: Peer): void {
     const connection = this.#connection;
     if (connection === undefined || connection.link !== link) return;
     connection.handshake.wipe();
@@ -469,6 +461,5 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     this.#connection = undefined;
     this.#state = "lost";
     this.#loop.disarm(this);
-    this.#publisher.publish(now, this.path);
   }
 }

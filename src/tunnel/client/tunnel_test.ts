@@ -70,9 +70,8 @@ Deno.test("servers are tried in turn, and the one that answered is the first nex
   const silent = endpoint(LOOPBACK, 9);
   const start = clientStart([silent, endpoint(LOOPBACK, pair.server.port)]);
   const notes = new Notes();
-  const words = new BigInt64Array(start.shared);
   const tuning = { helloRetryMs: [40, 40] };
-  const client = new ClientTunnel(pair.loop, start, pair.loop, notes, words, tuning);
+  const client = new ClientTunnel(pair.loop, start, pair.loop, notes, tuning);
   client.start();
   for (let i = 0; i < 2; i++) {
     client.wake(client.session());
@@ -87,9 +86,8 @@ Deno.test("a server that is elsewhere now is found while its HELLOs go unanswere
   using pair = new Pair();
   const here = endpoint(LOOPBACK, pair.server.port);
   const start = clientStart([endpoint(LOOPBACK, 9)]);
-  const words = new BigInt64Array(start.shared);
   const tuning = { helloRetryMs: [40, 40] };
-  const client = new ClientTunnel(pair.loop, start, pair.loop, new Notes(), words, tuning);
+  const client = new ClientTunnel(pair.loop, start, pair.loop, new Notes(), tuning);
   client.start();
   client.wake(client.session());
   pair.until(() => client.counters.hellos === 1);
@@ -110,9 +108,8 @@ Deno.test("no server answers: the session is closed, and the next attempt waits"
   const start = clientStart([endpoint(LOOPBACK, 9)]);
   using pair = new Pair();
   const notes = new Notes();
-  const words = new BigInt64Array(start.shared);
   const tuning = { helloRetryMs: [10, 10], backoffMs: [150] };
-  const client = new ClientTunnel(pair.loop, start, pair.loop, notes, words, tuning);
+  const client = new ClientTunnel(pair.loop, start, pair.loop, notes, tuning);
   client.start();
   const session = client.session();
   session.openStream(ADDRESS);
@@ -188,9 +185,8 @@ Deno.test("over IPv6, and over IPv4 to a server that listens on both", () => {
   for (const ip of [any.with(15, 1), LOOPBACK]) {
     using pair = new Pair({ server: { listen: endpoint(any, 0) } });
     const start = clientStart([endpoint(ip, pair.server.port)]);
-    const words = new BigInt64Array(start.shared);
     const notes = new Notes();
-    const client = new ClientTunnel(pair.loop, start, pair.loop, notes, words);
+    const client = new ClientTunnel(pair.loop, start, pair.loop, notes);
     client.start();
     const session = client.session();
     const stream = session.openStream(ADDRESS);

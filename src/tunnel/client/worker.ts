@@ -28,7 +28,7 @@ self.onmessage = ({ data }) => {
       libs,
       data,
       (message) => self.postMessage(message),
-      (loop, start, libs, events, words) => new ClientTunnel(loop, start, libs, events, words),
+      (loop, start, libs, events) => new ClientTunnel(loop, start, libs, events),
     );
     const warmUp = new WarmUp(side.loop, (course) => new ClientRehearsal(libs, course));
     // Without inbounds it is there for a question or two.

@@ -43,8 +43,7 @@ export class ClientRehearsal implements warm.Rehearsal {
     const stage = this.#stage = opened.adopt(new warm.Stage(native), (one) => one.close());
     const loop = this.#serverLoop = opened.adopt(new Loop(native), (one) => one.close());
     const peer = stage.server([]);
-    const words = new BigInt64Array(peer.shared);
-    const server = new ServerTunnel(loop, peer, libs, new Mirror(), words, tuning);
+    const server = new ServerTunnel(loop, peer, libs, new Mirror(), tuning);
     opened.defer(() => server.stop());
     server.start();
     const start = stage.client(server.port, [
@@ -55,8 +54,8 @@ export class ClientRehearsal implements warm.Rehearsal {
       libs,
       start,
       stage.post,
-      (loop, start, libs, events, words) =>
-        this.#tunnel = new ClientTunnel(loop, start, libs, events, words, tuning),
+      (loop, start, libs, events) =>
+        this.#tunnel = new ClientTunnel(loop, start, libs, events, tuning),
     );
     opened.defer(() => this.#client.close());
     opened.defer(() => {

@@ -37,8 +37,7 @@ export class ServerRehearsal extends warm.SilentEvents implements warm.Rehearsal
       libs,
       start,
       stage.post,
-      (loop, start, libs, events, words) =>
-        new ServerTunnel(loop, start, libs, events, words, tuning),
+      (loop, start, libs, events) => new ServerTunnel(loop, start, libs, events, tuning),
     );
     const { loop, tunnel } = this.#server;
     opened.defer(() => this.#server.close());
@@ -50,8 +49,7 @@ export class ServerRehearsal extends warm.SilentEvents implements warm.Rehearsal
     const echo = opened.adopt(new Echo(loop), (one) => one.close());
     this.#address = encodeAddress("127.0.0.1", echo.port)!;
     const peer = stage.client(tunnel.port, []);
-    const words = new BigInt64Array(peer.shared);
-    this.#client = new ClientTunnel(loop, peer, libs, this, words, tuning);
+    this.#client = new ClientTunnel(loop, peer, libs, this, tuning);
     opened.defer(() => this.#client.stop());
     this.#client.start();
     this.#opened = opened.move();

@@ -12,10 +12,12 @@ import type { Session } from "../../session/session.ts";
 import { Inbox } from "../../loop/inbox.ts";
 import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "../../loop/loop.ts";
 import type { PacketPump } from "../packet_pump.ts";
+import { countPath } from "../count_path.ts";
 import { Resolver } from "../../loop/resolver.ts";
 import { routesOf } from "../../outbound/routes.ts";
 import type { Routing } from "../../outbound/routing.ts";
 import { Targets } from "../exit/targets.ts";
+import type { ServerCounters } from "./tunnel.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { TunnelEvents } from "../tunnel.ts";
 import { TargetAssociations } from "../exit/associations.ts";
@@ -31,7 +33,7 @@ import { XskDelivery } from "../../transport/xsk.ts";
 import type { XskSpec } from "../../transport/xsk_spec.ts";
 
 /** How often counters are told, in ms. */
-const COUNT_MS = 500;
+const COUNT_MS = 250;
 
 /** What carries the sessions; ServerTunnel. */
 export interface Tunnel {
@@ -39,6 +41,9 @@ export interface Tunnel {
   readonly features?: number;
   /** What AF_XDP may feed. */
   readonly path?: PacketPump;
+  readonly counters?: ServerCounters;
+  /** HELLOs that were said before. */
+  readonly replays?: number;
   /** The descriptor that packets come by. */
   readonly socket?: number;
   start(): void;
@@ -58,7 +63,6 @@ export type MakeTunnel = (
   start: ServerStart,
   libs: Libraries,
   events: TunnelEvents,
-  words: BigInt64Array,
 ) => Tunnel;
 
 export type Post = (message: WorkerMessage) => void;
@@ -101,7 +105,7 @@ export class TunnelService implements Watcher, Timer {
     this.targets = new Targets(this.loop, options);
     this.relay = new TargetAssociations(this.loop, options);
     const events = new Events(this.targets, this.relay);
-    this.tunnel = makeTunnel(this.loop, start, libs, events, this.#words);
+    this.tunnel = makeTunnel(this.loop, start, libs, events);
     this.#wake = new EventFd(libs.native, start.wakeFd);
   }
 
@@ -202,7 +206,13 @@ export class TunnelService implements Watcher, Timer {
   #count(): void {
     const marks = this.tunnel.takeMarks?.();
     if (marks !== undefined) this.#post({ kind: "marks", marks });
-    const { targets, relay } = this;
+    const { targets, relay, tunnel: { path, counters, replays = 0 } } = this;
+    if (path !== undefined && counters !== undefined) {
+      countPath(this.#words, path);
+      this.#words[SharedWord.handshakes] = BigInt(counters.handshakes);
+      this.#words[SharedWord.refusals] = BigInt(counters.refusals);
+      this.#words[SharedWord.replays] = BigInt(replays);
+    }
     this.#streams = this.#told(SharedWord.streams, this.#streams, targets.count);
     const refusals = targets.counters.refused + relay.counters.refused + relay.counters.tooMany;
     this.#refusals = this.#told(SharedWord.targetRefusals, this.#refusals, refusals);

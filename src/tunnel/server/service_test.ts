@@ -49,8 +49,7 @@ class Bench implements AsyncDisposable {
   async connect(): Promise<Session> {
     const ready = await this.heard("ready");
     const start = clientStart([endpoint(LOOPBACK, ready.ports[0]!)], { psk: PSK.slice() });
-    const words = new BigInt64Array(start.shared);
-    this.client = new ClientTunnel(this.loop, start, { native }, this.notes, words);
+    this.client = new ClientTunnel(this.loop, start, { native }, this.notes);
     this.client.start();
     this.notes.isKept = true;
     return this.client.session();

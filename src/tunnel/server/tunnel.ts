@@ -35,7 +35,7 @@ import { SharedSalts } from "./shared_salts.ts";
 import { ResetLimit, SourceTable } from "./sources.ts";
 import * as tunnel from "../tunnel.ts";
 import { type TunnelUser, TunnelUsers } from "./users.ts";
-import { type ServerStart, SharedWord, type UserSpec } from "../protocol.ts";
+import type { ServerStart, UserSpec } from "../protocol.ts";
 import { ownerMask, ownerOf, sessionIdOf } from "../../wire/session_id.ts";
 
 /** Named maxima of a server, smaller in tests; each is counted when it is hit. */
@@ -72,6 +72,12 @@ export class ServerCounters {
   /** No place in the cache of handshakes, or a public key of small order. */
   keysRefused = 0;
   neverConfirmed = 0;
+
+  /** HELLOs that limits refused. */
+  get refusals(): number {
+    return this.sessionsRefused + this.sourcesRefused + this.rateRefused + this.heldRefused +
+      this.usersRefused + this.keysRefused;
+  }
 }
 
 const SESSIONS_PER_SOURCE = 1024;
@@ -99,7 +105,6 @@ export class ServerTunnel implements PathOwner {
   readonly #start: ServerStart;
   readonly #tuning: ServerTuning;
   readonly #events: tunnel.TunnelEvents;
-  readonly #publisher: tunnel.Publisher;
   readonly #random: RandomNumbers;
   readonly #users: TunnelUsers;
   readonly #filter: ReplayFilter;
@@ -123,14 +128,12 @@ export class ServerTunnel implements PathOwner {
     start: ServerStart,
     libs: { readonly native: Native },
     events: tunnel.TunnelEvents,
-    words: BigInt64Array,
     tuning: ServerTuning = {},
   ) {
     this.#loop = loop;
     this.#start = start;
     this.#tuning = tuning;
     this.#events = events;
-    this.#publisher = new tunnel.Publisher(words);
     this.#ownerMask = ownerMask(start.workers);
     this.#keyLimits = tunnel.keyLimits(tuning);
     this.budget = new Budget(tuning.bufferBytes ?? tunnel.BUFFER_BYTES_MAX);
@@ -187,7 +190,6 @@ export class ServerTunnel implements PathOwner {
     }
     if (this.path.isOpen) this.path.drain();
     this.path.close();
-    this.#publish(this.path.now);
     this.#users.wipe();
     this.#handshakes.wipe();
   }
@@ -204,6 +206,12 @@ export class ServerTunnel implements PathOwner {
   /** What is new of sessions' addresses, for the kernel's table. */
   takeMarks(): Uint8Array<ArrayBuffer> | undefined {
     return this.#marks?.take();
+  }
+
+  /** HELLOs that were said before, here or to another worker. */
+  get replays(): number {
+    const { exact, bloom } = this.#filter.counts;
+    return exact + bloom + this.counters.sharedRefused;
   }
 
   /** Bits of UdpFlag that the socket has. */
@@ -451,7 +459,7 @@ export class ServerTunnel implements PathOwner {
     link.routes[index] = undefined;
   }
 
-  flushed(link: Peer, now: number): void {
+  flushed(link: Peer): void {
     const { session } = link;
     const { activePath } = session;
     if (activePath !== link.lastActive) {
@@ -461,11 +469,6 @@ export class ServerTunnel implements PathOwner {
       if (session.pathState(before) !== undefined) this.#removePath(link, before);
       if (link.isConfirmed) this.#markOpened(link);
     }
-    if (this.#publisher.isDue(now)) this.#publish(now);
-  }
-
-  batchTaken(now: number): void {
-    if (this.#publisher.isDue(now)) this.#publish(now);
   }
 
   ownDue(link: Peer): void {
@@ -481,7 +484,6 @@ export class ServerTunnel implements PathOwner {
     this.#users.left(guest.user!);
     this.#sources.leave(guest.source);
     this.#handshakes.cache.release(guest.handshake, now);
-    if (this.#publisher.isDue(now)) this.#publish(now);
   }
 
   stranger(session: number, number: number, i: number): void {
@@ -508,17 +510,6 @@ export class ServerTunnel implements PathOwner {
   #isOurs(session: number): boolean {
     const owner = ownerOf(session, this.#ownerMask);
     return owner === this.#start.index || owner >= this.#start.workers;
-  }
-
-  #publish(now: number): void {
-    const { counters } = this;
-    const filter = this.#filter.counts;
-    this.#publisher.publish(now, this.path);
-    this.#publisher.set(SharedWord.handshakes, counters.handshakes);
-    this.#publisher.set(SharedWord.replays, filter.exact + filter.bloom + counters.sharedRefused);
-    const refusals = counters.sessionsRefused + counters.sourcesRefused + counters.rateRefused +
-      counters.heldRefused + counters.usersRefused + counters.keysRefused;
-    this.#publisher.set(SharedWord.refusals, refusals);
   }
 }
 

@@ -16,7 +16,6 @@ import { CloseCode } from "../../wire/frames.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
 import { sharedSaltsMemory } from "./shared_salts.ts";
 import { ServerTunnel } from "./tunnel.ts";
-import { SharedWord } from "../protocol.ts";
 
 const native = testNative();
 
@@ -30,8 +29,7 @@ function moreClients(pair: Pair, count: number): { clients: ClientTunnel[]; note
   const notes = Array.from({ length: count }, () => new Notes());
   const clients = notes.map((events) => {
     const start = clientStart([endpoint(LOOPBACK, pair.server.port)]);
-    const words = new BigInt64Array(start.shared);
-    const client = new ClientTunnel(pair.loop, start, pair.loop, events, words);
+    const client = new ClientTunnel(pair.loop, start, pair.loop, events);
     client.start();
     return client;
   });
@@ -64,8 +62,7 @@ Deno.test("a copy that goes to another worker is dropped there", () => {
   pair.greet();
   pair.until(() => pair.atServer.received === 5);
   const start = serverStart({ index: 1, workers: 2 });
-  const words = new BigInt64Array(start.shared);
-  const other = new ServerTunnel(pair.loop, start, pair.loop, new Notes(), words, tuning);
+  const other = new ServerTunnel(pair.loop, start, pair.loop, new Notes(), tuning);
   other.start();
   const relay = new Relay(pair.loop, other.port);
   relay.inject(pair.relay.kept[0]!, true);
@@ -132,8 +129,7 @@ Deno.test("a RESET is not believed when its server has another secret", () => {
     listen: endpoint(LOOPBACK, port),
     serverSecret: new Uint8Array(32).fill(8),
   });
-  const words = new BigInt64Array(start.shared);
-  pair.server = new ServerTunnel(pair.loop, start, pair.loop, pair.atServer, words);
+  pair.server = new ServerTunnel(pair.loop, start, pair.loop, pair.atServer);
   pair.server.start();
   const session = pair.client.session();
   session.write(0, new Uint8Array(10), 0, 10);
@@ -258,22 +254,22 @@ Deno.test("ids of other workers are left to them, and impossible ones are answer
   assert.equal(server.counters.resets, 1, "one a second");
 });
 
-Deno.test("the shared words tell what happened", () => {
-  const shared = new SharedArrayBuffer(8 * SharedWord.count);
-  using pair = new Pair({ server: { shared }, relay: {} });
-  const words = new BigInt64Array(shared);
+Deno.test("the counters tell what happened", () => {
+  using pair = new Pair({ relay: {} });
+  const { server } = pair;
+  const { received, sends, links } = server.path;
   pair.relay.isKeeping = true;
   pair.greet();
   pair.until(() => pair.atServer.received === 5);
   pair.relay.inject(pair.relay.kept[0]!, true);
   pair.relay.inject(new Uint8Array(500).fill(7), true);
-  pair.run(250);
   pair.relay.inject(new Uint8Array(500).fill(8), true);
-  pair.until(() => words[SharedWord.junk] === 2n);
-  assert.equal(words[SharedWord.sessions], 1n);
-  assert.equal(words[SharedWord.handshakes], 1n);
-  assert.equal(words[SharedWord.replays], 1n);
-  assert.ok(words[SharedWord.bytesIn]! > 500n && words[SharedWord.bytesOut]! > 0n);
-  pair.server.stop();
-  assert.equal(words[SharedWord.sessions], 0n);
+  pair.until(() => received.junk + received.forged === 2);
+  assert.equal(links.count, 1);
+  assert.equal(server.counters.handshakes, 1);
+  assert.equal(server.replays, 1);
+  assert.equal(server.counters.refusals, 0);
+  assert.ok(received.bytes > 500 && sends.counters.bytes > 0);
+  server.stop();
+  assert.equal(links.count, 0);
 });

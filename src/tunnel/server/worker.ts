@@ -28,9 +28,9 @@ self.onmessage = ({ data }) => {
       libs,
       data,
       (message) => self.postMessage(message),
-      (loop, start, libs, events, words) => {
+      (loop, start, libs, events) => {
         const { salts, replayRecord } = start;
-        return new ServerTunnel(loop, start, libs, events, words, {
+        return new ServerTunnel(loop, start, libs, events, {
           ...(salts === undefined ? {} : { sharedSalts: salts }),
           ...(replayRecord === undefined ? {} : { replayRecord }),
         });

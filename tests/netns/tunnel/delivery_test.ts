@@ -281,10 +281,9 @@ class Tunnels implements Disposable {
     this.#bed = bed;
     const { loop } = this;
     const start = serverStart({ listen: endpoint(new Uint8Array(16), PORT) });
-    const words = new BigInt64Array(start.shared);
-    this.server = new ServerTunnel(loop, start, loop, this.atServer, words);
+    this.server = new ServerTunnel(loop, start, loop, this.atServer);
     const own = clientStart([endpoint(ipBytes(address), PORT)]);
-    this.client = new ClientTunnel(loop, own, loop, this.atClient, new BigInt64Array(own.shared));
+    this.client = new ClientTunnel(loop, own, loop, this.atClient);
     bed.server.enter(() => this.server.start());
     bed.client.enter(() => this.client.start());
     this.delivery = new XskDelivery(loop, this.server.path, (level, text) => {

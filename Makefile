@@ -27,7 +27,7 @@ DENO    := $(CURDIR)/.toolchain/deno-$(DENO_VERSION)/deno
 
 # ---- what is built of what ----
 
-BPF_OBJECTS    := $(patsubst bpf/%.bpf.c,build/bpf/%.o,$(wildcard bpf/*.bpf.c))
+BPF_OBJECTS    := $(patsubst bpf/%.bpf.c,build/bpf/%.o,$(sort $(wildcard bpf/*.bpf.c)))
 TEST_OBJECTS   := $(patsubst tests/bpf/%.bpf.c,build/tests/%.o,$(wildcard tests/bpf/*.bpf.c))
 NATIVE_SOURCES := $(wildcard ffi/native/*.c)
 NATIVE_MAP     := ffi/native/libphantom.map
@@ -40,10 +40,13 @@ BUNDLES        := $(ENTRIES:%.ts=build/stage/%.js)
 WORKERS        := $(patsubst build/stage/%,%,$(filter-out build/stage/main.js,$(BUNDLES)))
 SOURCES        := main.ts $(sort $(shell find src ffi -type f ! -name '*_test.ts' \
                     ! -path 'ffi/native/*')) deno.json $(wildcard deno.lock)
-# Holds every shared struct; the other objects repeat what they use of them.
-LAYOUT_OBJECT  := build/bpf/xdp_phantom.o
 LAYOUT         := ffi/bpf/layout.gen.ts
-LAYOUT_TOOL    := $(DENO) run -A tools/layout.ts $(LAYOUT_OBJECT) -o $(LAYOUT)
+# Enums whose values are shown to people.
+LAYOUT_NAMED   := ph_verdict,ph_reason,ph_event_kind,ph_session_result,ph_relay_outcome,ph_relay_backend_state
+LAYOUT_TOOL    := $(DENO) run -A tools/layout.ts --named $(LAYOUT_NAMED) $(BPF_OBJECTS) -o $(LAYOUT)
+LIBBPF_LAYOUT  := ffi/bpf/libbpf.gen.ts
+LIBBPF_TOOL    := $(DENO) run -A tools/layout.ts --named bpf_map_type --c tools/libbpf_anchors.c \
+                    -o $(LIBBPF_LAYOUT)
 
 BPF_ARCH_x86_64  := x86
 BPF_ARCH_aarch64 := arm64
@@ -106,10 +109,10 @@ distclean: clean ## ... and the toolchain
 bpf: $(BPF_OBJECTS) $(TEST_OBJECTS) ## compile the BPF programs
 lib: $(LIBRARIES) ## compile libphantom.so, collect the libraries to ship
 
-layout: $(LAYOUT_OBJECT) ## write ffi/bpf/*.gen.ts from the BTF of our programs and libbpf's headers
+layout: $(BPF_OBJECTS) ## write ffi/bpf/*.gen.ts from the BTF of our programs and libbpf's headers
 	$(Q)if ! $(LAYOUT_TOOL) --check >/dev/null 2>&1; then \
 	  echo '  LAYOUT  $(LAYOUT)'; $(LAYOUT_TOOL); fi
-	$(Q)$(DENO) run -A tools/layout.ts --c tools/libbpf_anchors.c -o ffi/bpf/libbpf.gen.ts
+	$(Q)$(LIBBPF_TOOL)
 
 layout-check: build/.layout-checked ## fail when ffi/bpf/layout.gen.ts is stale
 
@@ -169,7 +172,7 @@ build/tests/%.o: tests/bpf/%.bpf.c build/flags/bpf Makefile
 	$(Q)$(STRIP) -g $@.tmp
 	$(Q)mv $@.tmp $@
 
-build/.layout-checked: $(LAYOUT_OBJECT) $(LAYOUT) $(wildcard tools/layout*.ts bpf/*.h) \
+build/.layout-checked: $(BPF_OBJECTS) $(LAYOUT) $(wildcard tools/layout*.ts bpf/*/*.h) \
                        ffi/bpf/btf.ts ffi/bpf/layout_model.ts ffi/bpf/layout_hash.ts deno.json
 	@echo '  CHECK   $(LAYOUT)'
 	$(Q)$(LAYOUT_TOOL) --check

@@ -14,14 +14,15 @@
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "maps.h"
-#include "unmask.h"
+#include "contract/tunnel.h"
+#include "lib/stats.h"
+#include "tunnel/unmask.h"
 
 struct {
 	__uint(type, BPF_MAP_TYPE_REUSEPORT_SOCKARRAY);
 	__type(key, __u32);
 	__type(value, __u64);
-	__uint(max_entries, PH_LIMIT_WORKERS);
+	__uint(max_entries, PH_TUNNEL_LIMIT_WORKERS);
 } workers SEC(".maps");
 
 /* The worker that a session id names, or -1. */
@@ -68,17 +69,6 @@ __noinline int refuse(struct __sk_buff *skb, __u32 offset)
 	return unmask(&packet, settings, clock_ns()) == SHOWN_JUNK ? PH_REASON_JUNK : -1;
 }
 
-static __always_inline void count_dropped(__u32 reason, __u32 packets, __u32 bytes)
-{
-	__u32 index = PH_VERDICT_DROP * PH_REASON_COUNT + reason;
-	struct ph_stat *stat = bpf_map_lookup_elem(&stats, &index);
-
-	if (!stat)
-		return;
-	stat->packets += packets;
-	stat->bytes += bytes;
-}
-
 /*
  * What GRO has joined is kept as soon as one of it is no junk: packets that only share a forged
  * address with junk must not go with it.
@@ -93,9 +83,9 @@ int drop_junk(struct __sk_buff *skb)
 	int reason = -1;
 
 	if (!settings || !(settings->flags & PH_CONFIG_FLAG_FILTER) ||
-	    segments > PH_LIMIT_SEGMENTS)
+	    segments > PH_TUNNEL_LIMIT_SEGMENTS)
 		return skb->len;
-	for (__u32 i = 0; i < PH_LIMIT_SEGMENTS; i++, offset += size) {
+	for (__u32 i = 0; i < PH_TUNNEL_LIMIT_SEGMENTS; i++, offset += size) {
 		if (i == segments)
 			break;
 		reason = refuse(skb, offset);
@@ -104,7 +94,7 @@ int drop_junk(struct __sk_buff *skb)
 	}
 	if (reason < 0)
 		return skb->len;
-	count_dropped(reason, segments, skb->len);
+	count_frames(PH_VERDICT_DROP, reason, segments, skb->len);
 	return 0;
 }
 

@@ -7,33 +7,37 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "deliver.h"
-#include "event.h"
-#include "maps.h"
-#include "parse.h"
-#include "relay.h"
-#include "session.h"
-#include "unmask.h"
+#include "contract/tunnel.h"
+#include "lib/csum.h"
+#include "lib/parse.h"
+#include "lib/stats.h"
+#include "maps/ports.h"
+#include "relay/relay.h"
+#include "tunnel/deliver.h"
+#include "tunnel/report.h"
+#include "tunnel/session.h"
+#include "tunnel/unmask.h"
 
 #define BIT_LISTEN 1
 #define BIT_RELAY 2
 #define BIT_RETURN 4
 
+/* Set before loading (ebpf.enable_stats): where it is 0 the verifier removes the counting. */
+const volatile __u32 stats_enabled = 1;
+
 /* Types that only a ring buffer or an enum comparison reaches would be missing from BTF. */
 struct {
 	struct ph_event event;
-	struct ph_session_request request;
 	enum ph_event_kind event_kind;
 	enum ph_verdict verdict;
 	enum ph_reason reason;
 	enum ph_limit limit;
+	enum ph_tunnel_limit tunnel_limit;
 	enum ph_packet_kind packet_kind;
 	enum ph_config_flag config_flag;
 	enum ph_delivery_flag delivery_flag;
 	enum ph_session_state session_state;
 	enum ph_session_flag session_flag;
-	enum ph_session_op session_op;
-	enum ph_session_result session_result;
 	enum ph_relay_limit relay_limit;
 	enum ph_relay_outcome relay_outcome;
 	enum ph_relay_backend_state relay_backend_state;
@@ -51,6 +55,13 @@ static __always_inline __u32 port_bits(__be16 be_port)
 		return 0;
 	return (word->ports >> (port % 64) & 1) | (word->relays >> (port % 64) & 1) << 1 |
 		(word->returns >> (port % 64) & 1) << 2;
+}
+
+static __always_inline void count(__u32 verdict, __u32 reason, __u32 bytes)
+{
+	if (!stats_enabled)
+		return;
+	count_frames(verdict, reason, 1, bytes);
 }
 
 static __always_inline int pass(__u32 reason, __u32 bytes)
@@ -78,7 +89,7 @@ static __always_inline int receive(struct xdp_md *ctx, const struct packet *pkt,
 		count(PH_VERDICT_PASS, PH_REASON_LISTEN, bytes);
 		return deliver(ctx, pkt, 0, KIND_UNSEEN);
 	}
-	if (bpf_ntohs(pkt->udp->len) < sizeof(*pkt->udp) + PH_LIMIT_PACKET_BYTES ||
+	if (bpf_ntohs(pkt->udp->len) < sizeof(*pkt->udp) + PH_TUNNEL_LIMIT_PACKET_BYTES ||
 	    (const void *)(packet + 1) > (const void *)(long)ctx->data_end)
 		return drop(PH_REASON_SHORT, bytes);
 	now = clock_ns();
@@ -122,11 +133,12 @@ SEC("xdp")
 int xdp_phantom(struct xdp_md *ctx)
 {
 	__u32 bytes = ctx->data_end - ctx->data;
+	struct cursor at = cursor_of(ctx);
 	struct packet pkt = {};
 	__u32 length, bits;
 	int stop;
 
-	stop = parse_udp(ctx, &pkt);
+	stop = parse_udp(&at, &pkt);
 	if (stop)
 		return pass(PARSE_REASON(stop), bytes);
 	bits = port_bits(pkt.udp->dest);
@@ -141,9 +153,9 @@ int xdp_phantom(struct xdp_md *ctx)
 	if (!forget_way(ctx, &pkt))
 		return pass(PH_REASON_BAD_IP, bytes);
 	length = bpf_ntohs(pkt.udp->len);
-	if (pkt.family == 4 && !is_ipv4_sum_right(ctx, &pkt))
+	if (pkt.family == 4 && !is_ip4_sum_right(ctx, pkt.ip))
 		return refuse(ctx, &pkt, PH_REASON_BAD_CHECKSUM);
-	if (length < sizeof(*pkt.udp) || length > pkt.udp_room)
+	if (length < sizeof(*pkt.udp) || length > pkt.room)
 		return refuse(ctx, &pkt, PH_REASON_BAD_UDP);
 	return receive(ctx, &pkt, bytes);
 }

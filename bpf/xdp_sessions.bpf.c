@@ -9,14 +9,23 @@
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include "event.h"
-#include "front.h"
-#include "maps.h"
-#include "phantom.h"
+#include "contract/tunnel.h"
+#include "maps/config.h"
+#include "tunnel/front.h"
+#include "tunnel/report.h"
 
-#define HEAD_BYTES 16
-#define FLUSHED_SLOTS 16
 #define FLUSH_AFTER_NS 100000000ull
+
+/* Types that only a frame or a ring buffer has would be missing from BTF. */
+struct {
+	struct ph_session_request request;
+	struct ph_event event;
+	enum ph_event_kind event_kind;
+	enum ph_request_limit limit;
+	enum ph_session_op op;
+	enum ph_session_result result;
+	enum ph_session_state state;
+} btf_anchor SEC(".bss.anchor") = {};
 
 static __always_inline __u32 set_state(struct xdp_md *ctx, const struct ph_session_key *key,
 				       struct ph_session_value *value, __u32 state, __u64 now)
@@ -64,7 +73,7 @@ __noinline int flush_slots(__u32 from)
 {
 	__u64 now = bpf_ktime_get_ns();
 
-	for (__u32 i = 0; i < FLUSHED_SLOTS; i++) {
+	for (__u32 i = 0; i < PH_REQUEST_LIMIT_SLOTS; i++) {
 		__u32 index = from + i;
 		struct ph_front *slot = bpf_map_lookup_elem(&front, &index);
 
@@ -106,9 +115,9 @@ __noinline int serve(struct xdp_md *ctx, __u32 index)
 	struct ph_session_request *request;
 	struct ph_session_key key;
 
-	if (index >= PH_LIMIT_REQUESTS)
+	if (index >= PH_REQUEST_LIMIT_RUN)
 		return 0;
-	request = data + HEAD_BYTES + index * sizeof(*request);
+	request = data + PH_REQUEST_LIMIT_HEAD_BYTES + index * sizeof(*request);
 	if ((void *)(request + 1) > end)
 		return 0;
 	__builtin_memcpy(&key, request->key, sizeof(key));
@@ -122,7 +131,7 @@ int xdp_sessions(struct xdp_md *ctx)
 {
 	int served = 0;
 
-	while (served < PH_LIMIT_REQUESTS && serve(ctx, served))
+	while (served < PH_REQUEST_LIMIT_RUN && serve(ctx, served))
 		served++;
 	return served;
 }

@@ -5,7 +5,7 @@ Deno.test("actionFor() takes the strongest of the changes", () => {
     [[], "nothing"],
     [["src/base/a_test.ts", "src/.a.ts.swp", "README.md"], "nothing"],
     [["src/base/a.ts", "src/base/a_test.ts"], "restart"],
-    [["src/base/a.ts", "bpf/maps.h"], "rebuild"],
+    [["src/base/a.ts", "bpf/lib/parse.h"], "rebuild"],
     [["ffi/native/libphantom.map"], "rebuild"],
   ] as const;
   for (const [paths, wanted] of cases) {

@@ -1,13 +1,14 @@
 /**
  * Makes, or checks, the TypeScript view of C layouts:
  *
- *     tools/layout.ts [--check] [--header FILE]... OBJECT... -o ffi/bpf/layout.gen.ts
- *     tools/layout.ts [--check] --c FILE [--names a,b] -o ffi/bpf/libbpf.gen.ts
+ *     tools/layout.ts [--check] [--named a,b] [--header FILE]... OBJECT... -o ffi/bpf/layout.gen.ts
+ *     tools/layout.ts [--check] [--named a,b] --c FILE [--names a,b] -o ffi/bpf/libbpf.gen.ts
  *
  * The first form reads our compiled BPF programs and wants every struct and enum of the headers
- * (bpf/phantom.h if none is given) to be in them. The second compiles a C file of anchors and
- * takes the types it anchors. `--check` writes nothing and fails when the file is not what would
- * be written.
+ * (those of bpf/contract/ if none is given) to be in one of them at least. The second compiles a C
+ * file of anchors and takes the types it anchors. `--named` are the enums whose values are shown
+ * to people, by a function. `--check` writes nothing and fails when the file is not what would be
+ * written.
  *
  * @module
  */
@@ -26,7 +27,7 @@ import {
 } from "./layout_gen.ts";
 import { messageOf } from "../src/base/errors.ts";
 
-const DEFAULT_HEADER = "bpf/phantom.h";
+const CONTRACT = "bpf/contract";
 
 /** The arguments do not make sense, or a tool failed; the message says all there is to say. */
 class UsageError extends Error {}
@@ -40,6 +41,7 @@ interface Arguments {
   readonly objects: readonly string[];
   readonly anchors: string | undefined;
   readonly names: readonly string[];
+  readonly named: readonly string[];
 }
 
 /** parseArgs as it is, but with an error that is ours. */
@@ -54,6 +56,7 @@ function parseWords(args: string[]) {
         header: { type: "string", multiple: true },
         c: { type: "string" },
         names: { type: "string" },
+        named: { type: "string" },
       },
     });
   } catch (error) {
@@ -70,11 +73,19 @@ function readArguments(args: string[]): Arguments {
   return {
     check: values.check,
     output: values.output,
-    headers: values.header ?? [DEFAULT_HEADER],
+    headers: values.header ?? contractHeaders(),
     objects: positionals,
     anchors: values.c,
     names: values.names?.split(",") ?? [],
+    named: values.named?.split(",") ?? [],
   };
+}
+
+/** What all systems share comes first. */
+function contractHeaders(): string[] {
+  const names = [...Deno.readDirSync(CONTRACT)].map(({ name }) => name).toSorted();
+  const others = names.filter((name) => name !== "common.h");
+  return ["common.h", ...others].map((name) => `${CONTRACT}/${name}`);
 }
 
 /** The arguments as they are typed, without --check: what to run when the file is stale. */
@@ -84,16 +95,16 @@ function commandOf(args: readonly string[]): string {
 }
 
 async function generate(options: Arguments, command: string): Promise<string> {
-  const { anchors, headers, objects } = options;
+  const { anchors, headers, objects, named } = options;
   if (anchors !== undefined) {
     const btf = readBtf(await compileBpf(anchors));
     const anchored = anchoredNamesOf(Deno.readTextFileSync(anchors));
     const names = options.names.length > 0 ? options.names : anchored;
-    return generateForeign(btf, names, { origin: anchors, command });
+    return generateForeign(btf, names, { origin: anchors, command, named });
   }
   const names = headers.flatMap((header) => contractNamesOf(Deno.readTextFileSync(header)));
   const sources = objects.map((name): Source => ({ name, btf: readBtf(Deno.readFileSync(name)) }));
-  return generateContract(sources, names, { origin: headers.join(", "), command });
+  return generateContract(sources, names, { origin: headers.join(", "), command, named });
 }
 
 /** Runs the text through `deno fmt` with this project's settings, whatever the current folder. */

@@ -83,21 +83,26 @@ ${writes}  },
 `;
 }
 
-/** The constant, the type and the name function of one enum. */
-export function emitEnum({ cName, tsName, values }: EnumText): string {
-  const first = new Map<bigint, string>();
-  for (const { value, label } of values) {
-    if (!first.has(value)) first.set(value, label);
-  }
+/** The constant and the type of one enum, and the function that names its values where asked. */
+export function emitEnum(text: EnumText, isNamed: boolean): string {
+  const { cName, tsName, values } = text;
   const keys = values.map(({ key, value }) => `  ${key}: ${value},\n`).join("");
-  const names = [...first].map(([value, label]) => `  ${keyOf(value)}: "${label}",\n`).join("");
-  const table = `${constantCase(tsName)}_NAMES`;
   return `/** \`enum ${cName}\` */
 export const ${tsName} = {
 ${keys}} as const;
 
 export type ${tsName} = (typeof ${tsName})[keyof typeof ${tsName}];
+${isNamed ? emitNames(text) : ""}`;
+}
 
+function emitNames({ cName, tsName, values }: EnumText): string {
+  const first = new Map<bigint, string>();
+  for (const { value, label } of values) {
+    if (!first.has(value)) first.set(value, label);
+  }
+  const names = [...first].map(([value, label]) => `  ${keyOf(value)}: "${label}",\n`).join("");
+  const table = `${constantCase(tsName)}_NAMES`;
+  return `
 const ${table}: Readonly<Record<number, string>> = {
 ${names}};
 

@@ -31,6 +31,12 @@ import {
 } from "./layout_emit.ts";
 import { holesWithin, type MapDefinition, mapsOf } from "./layout_maps.ts";
 
+const MAIN_OBJECT = "xdp_phantom";
+/** Until all callers say whose layout they mean. */
+const MAIN_ALIASES = `
+export const layoutHashes: Readonly<Record<string, string>> = layouts.${MAIN_OBJECT}.hashes;
+export const layoutHash: string = layouts.${MAIN_OBJECT}.hash;
+`;
 const CONTRACT_PREFIX = "ph_";
 const PAD_NAME = /^_*pad(ding)?[0-9_]*$/;
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -52,7 +58,7 @@ export class LayoutError extends Error {
   }
 }
 
-/** The BTF of one object, with the name by which messages call it. */
+/** The BTF of one object, with the path by which messages call it. */
 export interface Source {
   readonly name: string;
   readonly btf: Btf;
@@ -64,6 +70,8 @@ export interface FileNotes {
   readonly origin: string;
   /** The command that makes it again. */
   readonly command: string;
+  /** Enums whose values have names for people. Limits, for one, have none. @default {[]} */
+  readonly named?: readonly string[];
 }
 
 /** The structs and enums that a header defines, in its order: those that must be in the BTF. */
@@ -98,13 +106,14 @@ export function generateContract(
   for (const [name, { btf }] of owners) {
     const [model] = modelsOf(btf, name);
     if (model !== undefined) {
-      sections.push(emitContractModel(btf, model, names, problems));
+      sections.push(emitContractModel(btf, model, { names, notes, problems }));
     }
   }
+  problems.push(...namedProblems(notes, [...owners.keys()]));
   sections.push(emitMaps(sources, names, problems));
   problems.push(...nameProblems(names.map((name) => contractTypeName(name))));
   if (problems.length > 0) throw new LayoutError(problems);
-  sections.push(emitHashes(owners));
+  sections.push(emitLayouts(sources, names));
   return emitFile(sections, notes);
 }
 
@@ -118,10 +127,11 @@ export function generateForeign(btf: Btf, names: readonly string[], notes: FileN
   for (const name of names) {
     const [model] = modelsOf(btf, name);
     if (model === undefined) problems.push(missingProblem(name, [{ name: "the anchors", btf }]));
-    else if (model.kind === "enum") sections.push(emitEnum(foreignEnum(model)));
-    else sections.push(emitStruct(foreignStruct(btf, model, names, problems)));
+    else if (model.kind === "enum") {
+      sections.push(emitEnum(foreignEnum(model), isNamed(notes, name)));
+    } else sections.push(emitStruct(foreignStruct(btf, model, names, problems)));
   }
-  problems.push(...nameProblems(names.map(pascalCase)));
+  problems.push(...nameProblems(names.map(pascalCase)), ...namedProblems(notes, names));
   if (problems.length > 0) throw new LayoutError(problems);
   return emitFile(sections, notes);
 }
@@ -164,13 +174,29 @@ function missingProblem(name: string, sources: readonly Source[]): string {
   return `${name} ${why} in the BTF of ${where}: anchor it in a global variable of that type`;
 }
 
+function isNamed({ named = [] }: FileNotes, name: string): boolean {
+  return named.includes(name);
+}
+
+function namedProblems({ named = [] }: FileNotes, names: readonly string[]): string[] {
+  const unknown = named.filter((name) => !names.includes(name));
+  return unknown.map((name) => `${name} is to have names, but is none of the types`);
+}
+
+interface ContractContext {
+  readonly names: readonly string[];
+  readonly notes: FileNotes;
+  readonly problems: string[];
+}
+
 function emitContractModel(
   btf: Btf,
   model: LayoutModel,
-  names: readonly string[],
-  problems: string[],
+  { names, notes, problems }: ContractContext,
 ): string {
-  if (model.kind === "enum") return emitEnum(contractEnum(model, problems));
+  if (model.kind === "enum") {
+    return emitEnum(contractEnum(model, problems), isNamed(notes, model.name));
+  }
   return emitStruct(contractStruct(btf, model, names, problems));
 }
 
@@ -429,18 +455,41 @@ function mapTypeName(btf: Btf, id: number | undefined, names: readonly string[])
   return `"${contractTypeName(type.name)}"`;
 }
 
-function emitHashes(owners: ReadonlyMap<string, Source>): string {
-  const hashes: Record<string, string> = {};
-  for (const [name, { btf }] of owners) hashes[name] = layoutHashOf(btf, [name]);
-  const lines = Object.entries(hashes).map(([name, hash]) => `  ${name}: "${hash}",\n`).join("");
-  return `/** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
-export const layoutHashes: Readonly<Record<string, string>> = {
-${lines}};
-
-/** The C names of the layouts above. */
-export const layoutNames: readonly string[] = Object.keys(layoutHashes);
-
-/** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "${combineHashes(hashes)}";
+/**
+ * An object's layout is what of the contract its BTF has: another object's types are no part of
+ * it, and may change while its maps stay.
+ */
+function emitLayouts(sources: readonly Source[], names: readonly string[]): string {
+  const objects = sources.map(({ name, btf }): [string, Record<string, string>] => {
+    const own = names.filter((type) => modelsOf(btf, type).length > 0);
+    const hashes = own.map((type) => [type, layoutHashOf(btf, [type])] as const);
+    return [objectNameOf(name), Object.fromEntries(hashes)];
+  });
+  const texts = objects.map(([object, hashes]) => {
+    const lines = Object.entries(hashes).map(([name, hash]) => `      ${name}: "${hash}",\n`);
+    return `  ${object}: {
+    hash: "${combineHashes(hashes)}",
+    hashes: {
+${lines.join("")}    },
+  },
 `;
+  });
+  return `/** Our BPF objects. */
+export type ObjectName = ${objects.map(([object]) => `"${object}"`).join(" | ")};
+
+/** Which of the layouts above an object has. */
+export interface ObjectLayout {
+  /** layoutHashOf() all of them. */
+  readonly hash: string;
+  /** That of each, by its C name: see layoutDifferences() in layout_hash.ts. */
+  readonly hashes: Readonly<Record<string, string>>;
+}
+
+export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
+${texts.join("")}};
+${objects.some(([object]) => object === MAIN_OBJECT) ? MAIN_ALIASES : ""}`;
+}
+
+function objectNameOf(path: string): string {
+  return path.replace(/^.*\//, "").replace(/\.o$/, "");
 }

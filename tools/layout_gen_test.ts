@@ -43,9 +43,10 @@ function btfOf(source: string): Promise<Btf> {
   });
 }
 
-async function contractOf(source: string): Promise<string> {
+async function contractOf(source: string, named: readonly string[] = []): Promise<string> {
   const btf = await btfOf(source);
-  return generateContract([{ name: "test.o", btf }], contractNamesOf(source), NOTES);
+  const notes = { ...NOTES, named };
+  return generateContract([{ name: "some/test.o", btf }], contractNamesOf(source), notes);
 }
 
 /** The problems that the generator finds in this C source. */
@@ -168,8 +169,11 @@ Deno.test("a generated write() wants arrays of the exact length", async () => {
   }
 });
 
-Deno.test("a generated enum has values, and names for numbers", async () => {
-  const module = await importText(await contractOf(EVERY_FIELD));
+Deno.test("a generated enum has values, and names for numbers where asked", async () => {
+  const nameless = await importText(await contractOf(EVERY_FIELD));
+  assert.deepEqual(nameless["Colour"], { red: 0, darkRed: 5, crimson: 5 });
+  assert.equal(nameless["colourName"], undefined);
+  const module = await importText(await contractOf(EVERY_FIELD, ["ph_colour"]));
   assert.deepEqual(module["Colour"], { red: 0, darkRed: 5, crimson: 5 });
   const colourName = module["colourName"] as (value: number) => string;
   assert.deepEqual([0, 5, 6, -1].map(colourName), ["red", "dark_red", "6", "-1"]);
@@ -270,7 +274,7 @@ Deno.test("generateContract() names what cannot be part of the contract", async 
     ]],
     ["negative enumerator", "enum ph_x { PH_X_A = -1 } x;", [/^ph_x: PH_X_A must be within 0 to/]],
     ["not reached", "struct ph_x { __u32 a; }; int y;", [
-      /^ph_x is missing in the BTF of test.o: anchor it in a global/,
+      /^ph_x is missing in the BTF of some\/test.o: anchor it in a global/,
     ]],
     [
       "only by pointer",
@@ -354,19 +358,57 @@ Deno.test("layoutHash changes when and only when a layout does", async () => {
   assert.equal(new Set([base, ...hashes]).size, different.length + 1);
 });
 
-Deno.test("layoutHash in the file is that of the object", async () => {
-  const btf = await btfOf(EVERY_FIELD);
-  const module = await importText(await contractOf(EVERY_FIELD));
-  const names = module["layoutNames"] as readonly string[];
-  assert.deepEqual(names, ["ph_colour", "ph_inner", "ph_all"]);
-  assert.equal(module["layoutHash"], layoutHashOf(btf, names));
+interface ObjectLayout {
+  readonly hash: string;
+  readonly hashes: Readonly<Record<string, string>>;
+}
 
-  const hashes = module["layoutHashes"] as Readonly<Record<string, string>>;
+async function layoutsOf(text: string): Promise<Readonly<Record<string, ObjectLayout>>> {
+  return (await importText(text))["layouts"] as Readonly<Record<string, ObjectLayout>>;
+}
+
+Deno.test("the hash in the file is that of the object", async () => {
+  const btf = await btfOf(EVERY_FIELD);
+  const { hash, hashes } = (await layoutsOf(await contractOf(EVERY_FIELD)))["test"]!;
+  assert.deepEqual(Object.keys(hashes), ["ph_colour", "ph_inner", "ph_all"]);
+  assert.equal(hash, layoutHashOf(btf, Object.keys(hashes)));
   assert.deepEqual(layoutDifferences(btf, hashes), []);
   const changed = await btfOf(EVERY_FIELD.replace("a_u8", "renamed"));
   assert.deepEqual(layoutDifferences(changed, hashes), ["ph_all differs"]);
   const less = await btfOf("struct ph_inner { __be16 port; __u8 pad[2]; } anchor;");
   assert.deepEqual(layoutDifferences(less, hashes), ["ph_colour is missing", "ph_all is missing"]);
+});
+
+Deno.test("types of another object do not change an object's hash", async () => {
+  const common = "enum ph_verdict { PH_VERDICT_PASS, PH_VERDICT_DROP };";
+  const tunnel = "struct ph_session { __u64 bytes; };";
+  const policy = "struct ph_rule { __u32 from; }; enum ph_act { PH_ACT_ALLOW, PH_ACT_DENY };";
+  const first = {
+    name: "bpf/xdp_phantom.o",
+    btf: await btfOf(`${common} ${tunnel} enum ph_verdict v; struct ph_session s;`),
+  };
+  const names = contractNamesOf(common + tunnel);
+  const before = await layoutsOf(generateContract([first], names, NOTES));
+  // Their header is included by the first object too, and what it has is not used there.
+  const again = {
+    name: first.name,
+    btf: await btfOf(`${common} ${tunnel} ${policy} enum ph_verdict v; struct ph_session s;`),
+  };
+  const second = {
+    name: "bpf/tc_policy.o",
+    btf: await btfOf(`${common} ${policy} enum ph_verdict v; struct ph_rule r; enum ph_act a;`),
+  };
+  const all = contractNamesOf(common + tunnel + policy);
+  const after = await layoutsOf(generateContract([again, second], all, NOTES));
+  assert.deepEqual(after["xdp_phantom"], before["xdp_phantom"]);
+  assert.deepEqual(Object.keys(after["tc_policy"]!.hashes), ["ph_verdict", "ph_rule", "ph_act"]);
+  assert.notEqual(after["tc_policy"]!.hash, after["xdp_phantom"]!.hash);
+});
+
+Deno.test("names are made of types that there are", async () => {
+  await assert.rejects(contractOf(EVERY_FIELD, ["ph_color"]), {
+    message: "ph_color is to have names, but is none of the types",
+  });
 });
 
 Deno.test("generateForeign() flattens, keeps going, and writes parts", async () => {

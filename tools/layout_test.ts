@@ -105,10 +105,13 @@ Deno.test({
   }`,
   ignore: !hasLibbpfHeaders(),
   async fn() {
-    const args = ["--c", "tools/libbpf_anchors.c", "-o", "ffi/bpf/libbpf.gen.ts"];
+    const args = [
+      ...["--named", "bpf_map_type", "--c", "tools/libbpf_anchors.c"],
+      ...["-o", "ffi/bpf/libbpf.gen.ts"],
+    ];
     const btf = readBtf(await compileBpf(`${ROOT}tools/libbpf_anchors.c`));
     const anchors = await Deno.readTextFile(`${ROOT}tools/libbpf_anchors.c`);
-    const notes = { origin: "", command: "" };
+    const notes = { origin: "", command: "", named: ["bpf_map_type"] };
     const text = generateForeign(btf, anchoredNamesOf(anchors), notes)
       .replace('"./layout_io.ts"', `"file://${ROOT}ffi/bpf/layout_io.ts"`);
     const installed = factsOf(await import(`data:text/typescript,${encodeURIComponent(text)}`));

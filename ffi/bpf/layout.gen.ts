@@ -1,11 +1,10 @@
-// Generated from bpf/phantom.h. Do not edit; make it again with:
-//   deno run -A tools/layout.ts build/bpf/xdp_phantom.o -o ffi/bpf/layout.gen.ts
+// Generated from bpf/contract/common.h, bpf/contract/relay.h, bpf/contract/tunnel.h. Do not edit; make it again with:
+//   deno run -A tools/layout.ts --named ph_verdict,ph_reason,ph_event_kind,ph_session_result,ph_relay_outcome,ph_relay_backend_state build/bpf/steer.o build/bpf/tc_egress.o build/bpf/xdp_phantom.o build/bpf/xdp_sessions.o -o ffi/bpf/layout.gen.ts
 
 import { checkLength, getBytes, setBytes, setZero } from "./layout_io.ts";
 
 /** `enum ph_limit` */
 export const Limit = {
-  listenWords: 1024,
   eventBytes: 1048576,
   eventIntervalNs: 10000000,
   newIntervalNs: 100000,
@@ -13,45 +12,9 @@ export const Limit = {
   ipv6Extensions: 8,
   ipv4OptionWords: 10,
   headerOffset: 2047,
-  maskKeys: 16,
-  packetBytes: 32,
-  sessions: 65536,
-  sources: 16384,
-  requests: 60,
-  workers: 256,
-  xskFrameBytes: 1792,
-  queues: 64,
-  segments: 128,
-  frontSlots: 512,
 } as const;
 
 export type Limit = (typeof Limit)[keyof typeof Limit];
-
-const LIMIT_NAMES: Readonly<Record<number, string>> = {
-  1024: "listen_words",
-  1048576: "event_bytes",
-  10000000: "event_interval_ns",
-  100000: "new_interval_ns",
-  2: "vlan_tags",
-  8: "ipv6_extensions",
-  10: "ipv4_option_words",
-  2047: "header_offset",
-  16: "mask_keys",
-  32: "packet_bytes",
-  65536: "sessions",
-  16384: "sources",
-  60: "requests",
-  256: "workers",
-  1792: "xsk_frame_bytes",
-  64: "queues",
-  128: "segments",
-  512: "front_slots",
-};
-
-/** The name of a value of `enum ph_limit`, or the number as text. */
-export function limitName(value: number): string {
-  return LIMIT_NAMES[value] ?? String(value);
-}
 
 /** `enum ph_verdict` */
 export const Verdict = {
@@ -125,55 +88,6 @@ export function reasonName(value: number): string {
   return REASON_NAMES[value] ?? String(value);
 }
 
-/** `enum ph_packet_kind` */
-export const PacketKind = {
-  hello: 1,
-  accept: 2,
-  data: 3,
-  reset: 4,
-  max: 5,
-} as const;
-
-export type PacketKind = (typeof PacketKind)[keyof typeof PacketKind];
-
-const PACKET_KIND_NAMES: Readonly<Record<number, string>> = {
-  1: "hello",
-  2: "accept",
-  3: "data",
-  4: "reset",
-  5: "max",
-};
-
-/** The name of a value of `enum ph_packet_kind`, or the number as text. */
-export function packetKindName(value: number): string {
-  return PACKET_KIND_NAMES[value] ?? String(value);
-}
-
-/** `struct ph_listen_word` */
-export interface ListenWord {
-  ports: bigint;
-  relays: bigint;
-  returns: bigint;
-}
-
-/** `struct ph_listen_word`: 24 bytes. */
-export const ListenWord = {
-  size: 24,
-  offset: { ports: 0, relays: 8, returns: 16 },
-  read(view: DataView, at = 0): ListenWord {
-    return {
-      ports: view.getBigUint64(at, true),
-      relays: view.getBigUint64(at + 8, true),
-      returns: view.getBigUint64(at + 16, true),
-    };
-  },
-  write(view: DataView, at: number, value: ListenWord): void {
-    view.setBigUint64(at, value.ports, true);
-    view.setBigUint64(at + 8, value.relays, true);
-    view.setBigUint64(at + 16, value.returns, true);
-  },
-} as const;
-
 /** `struct ph_stat` */
 export interface Stat {
   packets: bigint;
@@ -193,461 +107,6 @@ export const Stat = {
   write(view: DataView, at: number, value: Stat): void {
     view.setBigUint64(at, value.packets, true);
     view.setBigUint64(at + 8, value.bytes, true);
-  },
-} as const;
-
-/** `struct ph_mask_key` */
-export interface MaskKey {
-  window: bigint;
-  beginNs: bigint;
-  k0: bigint;
-  k1: bigint;
-}
-
-/** `struct ph_mask_key`: 32 bytes. */
-export const MaskKey = {
-  size: 32,
-  offset: { window: 0, beginNs: 8, k0: 16, k1: 24 },
-  read(view: DataView, at = 0): MaskKey {
-    return {
-      window: view.getBigUint64(at, true),
-      beginNs: view.getBigUint64(at + 8, true),
-      k0: view.getBigUint64(at + 16, true),
-      k1: view.getBigUint64(at + 24, true),
-    };
-  },
-  write(view: DataView, at: number, value: MaskKey): void {
-    view.setBigUint64(at, value.window, true);
-    view.setBigUint64(at + 8, value.beginNs, true);
-    view.setBigUint64(at + 16, value.k0, true);
-    view.setBigUint64(at + 24, value.k1, true);
-  },
-} as const;
-
-/** `enum ph_config_flag` */
-export const ConfigFlag = {
-  filter: 1,
-} as const;
-
-export type ConfigFlag = (typeof ConfigFlag)[keyof typeof ConfigFlag];
-
-const CONFIG_FLAG_NAMES: Readonly<Record<number, string>> = {
-  1: "filter",
-};
-
-/** The name of a value of `enum ph_config_flag`, or the number as text. */
-export function configFlagName(value: number): string {
-  return CONFIG_FLAG_NAMES[value] ?? String(value);
-}
-
-/** `struct ph_config` */
-export interface Config {
-  flags: number;
-  present: number;
-  helloSourceCostNs: bigint;
-  helloSourceRoomNs: bigint;
-  helloTotalCostNs: bigint;
-  helloTotalRoomNs: bigint;
-  newSourceCostNs: bigint;
-  newSourceRoomNs: bigint;
-  newTimeoutNs: bigint;
-  establishedTimeoutNs: bigint;
-  closingTimeoutNs: bigint;
-  workers: number;
-  ownerMask: number;
-}
-
-/** `struct ph_config`: 88 bytes. */
-export const Config = {
-  size: 88,
-  offset: {
-    flags: 0,
-    present: 4,
-    helloSourceCostNs: 8,
-    helloSourceRoomNs: 16,
-    helloTotalCostNs: 24,
-    helloTotalRoomNs: 32,
-    newSourceCostNs: 40,
-    newSourceRoomNs: 48,
-    newTimeoutNs: 56,
-    establishedTimeoutNs: 64,
-    closingTimeoutNs: 72,
-    workers: 80,
-    ownerMask: 84,
-  },
-  read(view: DataView, at = 0): Config {
-    return {
-      flags: view.getUint32(at, true),
-      present: view.getUint32(at + 4, true),
-      helloSourceCostNs: view.getBigUint64(at + 8, true),
-      helloSourceRoomNs: view.getBigUint64(at + 16, true),
-      helloTotalCostNs: view.getBigUint64(at + 24, true),
-      helloTotalRoomNs: view.getBigUint64(at + 32, true),
-      newSourceCostNs: view.getBigUint64(at + 40, true),
-      newSourceRoomNs: view.getBigUint64(at + 48, true),
-      newTimeoutNs: view.getBigUint64(at + 56, true),
-      establishedTimeoutNs: view.getBigUint64(at + 64, true),
-      closingTimeoutNs: view.getBigUint64(at + 72, true),
-      workers: view.getUint32(at + 80, true),
-      ownerMask: view.getUint32(at + 84, true),
-    };
-  },
-  write(view: DataView, at: number, value: Config): void {
-    view.setUint32(at, value.flags, true);
-    view.setUint32(at + 4, value.present, true);
-    view.setBigUint64(at + 8, value.helloSourceCostNs, true);
-    view.setBigUint64(at + 16, value.helloSourceRoomNs, true);
-    view.setBigUint64(at + 24, value.helloTotalCostNs, true);
-    view.setBigUint64(at + 32, value.helloTotalRoomNs, true);
-    view.setBigUint64(at + 40, value.newSourceCostNs, true);
-    view.setBigUint64(at + 48, value.newSourceRoomNs, true);
-    view.setBigUint64(at + 56, value.newTimeoutNs, true);
-    view.setBigUint64(at + 64, value.establishedTimeoutNs, true);
-    view.setBigUint64(at + 72, value.closingTimeoutNs, true);
-    view.setUint32(at + 80, value.workers, true);
-    view.setUint32(at + 84, value.ownerMask, true);
-  },
-} as const;
-
-/** `enum ph_delivery_flag` */
-export const DeliveryFlag = {
-  hellos: 1,
-} as const;
-
-export type DeliveryFlag = (typeof DeliveryFlag)[keyof typeof DeliveryFlag];
-
-const DELIVERY_FLAG_NAMES: Readonly<Record<number, string>> = {
-  1: "hellos",
-};
-
-/** The name of a value of `enum ph_delivery_flag`, or the number as text. */
-export function deliveryFlagName(value: number): string {
-  return DELIVERY_FLAG_NAMES[value] ?? String(value);
-}
-
-/** `struct ph_delivery` */
-export interface Delivery {
-  ifindex: number;
-  workers: number;
-  ownerMask: number;
-  port: number;
-  flags: number;
-}
-
-/** `struct ph_delivery`: 16 bytes. */
-export const Delivery = {
-  size: 16,
-  offset: { ifindex: 0, workers: 4, ownerMask: 8, port: 12, flags: 14 },
-  read(view: DataView, at = 0): Delivery {
-    return {
-      ifindex: view.getUint32(at, true),
-      workers: view.getUint32(at + 4, true),
-      ownerMask: view.getUint32(at + 8, true),
-      port: view.getUint16(at + 12),
-      flags: view.getUint16(at + 14, true),
-    };
-  },
-  write(view: DataView, at: number, value: Delivery): void {
-    view.setUint32(at, value.ifindex, true);
-    view.setUint32(at + 4, value.workers, true);
-    view.setUint32(at + 8, value.ownerMask, true);
-    view.setUint16(at + 12, value.port);
-    view.setUint16(at + 14, value.flags, true);
-  },
-} as const;
-
-/** `struct ph_source_key` */
-export interface SourceKey {
-  prefix: bigint;
-  family: number;
-}
-
-/** `struct ph_source_key`: 16 bytes. */
-export const SourceKey = {
-  size: 16,
-  offset: { prefix: 0, family: 8 },
-  read(view: DataView, at = 0): SourceKey {
-    return {
-      prefix: view.getBigUint64(at, true),
-      family: view.getUint32(at + 8, true),
-    };
-  },
-  write(view: DataView, at: number, value: SourceKey): void {
-    view.setBigUint64(at, value.prefix, true);
-    view.setUint32(at + 8, value.family, true);
-    setZero(view, at + 12, 4);
-  },
-} as const;
-
-/** `struct ph_source_value` */
-export interface SourceValue {
-  helloNs: bigint;
-  newNs: bigint;
-}
-
-/** `struct ph_source_value`: 16 bytes. */
-export const SourceValue = {
-  size: 16,
-  offset: { helloNs: 0, newNs: 8 },
-  read(view: DataView, at = 0): SourceValue {
-    return {
-      helloNs: view.getBigUint64(at, true),
-      newNs: view.getBigUint64(at + 8, true),
-    };
-  },
-  write(view: DataView, at: number, value: SourceValue): void {
-    view.setBigUint64(at, value.helloNs, true);
-    view.setBigUint64(at + 8, value.newNs, true);
-  },
-} as const;
-
-/** `struct ph_total` */
-export interface Total {
-  helloNs: bigint;
-}
-
-/** `struct ph_total`: 8 bytes. */
-export const Total = {
-  size: 8,
-  offset: { helloNs: 0 },
-  read(view: DataView, at = 0): Total {
-    return {
-      helloNs: view.getBigUint64(at, true),
-    };
-  },
-  write(view: DataView, at: number, value: Total): void {
-    view.setBigUint64(at, value.helloNs, true);
-  },
-} as const;
-
-/** `struct ph_session_key` */
-export interface SessionKey {
-  srcIp: Uint8Array;
-  dstIp: Uint8Array;
-  srcPort: number;
-  dstPort: number;
-  protocol: number;
-  family: number;
-}
-
-/** `struct ph_session_key`: 40 bytes. */
-export const SessionKey = {
-  size: 40,
-  offset: { srcIp: 0, dstIp: 16, srcPort: 32, dstPort: 34, protocol: 36, family: 37 },
-  read(view: DataView, at = 0): SessionKey {
-    return {
-      srcIp: getBytes(view, at, 16),
-      dstIp: getBytes(view, at + 16, 16),
-      srcPort: view.getUint16(at + 32),
-      dstPort: view.getUint16(at + 34),
-      protocol: view.getUint8(at + 36),
-      family: view.getUint8(at + 37),
-    };
-  },
-  write(view: DataView, at: number, value: SessionKey): void {
-    setBytes(view, at, value.srcIp, 16, "SessionKey.srcIp");
-    setBytes(view, at + 16, value.dstIp, 16, "SessionKey.dstIp");
-    view.setUint16(at + 32, value.srcPort);
-    view.setUint16(at + 34, value.dstPort);
-    view.setUint8(at + 36, value.protocol);
-    view.setUint8(at + 37, value.family);
-    setZero(view, at + 38, 2);
-  },
-} as const;
-
-/** `enum ph_session_state` */
-export const SessionState = {
-  new: 1,
-  established: 2,
-  closing: 3,
-} as const;
-
-export type SessionState = (typeof SessionState)[keyof typeof SessionState];
-
-const SESSION_STATE_NAMES: Readonly<Record<number, string>> = {
-  1: "new",
-  2: "established",
-  3: "closing",
-};
-
-/** The name of a value of `enum ph_session_state`, or the number as text. */
-export function sessionStateName(value: number): string {
-  return SESSION_STATE_NAMES[value] ?? String(value);
-}
-
-/** `enum ph_session_flag` */
-export const SessionFlag = {
-  hello: 1,
-} as const;
-
-export type SessionFlag = (typeof SessionFlag)[keyof typeof SessionFlag];
-
-const SESSION_FLAG_NAMES: Readonly<Record<number, string>> = {
-  1: "hello",
-};
-
-/** The name of a value of `enum ph_session_flag`, or the number as text. */
-export function sessionFlagName(value: number): string {
-  return SESSION_FLAG_NAMES[value] ?? String(value);
-}
-
-/** `struct ph_session_value` */
-export interface SessionValue {
-  peerIp: Uint8Array;
-  peerPort: number;
-  state: number;
-  flags: number;
-  family: number;
-  createdNs: bigint;
-  lastSeenNs: bigint;
-  bytesIn: bigint;
-  bytesOut: bigint;
-  packetsIn: number;
-  packetsOut: number;
-}
-
-/** `struct ph_session_value`: 64 bytes. */
-export const SessionValue = {
-  size: 64,
-  offset: {
-    peerIp: 0,
-    peerPort: 16,
-    state: 18,
-    flags: 19,
-    family: 20,
-    createdNs: 24,
-    lastSeenNs: 32,
-    bytesIn: 40,
-    bytesOut: 48,
-    packetsIn: 56,
-    packetsOut: 60,
-  },
-  read(view: DataView, at = 0): SessionValue {
-    return {
-      peerIp: getBytes(view, at, 16),
-      peerPort: view.getUint16(at + 16),
-      state: view.getUint8(at + 18),
-      flags: view.getUint8(at + 19),
-      family: view.getUint8(at + 20),
-      createdNs: view.getBigUint64(at + 24, true),
-      lastSeenNs: view.getBigUint64(at + 32, true),
-      bytesIn: view.getBigUint64(at + 40, true),
-      bytesOut: view.getBigUint64(at + 48, true),
-      packetsIn: view.getUint32(at + 56, true),
-      packetsOut: view.getUint32(at + 60, true),
-    };
-  },
-  write(view: DataView, at: number, value: SessionValue): void {
-    setBytes(view, at, value.peerIp, 16, "SessionValue.peerIp");
-    view.setUint16(at + 16, value.peerPort);
-    view.setUint8(at + 18, value.state);
-    view.setUint8(at + 19, value.flags);
-    view.setUint8(at + 20, value.family);
-    view.setBigUint64(at + 24, value.createdNs, true);
-    view.setBigUint64(at + 32, value.lastSeenNs, true);
-    view.setBigUint64(at + 40, value.bytesIn, true);
-    view.setBigUint64(at + 48, value.bytesOut, true);
-    view.setUint32(at + 56, value.packetsIn, true);
-    view.setUint32(at + 60, value.packetsOut, true);
-    setZero(view, at + 21, 3);
-  },
-} as const;
-
-/** `struct ph_front` */
-export interface Front {
-  key: SessionKey;
-  tickNs: bigint;
-  bytes: bigint;
-  packets: number;
-}
-
-/** `struct ph_front`: 64 bytes. */
-export const Front = {
-  size: 64,
-  offset: { key: 0, tickNs: 40, bytes: 48, packets: 56 },
-  read(view: DataView, at = 0): Front {
-    return {
-      key: SessionKey.read(view, at),
-      tickNs: view.getBigUint64(at + 40, true),
-      bytes: view.getBigUint64(at + 48, true),
-      packets: view.getUint32(at + 56, true),
-    };
-  },
-  write(view: DataView, at: number, value: Front): void {
-    SessionKey.write(view, at, value.key);
-    view.setBigUint64(at + 40, value.tickNs, true);
-    view.setBigUint64(at + 48, value.bytes, true);
-    view.setUint32(at + 56, value.packets, true);
-    setZero(view, at + 60, 4);
-  },
-} as const;
-
-/** `enum ph_session_op` */
-export const SessionOp = {
-  establish: 1,
-  close: 2,
-  expire: 3,
-  flush: 4,
-} as const;
-
-export type SessionOp = (typeof SessionOp)[keyof typeof SessionOp];
-
-const SESSION_OP_NAMES: Readonly<Record<number, string>> = {
-  1: "establish",
-  2: "close",
-  3: "expire",
-  4: "flush",
-};
-
-/** The name of a value of `enum ph_session_op`, or the number as text. */
-export function sessionOpName(value: number): string {
-  return SESSION_OP_NAMES[value] ?? String(value);
-}
-
-/** `enum ph_session_result` */
-export const SessionResult = {
-  none: 0,
-  done: 1,
-  missing: 2,
-  kept: 3,
-} as const;
-
-export type SessionResult = (typeof SessionResult)[keyof typeof SessionResult];
-
-const SESSION_RESULT_NAMES: Readonly<Record<number, string>> = {
-  0: "none",
-  1: "done",
-  2: "missing",
-  3: "kept",
-};
-
-/** The name of a value of `enum ph_session_result`, or the number as text. */
-export function sessionResultName(value: number): string {
-  return SESSION_RESULT_NAMES[value] ?? String(value);
-}
-
-/** `struct ph_session_request` */
-export interface SessionRequest {
-  key: Uint8Array;
-  op: number;
-  result: number;
-}
-
-/** `struct ph_session_request`: 48 bytes. */
-export const SessionRequest = {
-  size: 48,
-  offset: { key: 0, op: 40, result: 44 },
-  read(view: DataView, at = 0): SessionRequest {
-    return {
-      key: getBytes(view, at, 40),
-      op: view.getUint32(at + 40, true),
-      result: view.getUint32(at + 44, true),
-    };
-  },
-  write(view: DataView, at: number, value: SessionRequest): void {
-    setBytes(view, at, value.key, 40, "SessionRequest.key");
-    view.setUint32(at + 40, value.op, true);
-    view.setUint32(at + 44, value.result, true);
   },
 } as const;
 
@@ -780,23 +239,6 @@ export const RelayLimit = {
 
 export type RelayLimit = (typeof RelayLimit)[keyof typeof RelayLimit];
 
-const RELAY_LIMIT_NAMES: Readonly<Record<number, string>> = {
-  64: "services",
-  1024: "backends",
-  16381: "table",
-  8: "port_probes",
-  7919: "port_step",
-  4096: "cache",
-  10: "unanswered_s",
-  1000000: "icmp_interval_ns",
-  9216: "sum_bytes",
-};
-
-/** The name of a value of `enum ph_relay_limit`, or the number as text. */
-export function relayLimitName(value: number): string {
-  return RELAY_LIMIT_NAMES[value] ?? String(value);
-}
-
 /** `enum ph_relay_outcome` */
 export const RelayOutcome = {
   newFlow: 0,
@@ -879,17 +321,6 @@ export const RelayFlag = {
 } as const;
 
 export type RelayFlag = (typeof RelayFlag)[keyof typeof RelayFlag];
-
-const RELAY_FLAG_NAMES: Readonly<Record<number, string>> = {
-  1: "phantom",
-  2: "by_port",
-  4: "return",
-};
-
-/** The name of a value of `enum ph_relay_flag`, or the number as text. */
-export function relayFlagName(value: number): string {
-  return RELAY_FLAG_NAMES[value] ?? String(value);
-}
 
 /** `struct ph_relay_config` */
 export interface RelayConfig {
@@ -1228,6 +659,473 @@ export const RelayTraffic = {
   },
 } as const;
 
+/** `enum ph_tunnel_limit` */
+export const TunnelLimit = {
+  listenWords: 1024,
+  maskKeys: 16,
+  windowMs: 30000,
+  packetBytes: 32,
+  sessions: 65536,
+  sources: 16384,
+  workers: 256,
+  xskFrameBytes: 1792,
+  queues: 64,
+  segments: 128,
+  frontSlots: 512,
+} as const;
+
+export type TunnelLimit = (typeof TunnelLimit)[keyof typeof TunnelLimit];
+
+/** `enum ph_packet_kind` */
+export const PacketKind = {
+  hello: 1,
+  accept: 2,
+  data: 3,
+  reset: 4,
+  max: 5,
+} as const;
+
+export type PacketKind = (typeof PacketKind)[keyof typeof PacketKind];
+
+/** `struct ph_listen_word` */
+export interface ListenWord {
+  ports: bigint;
+  relays: bigint;
+  returns: bigint;
+}
+
+/** `struct ph_listen_word`: 24 bytes. */
+export const ListenWord = {
+  size: 24,
+  offset: { ports: 0, relays: 8, returns: 16 },
+  read(view: DataView, at = 0): ListenWord {
+    return {
+      ports: view.getBigUint64(at, true),
+      relays: view.getBigUint64(at + 8, true),
+      returns: view.getBigUint64(at + 16, true),
+    };
+  },
+  write(view: DataView, at: number, value: ListenWord): void {
+    view.setBigUint64(at, value.ports, true);
+    view.setBigUint64(at + 8, value.relays, true);
+    view.setBigUint64(at + 16, value.returns, true);
+  },
+} as const;
+
+/** `struct ph_mask_key` */
+export interface MaskKey {
+  window: bigint;
+  beginNs: bigint;
+  k0: bigint;
+  k1: bigint;
+}
+
+/** `struct ph_mask_key`: 32 bytes. */
+export const MaskKey = {
+  size: 32,
+  offset: { window: 0, beginNs: 8, k0: 16, k1: 24 },
+  read(view: DataView, at = 0): MaskKey {
+    return {
+      window: view.getBigUint64(at, true),
+      beginNs: view.getBigUint64(at + 8, true),
+      k0: view.getBigUint64(at + 16, true),
+      k1: view.getBigUint64(at + 24, true),
+    };
+  },
+  write(view: DataView, at: number, value: MaskKey): void {
+    view.setBigUint64(at, value.window, true);
+    view.setBigUint64(at + 8, value.beginNs, true);
+    view.setBigUint64(at + 16, value.k0, true);
+    view.setBigUint64(at + 24, value.k1, true);
+  },
+} as const;
+
+/** `enum ph_config_flag` */
+export const ConfigFlag = {
+  filter: 1,
+} as const;
+
+export type ConfigFlag = (typeof ConfigFlag)[keyof typeof ConfigFlag];
+
+/** `struct ph_config` */
+export interface Config {
+  flags: number;
+  present: number;
+  helloSourceCostNs: bigint;
+  helloSourceRoomNs: bigint;
+  helloTotalCostNs: bigint;
+  helloTotalRoomNs: bigint;
+  newSourceCostNs: bigint;
+  newSourceRoomNs: bigint;
+  newTimeoutNs: bigint;
+  establishedTimeoutNs: bigint;
+  closingTimeoutNs: bigint;
+  workers: number;
+  ownerMask: number;
+}
+
+/** `struct ph_config`: 88 bytes. */
+export const Config = {
+  size: 88,
+  offset: {
+    flags: 0,
+    present: 4,
+    helloSourceCostNs: 8,
+    helloSourceRoomNs: 16,
+    helloTotalCostNs: 24,
+    helloTotalRoomNs: 32,
+    newSourceCostNs: 40,
+    newSourceRoomNs: 48,
+    newTimeoutNs: 56,
+    establishedTimeoutNs: 64,
+    closingTimeoutNs: 72,
+    workers: 80,
+    ownerMask: 84,
+  },
+  read(view: DataView, at = 0): Config {
+    return {
+      flags: view.getUint32(at, true),
+      present: view.getUint32(at + 4, true),
+      helloSourceCostNs: view.getBigUint64(at + 8, true),
+      helloSourceRoomNs: view.getBigUint64(at + 16, true),
+      helloTotalCostNs: view.getBigUint64(at + 24, true),
+      helloTotalRoomNs: view.getBigUint64(at + 32, true),
+      newSourceCostNs: view.getBigUint64(at + 40, true),
+      newSourceRoomNs: view.getBigUint64(at + 48, true),
+      newTimeoutNs: view.getBigUint64(at + 56, true),
+      establishedTimeoutNs: view.getBigUint64(at + 64, true),
+      closingTimeoutNs: view.getBigUint64(at + 72, true),
+      workers: view.getUint32(at + 80, true),
+      ownerMask: view.getUint32(at + 84, true),
+    };
+  },
+  write(view: DataView, at: number, value: Config): void {
+    view.setUint32(at, value.flags, true);
+    view.setUint32(at + 4, value.present, true);
+    view.setBigUint64(at + 8, value.helloSourceCostNs, true);
+    view.setBigUint64(at + 16, value.helloSourceRoomNs, true);
+    view.setBigUint64(at + 24, value.helloTotalCostNs, true);
+    view.setBigUint64(at + 32, value.helloTotalRoomNs, true);
+    view.setBigUint64(at + 40, value.newSourceCostNs, true);
+    view.setBigUint64(at + 48, value.newSourceRoomNs, true);
+    view.setBigUint64(at + 56, value.newTimeoutNs, true);
+    view.setBigUint64(at + 64, value.establishedTimeoutNs, true);
+    view.setBigUint64(at + 72, value.closingTimeoutNs, true);
+    view.setUint32(at + 80, value.workers, true);
+    view.setUint32(at + 84, value.ownerMask, true);
+  },
+} as const;
+
+/** `enum ph_delivery_flag` */
+export const DeliveryFlag = {
+  hellos: 1,
+} as const;
+
+export type DeliveryFlag = (typeof DeliveryFlag)[keyof typeof DeliveryFlag];
+
+/** `struct ph_delivery` */
+export interface Delivery {
+  ifindex: number;
+  workers: number;
+  ownerMask: number;
+  port: number;
+  flags: number;
+}
+
+/** `struct ph_delivery`: 16 bytes. */
+export const Delivery = {
+  size: 16,
+  offset: { ifindex: 0, workers: 4, ownerMask: 8, port: 12, flags: 14 },
+  read(view: DataView, at = 0): Delivery {
+    return {
+      ifindex: view.getUint32(at, true),
+      workers: view.getUint32(at + 4, true),
+      ownerMask: view.getUint32(at + 8, true),
+      port: view.getUint16(at + 12),
+      flags: view.getUint16(at + 14, true),
+    };
+  },
+  write(view: DataView, at: number, value: Delivery): void {
+    view.setUint32(at, value.ifindex, true);
+    view.setUint32(at + 4, value.workers, true);
+    view.setUint32(at + 8, value.ownerMask, true);
+    view.setUint16(at + 12, value.port);
+    view.setUint16(at + 14, value.flags, true);
+  },
+} as const;
+
+/** `struct ph_source_key` */
+export interface SourceKey {
+  prefix: bigint;
+  family: number;
+}
+
+/** `struct ph_source_key`: 16 bytes. */
+export const SourceKey = {
+  size: 16,
+  offset: { prefix: 0, family: 8 },
+  read(view: DataView, at = 0): SourceKey {
+    return {
+      prefix: view.getBigUint64(at, true),
+      family: view.getUint32(at + 8, true),
+    };
+  },
+  write(view: DataView, at: number, value: SourceKey): void {
+    view.setBigUint64(at, value.prefix, true);
+    view.setUint32(at + 8, value.family, true);
+    setZero(view, at + 12, 4);
+  },
+} as const;
+
+/** `struct ph_source_value` */
+export interface SourceValue {
+  helloNs: bigint;
+  newNs: bigint;
+}
+
+/** `struct ph_source_value`: 16 bytes. */
+export const SourceValue = {
+  size: 16,
+  offset: { helloNs: 0, newNs: 8 },
+  read(view: DataView, at = 0): SourceValue {
+    return {
+      helloNs: view.getBigUint64(at, true),
+      newNs: view.getBigUint64(at + 8, true),
+    };
+  },
+  write(view: DataView, at: number, value: SourceValue): void {
+    view.setBigUint64(at, value.helloNs, true);
+    view.setBigUint64(at + 8, value.newNs, true);
+  },
+} as const;
+
+/** `struct ph_total` */
+export interface Total {
+  helloNs: bigint;
+}
+
+/** `struct ph_total`: 8 bytes. */
+export const Total = {
+  size: 8,
+  offset: { helloNs: 0 },
+  read(view: DataView, at = 0): Total {
+    return {
+      helloNs: view.getBigUint64(at, true),
+    };
+  },
+  write(view: DataView, at: number, value: Total): void {
+    view.setBigUint64(at, value.helloNs, true);
+  },
+} as const;
+
+/** `struct ph_session_key` */
+export interface SessionKey {
+  srcIp: Uint8Array;
+  dstIp: Uint8Array;
+  srcPort: number;
+  dstPort: number;
+  protocol: number;
+  family: number;
+}
+
+/** `struct ph_session_key`: 40 bytes. */
+export const SessionKey = {
+  size: 40,
+  offset: { srcIp: 0, dstIp: 16, srcPort: 32, dstPort: 34, protocol: 36, family: 37 },
+  read(view: DataView, at = 0): SessionKey {
+    return {
+      srcIp: getBytes(view, at, 16),
+      dstIp: getBytes(view, at + 16, 16),
+      srcPort: view.getUint16(at + 32),
+      dstPort: view.getUint16(at + 34),
+      protocol: view.getUint8(at + 36),
+      family: view.getUint8(at + 37),
+    };
+  },
+  write(view: DataView, at: number, value: SessionKey): void {
+    setBytes(view, at, value.srcIp, 16, "SessionKey.srcIp");
+    setBytes(view, at + 16, value.dstIp, 16, "SessionKey.dstIp");
+    view.setUint16(at + 32, value.srcPort);
+    view.setUint16(at + 34, value.dstPort);
+    view.setUint8(at + 36, value.protocol);
+    view.setUint8(at + 37, value.family);
+    setZero(view, at + 38, 2);
+  },
+} as const;
+
+/** `enum ph_session_state` */
+export const SessionState = {
+  new: 1,
+  established: 2,
+  closing: 3,
+} as const;
+
+export type SessionState = (typeof SessionState)[keyof typeof SessionState];
+
+/** `enum ph_session_flag` */
+export const SessionFlag = {
+  hello: 1,
+} as const;
+
+export type SessionFlag = (typeof SessionFlag)[keyof typeof SessionFlag];
+
+/** `struct ph_session_value` */
+export interface SessionValue {
+  peerIp: Uint8Array;
+  peerPort: number;
+  state: number;
+  flags: number;
+  family: number;
+  createdNs: bigint;
+  lastSeenNs: bigint;
+  bytesIn: bigint;
+  bytesOut: bigint;
+  packetsIn: number;
+  packetsOut: number;
+}
+
+/** `struct ph_session_value`: 64 bytes. */
+export const SessionValue = {
+  size: 64,
+  offset: {
+    peerIp: 0,
+    peerPort: 16,
+    state: 18,
+    flags: 19,
+    family: 20,
+    createdNs: 24,
+    lastSeenNs: 32,
+    bytesIn: 40,
+    bytesOut: 48,
+    packetsIn: 56,
+    packetsOut: 60,
+  },
+  read(view: DataView, at = 0): SessionValue {
+    return {
+      peerIp: getBytes(view, at, 16),
+      peerPort: view.getUint16(at + 16),
+      state: view.getUint8(at + 18),
+      flags: view.getUint8(at + 19),
+      family: view.getUint8(at + 20),
+      createdNs: view.getBigUint64(at + 24, true),
+      lastSeenNs: view.getBigUint64(at + 32, true),
+      bytesIn: view.getBigUint64(at + 40, true),
+      bytesOut: view.getBigUint64(at + 48, true),
+      packetsIn: view.getUint32(at + 56, true),
+      packetsOut: view.getUint32(at + 60, true),
+    };
+  },
+  write(view: DataView, at: number, value: SessionValue): void {
+    setBytes(view, at, value.peerIp, 16, "SessionValue.peerIp");
+    view.setUint16(at + 16, value.peerPort);
+    view.setUint8(at + 18, value.state);
+    view.setUint8(at + 19, value.flags);
+    view.setUint8(at + 20, value.family);
+    view.setBigUint64(at + 24, value.createdNs, true);
+    view.setBigUint64(at + 32, value.lastSeenNs, true);
+    view.setBigUint64(at + 40, value.bytesIn, true);
+    view.setBigUint64(at + 48, value.bytesOut, true);
+    view.setUint32(at + 56, value.packetsIn, true);
+    view.setUint32(at + 60, value.packetsOut, true);
+    setZero(view, at + 21, 3);
+  },
+} as const;
+
+/** `struct ph_front` */
+export interface Front {
+  key: SessionKey;
+  tickNs: bigint;
+  bytes: bigint;
+  packets: number;
+}
+
+/** `struct ph_front`: 64 bytes. */
+export const Front = {
+  size: 64,
+  offset: { key: 0, tickNs: 40, bytes: 48, packets: 56 },
+  read(view: DataView, at = 0): Front {
+    return {
+      key: SessionKey.read(view, at),
+      tickNs: view.getBigUint64(at + 40, true),
+      bytes: view.getBigUint64(at + 48, true),
+      packets: view.getUint32(at + 56, true),
+    };
+  },
+  write(view: DataView, at: number, value: Front): void {
+    SessionKey.write(view, at, value.key);
+    view.setBigUint64(at + 40, value.tickNs, true);
+    view.setBigUint64(at + 48, value.bytes, true);
+    view.setUint32(at + 56, value.packets, true);
+    setZero(view, at + 60, 4);
+  },
+} as const;
+
+/** `enum ph_request_limit` */
+export const RequestLimit = {
+  run: 60,
+  headBytes: 16,
+  slots: 16,
+} as const;
+
+export type RequestLimit = (typeof RequestLimit)[keyof typeof RequestLimit];
+
+/** `enum ph_session_op` */
+export const SessionOp = {
+  establish: 1,
+  close: 2,
+  expire: 3,
+  flush: 4,
+} as const;
+
+export type SessionOp = (typeof SessionOp)[keyof typeof SessionOp];
+
+/** `enum ph_session_result` */
+export const SessionResult = {
+  none: 0,
+  done: 1,
+  missing: 2,
+  kept: 3,
+} as const;
+
+export type SessionResult = (typeof SessionResult)[keyof typeof SessionResult];
+
+const SESSION_RESULT_NAMES: Readonly<Record<number, string>> = {
+  0: "none",
+  1: "done",
+  2: "missing",
+  3: "kept",
+};
+
+/** The name of a value of `enum ph_session_result`, or the number as text. */
+export function sessionResultName(value: number): string {
+  return SESSION_RESULT_NAMES[value] ?? String(value);
+}
+
+/** `struct ph_session_request` */
+export interface SessionRequest {
+  key: Uint8Array;
+  op: number;
+  result: number;
+}
+
+/** `struct ph_session_request`: 48 bytes. */
+export const SessionRequest = {
+  size: 48,
+  offset: { key: 0, op: 40, result: 44 },
+  read(view: DataView, at = 0): SessionRequest {
+    return {
+      key: getBytes(view, at, 40),
+      op: view.getUint32(at + 40, true),
+      result: view.getUint32(at + 44, true),
+    };
+  },
+  write(view: DataView, at: number, value: SessionRequest): void {
+    setBytes(view, at, value.key, 40, "SessionRequest.key");
+    view.setUint32(at + 40, value.op, true);
+    view.setUint32(at + 44, value.result, true);
+  },
+} as const;
+
 /** The maps of our BPF objects. A key or value is a layout above, a scalar or bytes. */
 export const maps = {
   config: {
@@ -1446,6 +1344,15 @@ export const maps = {
     key: "u32",
     value: "Total",
   },
+  workers: {
+    type: "reuseport_sockarray",
+    keySize: 4,
+    valueSize: 8,
+    maxEntries: 256,
+    flags: 0,
+    key: "u32",
+    value: "u64",
+  },
   xsks: {
     type: "xskmap",
     keySize: 4,
@@ -1459,51 +1366,94 @@ export const maps = {
 
 export type MapName = keyof typeof maps;
 
-/** The hash of each layout above, see layoutDifferences() in layout_hash.ts. */
-export const layoutHashes: Readonly<Record<string, string>> = {
-  ph_limit: "3f133f5fc2617b0e",
-  ph_verdict: "7c2b0fa6711c45ba",
-  ph_reason: "5c63ef398d7fec2e",
-  ph_packet_kind: "ac2dc2addc7f2a2e",
-  ph_listen_word: "b1ae6e501f7622fe",
-  ph_stat: "c86866d4dad48088",
-  ph_mask_key: "eac286e830b4f27d",
-  ph_config_flag: "f6310b460c0a7703",
-  ph_config: "f7317e1254316c54",
-  ph_delivery_flag: "7e05fe19594053fc",
-  ph_delivery: "80f017d18bfa2cba",
-  ph_source_key: "583757dea06de92a",
-  ph_source_value: "3988bd27d71922fd",
-  ph_total: "4bf905087368d482",
-  ph_session_key: "40ab578e6fd54890",
-  ph_session_state: "b265101fe161b04b",
-  ph_session_flag: "bda242419850f0bf",
-  ph_session_value: "96b84e30d5b015a2",
-  ph_front: "5bbb6039812fbab3",
-  ph_session_op: "938b7ca48a365a83",
-  ph_session_result: "f5d0b27b9d038f4f",
-  ph_session_request: "1738b641d3805fc1",
-  ph_event_gate: "878f895b58b79fb5",
-  ph_event_kind: "ee6df7ed5ac6a6da",
-  ph_event: "12b268bc17c8fef7",
-  ph_relay_limit: "1865a33e4769c917",
-  ph_relay_outcome: "b15094eaeb3abb20",
-  ph_relay_backend_state: "d5323adff39252ae",
-  ph_relay_flag: "e3a2c2e4aa574a4f",
-  ph_relay_config: "56301fdd15a33fa9",
-  ph_relay_listen: "6ce2d26b5bd3e404",
-  ph_relay_service: "87d91acb091df064",
-  ph_relay_places: "94825e10849cf0f9",
-  ph_relay_backend: "e24e90d6fed84c4c",
-  ph_relay_address: "a0278b7f9ba64471",
-  ph_relay_key: "3082b15797572b7c",
-  ph_relay_way: "02398526ab0e12d7",
-  ph_relay_cached: "96ad1fb136a4dd79",
-  ph_relay_traffic: "de445e224b6ba7c6",
+/** Our BPF objects. */
+export type ObjectName = "steer" | "tc_egress" | "xdp_phantom" | "xdp_sessions";
+
+/** Which of the layouts above an object has. */
+export interface ObjectLayout {
+  /** layoutHashOf() all of them. */
+  readonly hash: string;
+  /** That of each, by its C name: see layoutDifferences() in layout_hash.ts. */
+  readonly hashes: Readonly<Record<string, string>>;
+}
+
+export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
+  steer: {
+    hash: "80d99d73a03fbbff",
+    hashes: {
+      ph_stat: "c86866d4dad48088",
+      ph_mask_key: "eac286e830b4f27d",
+      ph_config: "f7317e1254316c54",
+    },
+  },
+  tc_egress: {
+    hash: "4e86949f6d69d9a7",
+    hashes: {
+      ph_listen_word: "b1ae6e501f7622fe",
+      ph_session_key: "40ab578e6fd54890",
+      ph_session_value: "96b84e30d5b015a2",
+    },
+  },
+  xdp_phantom: {
+    hash: "e0a962c0c7b0b179",
+    hashes: {
+      ph_limit: "896b8674fbfb9d38",
+      ph_verdict: "7c2b0fa6711c45ba",
+      ph_reason: "5c63ef398d7fec2e",
+      ph_stat: "c86866d4dad48088",
+      ph_event_gate: "878f895b58b79fb5",
+      ph_event_kind: "ee6df7ed5ac6a6da",
+      ph_event: "12b268bc17c8fef7",
+      ph_relay_limit: "1865a33e4769c917",
+      ph_relay_outcome: "b15094eaeb3abb20",
+      ph_relay_backend_state: "d5323adff39252ae",
+      ph_relay_flag: "e3a2c2e4aa574a4f",
+      ph_relay_config: "56301fdd15a33fa9",
+      ph_relay_listen: "6ce2d26b5bd3e404",
+      ph_relay_service: "87d91acb091df064",
+      ph_relay_places: "94825e10849cf0f9",
+      ph_relay_backend: "e24e90d6fed84c4c",
+      ph_relay_address: "a0278b7f9ba64471",
+      ph_relay_key: "3082b15797572b7c",
+      ph_relay_way: "02398526ab0e12d7",
+      ph_relay_cached: "96ad1fb136a4dd79",
+      ph_relay_traffic: "de445e224b6ba7c6",
+      ph_tunnel_limit: "3f8b87b8b0b44c68",
+      ph_packet_kind: "ac2dc2addc7f2a2e",
+      ph_listen_word: "b1ae6e501f7622fe",
+      ph_mask_key: "eac286e830b4f27d",
+      ph_config_flag: "f6310b460c0a7703",
+      ph_config: "f7317e1254316c54",
+      ph_delivery_flag: "7e05fe19594053fc",
+      ph_delivery: "80f017d18bfa2cba",
+      ph_source_key: "583757dea06de92a",
+      ph_source_value: "3988bd27d71922fd",
+      ph_total: "4bf905087368d482",
+      ph_session_key: "40ab578e6fd54890",
+      ph_session_state: "b265101fe161b04b",
+      ph_session_flag: "bda242419850f0bf",
+      ph_session_value: "96b84e30d5b015a2",
+      ph_front: "5bbb6039812fbab3",
+    },
+  },
+  xdp_sessions: {
+    hash: "97fb46a9fa460a8e",
+    hashes: {
+      ph_event_gate: "878f895b58b79fb5",
+      ph_event_kind: "ee6df7ed5ac6a6da",
+      ph_event: "12b268bc17c8fef7",
+      ph_config: "f7317e1254316c54",
+      ph_session_key: "40ab578e6fd54890",
+      ph_session_state: "b265101fe161b04b",
+      ph_session_value: "96b84e30d5b015a2",
+      ph_front: "5bbb6039812fbab3",
+      ph_request_limit: "609687f3c9b0b282",
+      ph_session_op: "938b7ca48a365a83",
+      ph_session_result: "f5d0b27b9d038f4f",
+      ph_session_request: "1738b641d3805fc1",
+    },
+  },
 };
 
-/** The C names of the layouts above. */
-export const layoutNames: readonly string[] = Object.keys(layoutHashes);
-
-/** layoutHashOf(btf, layoutNames) of an object that agrees with all of them. */
-export const layoutHash: string = "c6c2143f319e389d";
+export const layoutHashes: Readonly<Record<string, string>> = layouts.xdp_phantom.hashes;
+export const layoutHash: string = layouts.xdp_phantom.hash;

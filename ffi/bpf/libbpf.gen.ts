@@ -1,5 +1,5 @@
 // Generated from tools/libbpf_anchors.c. Do not edit; make it again with:
-//   deno run -A tools/layout.ts --c tools/libbpf_anchors.c -o ffi/bpf/libbpf.gen.ts
+//   deno run -A tools/layout.ts --named bpf_map_type --c tools/libbpf_anchors.c -o ffi/bpf/libbpf.gen.ts
 
 import { getBytes, setBytes, setZero } from "./layout_io.ts";
 
@@ -964,46 +964,6 @@ export const BpfProgType = {
 
 export type BpfProgType = (typeof BpfProgType)[keyof typeof BpfProgType];
 
-const BPF_PROG_TYPE_NAMES: Readonly<Record<number, string>> = {
-  0: "unspec",
-  1: "socket_filter",
-  2: "kprobe",
-  3: "sched_cls",
-  4: "sched_act",
-  5: "tracepoint",
-  6: "xdp",
-  7: "perf_event",
-  8: "cgroup_skb",
-  9: "cgroup_sock",
-  10: "lwt_in",
-  11: "lwt_out",
-  12: "lwt_xmit",
-  13: "sock_ops",
-  14: "sk_skb",
-  15: "cgroup_device",
-  16: "sk_msg",
-  17: "raw_tracepoint",
-  18: "cgroup_sock_addr",
-  19: "lwt_seg6local",
-  20: "lirc_mode2",
-  21: "sk_reuseport",
-  22: "flow_dissector",
-  23: "cgroup_sysctl",
-  24: "raw_tracepoint_writable",
-  25: "cgroup_sockopt",
-  26: "tracing",
-  27: "struct_ops",
-  28: "ext",
-  29: "lsm",
-  30: "sk_lookup",
-  31: "syscall",
-};
-
-/** The name of a value of `enum bpf_prog_type`, or the number as text. */
-export function bpfProgTypeName(value: number): string {
-  return BPF_PROG_TYPE_NAMES[value] ?? String(value);
-}
-
 /** `enum bpf_attach_type` */
 export const BpfAttachType = {
   cgroupInetIngress: 0,
@@ -1054,58 +1014,6 @@ export const BpfAttachType = {
 
 export type BpfAttachType = (typeof BpfAttachType)[keyof typeof BpfAttachType];
 
-const BPF_ATTACH_TYPE_NAMES: Readonly<Record<number, string>> = {
-  0: "cgroup_inet_ingress",
-  1: "cgroup_inet_egress",
-  2: "cgroup_inet_sock_create",
-  3: "cgroup_sock_ops",
-  4: "sk_skb_stream_parser",
-  5: "sk_skb_stream_verdict",
-  6: "cgroup_device",
-  7: "sk_msg_verdict",
-  8: "cgroup_inet4_bind",
-  9: "cgroup_inet6_bind",
-  10: "cgroup_inet4_connect",
-  11: "cgroup_inet6_connect",
-  12: "cgroup_inet4_post_bind",
-  13: "cgroup_inet6_post_bind",
-  14: "cgroup_udp4_sendmsg",
-  15: "cgroup_udp6_sendmsg",
-  16: "lirc_mode2",
-  17: "flow_dissector",
-  18: "cgroup_sysctl",
-  19: "cgroup_udp4_recvmsg",
-  20: "cgroup_udp6_recvmsg",
-  21: "cgroup_getsockopt",
-  22: "cgroup_setsockopt",
-  23: "trace_raw_tp",
-  24: "trace_fentry",
-  25: "trace_fexit",
-  26: "modify_return",
-  27: "lsm_mac",
-  28: "trace_iter",
-  29: "cgroup_inet4_getpeername",
-  30: "cgroup_inet6_getpeername",
-  31: "cgroup_inet4_getsockname",
-  32: "cgroup_inet6_getsockname",
-  33: "xdp_devmap",
-  34: "cgroup_inet_sock_release",
-  35: "xdp_cpumap",
-  36: "sk_lookup",
-  37: "xdp",
-  38: "sk_skb_verdict",
-  39: "sk_reuseport_select",
-  40: "sk_reuseport_select_or_migrate",
-  41: "perf_event",
-  42: "trace_kprobe_multi",
-  43: "lsm_cgroup",
-};
-
-/** The name of a value of `enum bpf_attach_type`, or the number as text. */
-export function bpfAttachTypeName(value: number): string {
-  return BPF_ATTACH_TYPE_NAMES[value] ?? String(value);
-}
-
 /** `enum bpf_link_type` */
 export const BpfLinkType = {
   unspec: 0,
@@ -1122,24 +1030,6 @@ export const BpfLinkType = {
 
 export type BpfLinkType = (typeof BpfLinkType)[keyof typeof BpfLinkType];
 
-const BPF_LINK_TYPE_NAMES: Readonly<Record<number, string>> = {
-  0: "unspec",
-  1: "raw_tracepoint",
-  2: "tracing",
-  3: "cgroup",
-  4: "iter",
-  5: "netns",
-  6: "xdp",
-  7: "perf_event",
-  8: "kprobe_multi",
-  9: "struct_ops",
-};
-
-/** The name of a value of `enum bpf_link_type`, or the number as text. */
-export function bpfLinkTypeName(value: number): string {
-  return BPF_LINK_TYPE_NAMES[value] ?? String(value);
-}
-
 /** `enum bpf_tc_attach_point` */
 export const BpfTcAttachPoint = {
   ingress: 1,
@@ -1148,14 +1038,3 @@ export const BpfTcAttachPoint = {
 } as const;
 
 export type BpfTcAttachPoint = (typeof BpfTcAttachPoint)[keyof typeof BpfTcAttachPoint];
-
-const BPF_TC_ATTACH_POINT_NAMES: Readonly<Record<number, string>> = {
-  1: "ingress",
-  2: "egress",
-  4: "custom",
-};
-
-/** The name of a value of `enum bpf_tc_attach_point`, or the number as text. */
-export function bpfTcAttachPointName(value: number): string {
-  return BPF_TC_ATTACH_POINT_NAMES[value] ?? String(value);
-}

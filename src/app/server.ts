@@ -8,7 +8,7 @@ import { endpoint } from "../../ffi/endpoint.ts";
 import { BpfMapType } from "../../ffi/bpf/libbpf.gen.ts";
 import { probeMapType } from "../../ffi/bpf/probe.ts";
 import { SysError } from "../../ffi/errors.ts";
-import { Limit } from "../../ffi/bpf/layout.gen.ts";
+import { TunnelLimit } from "../../ffi/bpf/layout.gen.ts";
 import { type Libraries, openLibraries } from "../../ffi/libraries.ts";
 import { possibleCpus } from "../../ffi/bpf/map.ts";
 import { UdpSocket } from "../../ffi/udp.ts";
@@ -276,7 +276,7 @@ async function startPlane(
         stats_enabled: ebpf.enableStats ? 1 : 0,
         af_xdp_enabled: hasAfXdp(libs, config) ? 1 : 0,
       },
-      sizes: { sessions: ebpf.mapSize, front: possibleCpus(libs) * Limit.frontSlots },
+      sizes: { sessions: ebpf.mapSize, front: possibleCpus(libs) * TunnelLimit.frontSlots },
       ports: [listen.port],
       ...(plan === undefined ? {} : { relay: plan }),
       log,

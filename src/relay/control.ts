@@ -25,7 +25,7 @@ import type { XdpPlane } from "../kernel/xdp_plane.ts";
 const ROUTES_MS = 1000;
 const SWEEP_MS = 10_000;
 const STOP_TIMEOUT_MS = 3000;
-/** As which BPF programs look up routes: see bpf/relay.h. */
+/** As which BPF programs look up routes: see bpf/relay/way.h. */
 const FORWARDING = [
   "/proc/sys/net/ipv4/conf/lo/forwarding",
   "/proc/sys/net/ipv6/conf/lo/forwarding",

@@ -5,7 +5,6 @@
  */
 
 import {
-  Limit,
   ListenWord,
   RelayBackend,
   RelayBackendState,
@@ -17,6 +16,7 @@ import {
   relayOutcomeName,
   RelayService,
   RelayWay,
+  TunnelLimit,
 } from "../../ffi/bpf/layout.gen.ts";
 import type { BpfMap } from "../../ffi/bpf/map.ts";
 import type { BpfObject } from "../../ffi/bpf/object.ts";
@@ -294,7 +294,7 @@ export function tableOf(service: RelayServiceSpec, now: readonly BackendNow[]): 
 /** The relay's bits in a row of listen_ports. */
 export function relayBits(plan: RelayPlan | undefined): ListenWord[] {
   const words = Array.from(
-    { length: Limit.listenWords },
+    { length: TunnelLimit.listenWords },
     () => ({ ports: 0n, relays: 0n, returns: 0n }),
   );
   if (plan === undefined) return words;

@@ -48,7 +48,7 @@ export function maglevTable(candidates: readonly Candidate[], size: number): Uin
 
 /**
  * The hash by which a client finds its place: of its address (16 bytes) and, when it counts, its
- * port. The same as relay_hash in bpf/relay.h.
+ * port. relay_hash of bpf/relay/backend.h has to choose as this does (tests/bpf/relay).
  */
 export function clientHash(ip: Uint8Array, port?: number): number {
   let hash = 0;

@@ -5,7 +5,14 @@
  */
 
 import { attachXdp } from "../../ffi/bpf/link.ts";
-import { Config, ConfigFlag, Limit, MaskKey, Reason, Verdict } from "../../ffi/bpf/layout.gen.ts";
+import {
+  Config,
+  ConfigFlag,
+  MaskKey,
+  Reason,
+  TunnelLimit,
+  Verdict,
+} from "../../ffi/bpf/layout.gen.ts";
 import { monotonicMs } from "../../ffi/loop.ts";
 import { keyOfIndex } from "../../ffi/bpf/map.ts";
 import { cString } from "../../ffi/memory.ts";
@@ -196,7 +203,7 @@ function giveKeys(object: BpfObject): void {
   const config = new Uint8Array(Config.size);
   const view = new DataView(config.buffer);
   view.setUint32(Config.offset.flags, ConfigFlag.filter, true);
-  view.setUint32(Config.offset.present, WINDOW % Limit.maskKeys, true);
+  view.setUint32(Config.offset.present, WINDOW % TunnelLimit.maskKeys, true);
   object.map("config").set(keyOfIndex(0), config);
   const now = BigInt(Math.round(monotonicMs(libs.native) * 1e6));
   for (const by of [-1, 0, 1]) {
@@ -209,7 +216,7 @@ function giveKeys(object: BpfObject): void {
       k0: key.getBigUint64(0, true),
       k1: key.getBigUint64(8, true),
     });
-    object.map("mask_keys").set(keyOfIndex(window % Limit.maskKeys), value);
+    object.map("mask_keys").set(keyOfIndex(window % TunnelLimit.maskKeys), value);
   }
 }
 

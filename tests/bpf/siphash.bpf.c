@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
-/* bpf/siphash.h alone: a frame is key (16), message (17), and comes back with the hash behind. */
+/* lib/siphash.h alone: a frame is key (16), message (17), and comes back with the hash behind. */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include "siphash.h"
+#include "lib/siphash.h"
 
 struct question {
 	__u64 key[2];

@@ -6,8 +6,7 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "phantom.h"
-#include "parse.h"
+#include "lib/parse.h"
 
 const volatile __u16 port = 0;
 
@@ -28,9 +27,10 @@ struct {
 SEC("xdp")
 int redirect(struct xdp_md *ctx)
 {
+	struct cursor at = cursor_of(ctx);
 	struct packet pkt = {};
 
-	if (parse_udp(ctx, &pkt) || pkt.udp->dest != bpf_htons(port))
+	if (parse_udp(&at, &pkt) || pkt.udp->dest != bpf_htons(port))
 		return XDP_PASS;
 	return bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_PASS);
 }
@@ -38,19 +38,21 @@ int redirect(struct xdp_md *ctx)
 SEC("xdp")
 int drop(struct xdp_md *ctx)
 {
+	struct cursor at = cursor_of(ctx);
 	struct packet pkt = {};
 
-	return parse_udp(ctx, &pkt) || pkt.udp->dest != bpf_htons(port) ? XDP_PASS : XDP_DROP;
+	return parse_udp(&at, &pkt) || pkt.udp->dest != bpf_htons(port) ? XDP_PASS : XDP_DROP;
 }
 
 SEC("xdp")
 int count(struct xdp_md *ctx)
 {
+	struct cursor at = cursor_of(ctx);
 	struct packet pkt = {};
 	__u32 zero = 0;
 	__u64 *value;
 
-	if (parse_udp(ctx, &pkt) || pkt.udp->dest != bpf_htons(port))
+	if (parse_udp(&at, &pkt) || pkt.udp->dest != bpf_htons(port))
 		return XDP_PASS;
 	value = bpf_map_lookup_elem(&counted, &zero);
 	if (value)

@@ -20,6 +20,7 @@ import { fuzz, type Rng } from "./rng.ts";
 /** One case takes about a millisecond; a slow machine may take a hundred times that. */
 const CASE_MS_MAX = 2_000;
 const OBJECT = new URL("../../build/bpf/xdp_phantom.o", import.meta.url);
+const CONTRACT_NAMES = Object.keys(contract.layouts.xdp_phantom.hashes);
 const NOTES = { origin: "fuzz", command: "fuzz" };
 /** Where counts and offsets are compared with a limit, these are the neighbours of limits. */
 const EDGES = [0, 1, 2, 24, 0xff, 0xffff, 0x1_0000, 0x7fff_ffff, 0x8000_0000, 0xffff_ffff];
@@ -119,9 +120,9 @@ function askEverything(btf: Btf): void {
     ask(() => layoutHashOf(btf, [name]));
   }
   ask(() => mapsOf(btf));
-  ask(() => layoutDifferences(btf, contract.layoutHashes));
+  ask(() => layoutDifferences(btf, contract.layouts.xdp_phantom.hashes));
   ask(() => generateContract([{ name: "fuzz.o", btf }], ["ph_inner", "ph_outer", "ph_e"], NOTES));
-  ask(() => generateContract([{ name: "fuzz.o", btf }], contract.layoutNames, NOTES));
+  ask(() => generateContract([{ name: "fuzz.o", btf }], CONTRACT_NAMES, NOTES));
   ask(() => generateForeign(btf, [...names].slice(0, 50), NOTES));
 }
 

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { Delivery, DeliveryFlag, Limit, Reason, Verdict } from "../../ffi/bpf/layout.gen.ts";
+import { Delivery, DeliveryFlag, Reason, TunnelLimit, Verdict } from "../../ffi/bpf/layout.gen.ts";
 import { cString } from "../../ffi/memory.ts";
 import type { XskPort } from "../../ffi/xsk.ts";
 import { testKeys, WINDOW } from "../bpf/tunnel/keyed_packets.ts";
@@ -56,7 +56,7 @@ class DeliverFuzz implements Disposable {
       this.#model = new FilterModel(casePorts, keys, WINDOW);
     }
     const filters = rng.chance(0.8);
-    const present = WINDOW & (Limit.maskKeys - 1);
+    const present = WINDOW & (TunnelLimit.maskKeys - 1);
     this.#harness.configure({ present, ...(filters ? {} : { flags: 0 }) });
     const delivery: DeliveryModel = {
       port: rng.pick(ports),

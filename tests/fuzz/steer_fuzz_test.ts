@@ -6,7 +6,7 @@
 
 import assert from "node:assert/strict";
 import { endpoint, type Route, routeTo } from "../../ffi/endpoint.ts";
-import { Limit } from "../../ffi/bpf/layout.gen.ts";
+import { TunnelLimit } from "../../ffi/bpf/layout.gen.ts";
 import { UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import { ipBytes } from "../../src/base/ip.ts";
 import { Steering } from "../../src/tunnel/kernel/steering.ts";
@@ -64,7 +64,7 @@ class SteerFuzz implements Disposable {
       port = socket.local.port;
     }
     this.#harness.configure({
-      present: WINDOW & (Limit.maskKeys - 1),
+      present: WINDOW & (TunnelLimit.maskKeys - 1),
       workers: WORKERS,
       ownerMask: OWNER_MASK,
     });

@@ -5,7 +5,7 @@
  */
 
 import assert from "node:assert/strict";
-import { Limit, Reason } from "../../ffi/bpf/layout.gen.ts";
+import { Reason, TunnelLimit } from "../../ffi/bpf/layout.gen.ts";
 import { keyOfIndex } from "../../ffi/bpf/map.ts";
 import { BpfObject } from "../../ffi/bpf/object.ts";
 import { masked, testKeys, WINDOW } from "../bpf/tunnel/keyed_packets.ts";
@@ -31,7 +31,7 @@ const casesInRound = 40;
 /** A test run with a socket buffer takes nothing shorter than its IP header. */
 const skbBytesMin = 60;
 const keys = testKeys(...keptWindows);
-const present = WINDOW & (Limit.maskKeys - 1);
+const present = WINDOW & (TunnelLimit.maskKeys - 1);
 const portList = [...casePorts];
 
 /** What the table holds, with what stands in front of it. */

@@ -11,7 +11,7 @@ import {
   EventGate,
   EventKind,
   Front,
-  Limit,
+  RequestLimit,
   SessionOp,
   SessionRequest,
   SessionResult,
@@ -100,7 +100,7 @@ class SessionsFuzz implements Disposable {
   }
 
   #randomFrame(rng: Rng): Bytes {
-    const count = rng.chance(0.03) ? rng.int(0, Limit.requests + 10) : rng.int(1, 4);
+    const count = rng.chance(0.03) ? rng.int(0, RequestLimit.run + 10) : rng.int(1, 4);
     let data = rng.bytes(HEAD + count * REQUEST);
     const view = new DataView(data.buffer);
     for (let at = HEAD; at < data.length; at += REQUEST) {

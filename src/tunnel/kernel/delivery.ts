@@ -5,7 +5,11 @@
 
 import { existsSync } from "node:fs";
 import { SysError } from "../../../ffi/errors.ts";
-import { Delivery as DeliveryEntry, DeliveryFlag, Limit } from "../../../ffi/bpf/layout.gen.ts";
+import {
+  Delivery as DeliveryEntry,
+  DeliveryFlag,
+  TunnelLimit,
+} from "../../../ffi/bpf/layout.gen.ts";
 import type { Libraries } from "../../../ffi/libraries.ts";
 import { receiveQueues, xskQueuesMax } from "../../../ffi/xsk.ts";
 import type { Log } from "../../base/log.ts";
@@ -117,7 +121,7 @@ export class Delivery {
   #apply({ facts, reason }: DeliveryPlan): void {
     const { plane, workers, port, log } = this.#options;
     const { count } = workers;
-    const queues = Math.min(facts?.queues ?? 0, Limit.queues, xskQueuesMax * count);
+    const queues = Math.min(facts?.queues ?? 0, TunnelLimit.queues, xskQueuesMax * count);
     const bytes = new Uint8Array(DeliveryEntry.size);
     DeliveryEntry.write(new DataView(bytes.buffer), 0, {
       ifindex: facts?.ifindex ?? 0,

@@ -3,7 +3,7 @@
  * minutes before a packet is missed. When they have run out the programs let everything pass.
  */
 
-import { Limit, MaskKey } from "../../../ffi/bpf/layout.gen.ts";
+import { MaskKey, TunnelLimit } from "../../../ffi/bpf/layout.gen.ts";
 import { type BpfMap, keyOfIndex } from "../../../ffi/bpf/map.ts";
 import { NS_A_MS } from "../../base/units.ts";
 import { maskKeyOf, windowOf } from "../../crypto/tskd.ts";
@@ -11,7 +11,7 @@ import type { Primitives } from "../../crypto/primitives.ts";
 import { WINDOW_MS } from "../../wire/limits.ts";
 
 /** Of the places, one is of the window before, and two are left of those before that. */
-const AHEAD = Limit.maskKeys - 4;
+const AHEAD = TunnelLimit.maskKeys - 4;
 /** Clocks that differ by less are left alone. */
 const DRIFT_MS = 20;
 
@@ -27,8 +27,8 @@ export class KernelKeys {
   readonly #primitives: Primitives;
   readonly #psk: Uint8Array;
   /** The window at each place, with when it was said to begin; 0: none of ours. */
-  readonly #windows = new Float64Array(Limit.maskKeys);
-  readonly #begins = new Float64Array(Limit.maskKeys);
+  readonly #windows = new Float64Array(TunnelLimit.maskKeys);
+  readonly #begins = new Float64Array(TunnelLimit.maskKeys);
 
   /** `psk` stays the caller's. */
   constructor(map: BpfMap, primitives: Primitives, psk: Uint8Array) {
@@ -42,13 +42,13 @@ export class KernelKeys {
     const present = windowOf(unixMs);
     const first = Math.max(1, present - 1);
     for (let window = first; window <= present + AHEAD; window++) {
-      const place = window % Limit.maskKeys;
+      const place = window % TunnelLimit.maskKeys;
       const beginMs = monotonicMs + (window * WINDOW_MS - unixMs);
       const isSaid = this.#windows[place] === window &&
         Math.abs(this.#begins[place]! - beginMs) < DRIFT_MS;
       if (!isSaid) this.#write(place, window, beginMs);
     }
-    return present % Limit.maskKeys;
+    return present % TunnelLimit.maskKeys;
   }
 
   #write(place: number, window: number, beginMs: number): void {

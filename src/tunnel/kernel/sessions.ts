@@ -7,7 +7,7 @@
  */
 
 import {
-  Limit,
+  RequestLimit,
   SessionKey,
   SessionOp,
   SessionRequest,
@@ -21,10 +21,6 @@ import { NS_A_MS } from "../../base/units.ts";
 
 /** Entries looked at in one step; about a millisecond. */
 const STEP_ENTRIES = 4096;
-/** In front of the requests of a run. */
-const HEAD_BYTES = 16;
-/** FLUSHED_SLOTS of xdp_sessions: what one request sees to. */
-const FLUSHED_SLOTS = 16;
 const STATE_AT = SessionValue.offset.state;
 const SEEN_AT = SessionValue.offset.lastSeenNs;
 const TWO_32 = 0x1_0000_0000;
@@ -64,7 +60,7 @@ export class KernelSessions {
   readonly #timeoutsMs: Float64Array;
   readonly #rows: MapRows;
   readonly #words: Uint32Array;
-  readonly #data = new Uint8Array(HEAD_BYTES + Limit.requests * SessionRequest.size);
+  readonly #data = new Uint8Array(RequestLimit.headBytes + RequestLimit.run * SessionRequest.size);
   readonly #view = new DataView(this.#data.buffer);
   #count = 0;
   #sweep: Generator<MapRows> | undefined;
@@ -145,7 +141,7 @@ export class KernelSessions {
   #flushFront(): void {
     const key = new Uint8Array(SessionKey.size);
     const first = new DataView(key.buffer);
-    for (let slot = 0; slot < this.#maps.front.info.maxEntries; slot += FLUSHED_SLOTS) {
+    for (let slot = 0; slot < this.#maps.front.info.maxEntries; slot += RequestLimit.slots) {
       first.setUint32(0, slot, true);
       this.#request(key, SessionOp.flush);
     }
@@ -153,19 +149,19 @@ export class KernelSessions {
   }
 
   #request(key: Uint8Array, op: number): void {
-    const at = HEAD_BYTES + this.#count * SessionRequest.size;
+    const at = RequestLimit.headBytes + this.#count * SessionRequest.size;
     this.#data.set(key, at);
     this.#view.setUint32(at + SessionRequest.offset.op, op, true);
     this.#view.setUint32(at + SessionRequest.offset.result, SessionResult.none, true);
-    if (++this.#count === Limit.requests) this.#run();
+    if (++this.#count === RequestLimit.run) this.#run();
   }
 
   #run(): void {
     if (this.#count === 0) return;
-    const data = this.#data.subarray(0, HEAD_BYTES + this.#count * SessionRequest.size);
+    const data = this.#data.subarray(0, RequestLimit.headBytes + this.#count * SessionRequest.size);
     const result = this.#program.run({ data }).data;
     for (let i = 0; i < this.#count; i++) {
-      const at = HEAD_BYTES + i * SessionRequest.size;
+      const at = RequestLimit.headBytes + i * SessionRequest.size;
       const op = result[at + SessionRequest.offset.op];
       const outcome = result[at + SessionRequest.offset.result];
       if (op === SessionOp.flush) continue;

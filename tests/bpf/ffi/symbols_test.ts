@@ -79,7 +79,7 @@ function commentOf(source: string, name: string): string {
 }
 
 Deno.test({
-  name: "every symbol of ffi/libbpf.ts agrees with libbpf's installed headers",
+  name: "every symbol of ffi/bpf/libbpf.ts agrees with libbpf's installed headers",
   ignore: !hasHeaders,
   fn() {
     const headers = HEADERS.map((path) => Deno.readTextFileSync(path)).join("\n")
@@ -97,12 +97,12 @@ Deno.test({
 });
 
 Deno.test({
-  name: "every comment in ffi/libbpf.ts is the declaration in libbpf's installed headers",
+  name: "every comment in ffi/bpf/libbpf.ts is the declaration in libbpf's installed headers",
   ignore: !hasHeaders,
   fn() {
     const headers = HEADERS.map((path) => Deno.readTextFileSync(path)).join("\n")
       .replace(/\/\*[\s\S]*?\*\//g, "");
-    const source = Deno.readTextFileSync(`${repository}ffi/libbpf.ts`);
+    const source = Deno.readTextFileSync(`${repository}ffi/bpf/libbpf.ts`);
     for (const name of Object.keys(libbpfSymbols)) {
       const expected = parsePrototype(declaredIn(headers, name), name);
       const comment = commentOf(source, name);

@@ -1,6 +1,6 @@
 /**
  * What the relay promises of a frame, said a second time: by the meaning of the outcomes in
- * bpf/phantom.h and by the RFCs. Knows the flows that it made itself. Slow and plain.
+ * bpf/contract/relay.h and by the RFCs. Knows the flows that it made itself. Slow and plain.
  */
 
 import { RelayLimit, RelayOutcome } from "../../../ffi/bpf/layout.gen.ts";

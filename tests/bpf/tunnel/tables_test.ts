@@ -4,14 +4,15 @@ import assert from "node:assert/strict";
 import {
   Config,
   ConfigFlag,
-  Limit,
   Reason,
+  RequestLimit,
   SessionKey,
   SessionOp,
   SessionRequest,
   SessionResult,
   SessionState,
   SessionValue,
+  TunnelLimit,
   Verdict,
 } from "../../../ffi/bpf/layout.gen.ts";
 import { endpoint, routeTo } from "../../../ffi/endpoint.ts";
@@ -126,7 +127,7 @@ function request(opened: Open, requests: readonly (readonly [Bytes, number])[]):
     view.setUint32(16 + i * SessionRequest.size + 40, op, true);
   }
   const result = opened.object.program("xdp_sessions").run({ data });
-  assert.equal(result.value, Math.min(requests.length, Limit.requests));
+  assert.equal(result.value, Math.min(requests.length, RequestLimit.run));
   const out = new DataView(result.data.slice().buffer);
   return requests.map((_, i) => out.getUint32(16 + i * SessionRequest.size + 44, true));
 }
@@ -167,7 +168,10 @@ Deno.test("xdp_sessions says what is missing, unknown or without room, and goes 
     ]]),
     [SessionResult.missing, SessionResult.none, SessionResult.none, SessionResult.done],
   );
-  const many = Array.from({ length: Limit.requests }, () => [known, SessionOp.establish] as const);
+  const many = Array.from(
+    { length: RequestLimit.run },
+    () => [known, SessionOp.establish] as const,
+  );
   assert.ok(request(opened, many).every((result) => result === SessionResult.done));
   // One more than fit into a run is left as it was.
   const more = request(opened, [...many, [known, SessionOp.close]]);
@@ -217,7 +221,7 @@ Deno.test("xdp_sessions agrees with a model of it, whatever it is asked", () => 
   const sessions = opened.map("sessions");
   const model = new Map<number, SessionState>();
   fuzz({ cases: 300 }, (rng) => {
-    const asked = Array.from({ length: rng.int(1, Limit.requests) }, () => {
+    const asked = Array.from({ length: rng.int(1, RequestLimit.run) }, () => {
       const i = rng.int(0, 200);
       if (rng.chance(0.3) && !model.has(i)) {
         put(sessions, sessionKey(i), SessionState.new, nowNs() - 20_000n * NS_A_MS);
@@ -325,9 +329,9 @@ Deno.test("KernelKeys writes ahead, rotates, and follows a clock that was set", 
   const keys = new KernelKeys(map, primitives, psk);
   const check = (unixMs: number, monotonic: number) => {
     const present = Math.floor(unixMs / 30_000);
-    assert.equal(keys.update({ unixMs, monotonicMs: monotonic }), present % Limit.maskKeys);
+    assert.equal(keys.update({ unixMs, monotonicMs: monotonic }), present % TunnelLimit.maskKeys);
     for (let window = present - 1; window <= present + 12; window++) {
-      const value = map.get(keyOfIndex(window % Limit.maskKeys))!;
+      const value = map.get(keyOfIndex(window % TunnelLimit.maskKeys))!;
       const view = new DataView(value.buffer);
       assert.equal(view.getBigUint64(0, true), BigInt(window));
       const begin = Math.max(0, monotonic + window * 30_000 - unixMs);

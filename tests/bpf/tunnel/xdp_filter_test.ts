@@ -3,12 +3,12 @@
 import assert from "node:assert/strict";
 import {
   EventKind,
-  Limit,
   Reason,
   SessionFlag,
   SessionKey,
   SessionState,
   SessionValue,
+  TunnelLimit,
   Verdict,
 } from "../../../ffi/bpf/layout.gen.ts";
 import { ipBytes } from "../../../src/base/ip.ts";
@@ -20,7 +20,7 @@ import { counterChanges, counterIndex, outcomeText, XdpHarness } from "./xdp_har
 import { keptWindows, keyedCases } from "./xdp_keyed_cases.ts";
 import { FilterModel } from "./xdp_model.ts";
 
-const present = WINDOW & (Limit.maskKeys - 1);
+const present = WINDOW & (TunnelLimit.maskKeys - 1);
 const SECOND = 1_000_000_000n;
 const keys = testKeys(...keptWindows);
 
@@ -146,7 +146,7 @@ Deno.test("the program moves on to the next windows by itself, as long as there 
 
 Deno.test("any hint of the present key will do", () => {
   using harness = filtering();
-  for (let hint = 0; hint < Limit.maskKeys; hint++) {
+  for (let hint = 0; hint < TunnelLimit.maskKeys; hint++) {
     harness.configure({ present: hint });
     assert.notEqual(reasonOf(harness, data()), Reason.junk);
     assert.equal(reasonOf(harness, noise), Reason.junk);
@@ -158,10 +158,15 @@ Deno.test("any hint of the present key will do", () => {
 Deno.test("a key that is left of an earlier round is no neighbour", () => {
   using harness = filtering();
   harness.setKeys(
-    testKeys(WINDOW, WINDOW + 1 - Limit.maskKeys, WINDOW - 1 + Limit.maskKeys),
+    testKeys(WINDOW, WINDOW + 1 - TunnelLimit.maskKeys, WINDOW - 1 + TunnelLimit.maskKeys),
     WINDOW,
   );
-  const left = [WINDOW + 1 - Limit.maskKeys, WINDOW - 1 + Limit.maskKeys, WINDOW - 1, WINDOW + 1];
+  const left = [
+    WINDOW + 1 - TunnelLimit.maskKeys,
+    WINDOW - 1 + TunnelLimit.maskKeys,
+    WINDOW - 1,
+    WINDOW + 1,
+  ];
   for (const window of left) assert.equal(reasonOf(harness, data({ window })), Reason.junk);
   assert.equal(reasonOf(harness, data()), Reason.sessionNew);
 });

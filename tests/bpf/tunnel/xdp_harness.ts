@@ -8,13 +8,13 @@ import {
   EventGate,
   EventKind,
   Front,
-  Limit,
   ListenWord,
   MaskKey,
   Reason,
   reasonName,
   SessionKey,
   SessionValue,
+  TunnelLimit,
   Verdict,
   verdictName,
 } from "../../../ffi/bpf/layout.gen.ts";
@@ -165,9 +165,9 @@ export class XdpHarness {
   setKeys(keys: ReadonlyMap<number, Uint8Array>, present: number, sinceMs = 10_000): void {
     const map = this.#object.map("mask_keys");
     const now = BigInt(Math.round((monotonicMs(libraries().native) - sinceMs) * 1e6));
-    for (let place = 0; place < Limit.maskKeys; place++) {
+    for (let place = 0; place < TunnelLimit.maskKeys; place++) {
       const value = new Uint8Array(MaskKey.size);
-      const window = [...keys.keys()].find((one) => one % Limit.maskKeys === place);
+      const window = [...keys.keys()].find((one) => one % TunnelLimit.maskKeys === place);
       if (window !== undefined) {
         const view = new DataView(keys.get(window)!.slice().buffer);
         MaskKey.write(new DataView(value.buffer), 0, {

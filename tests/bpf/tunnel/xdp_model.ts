@@ -1,10 +1,10 @@
 /**
- * What xdp_phantom promises, said a second time: by the meaning of the reasons in bpf/phantom.h
+ * What xdp_phantom promises, said a second time: by the meaning of the reasons in bpf/contract
  * and by the RFCs, not by its C. Slow and plain: each header narrows the view to what it carries,
  * so that nothing behind the packet's own end can be looked at.
  */
 
-import { Limit, Reason, SessionFlag, Verdict } from "../../../ffi/bpf/layout.gen.ts";
+import { Limit, Reason, SessionFlag, TunnelLimit, Verdict } from "../../../ffi/bpf/layout.gen.ts";
 import { headerKind, headerSession, PacketKind, unmaskHeader } from "../../../src/wire/packet.ts";
 import { SIP_KEY_WORDS, sipKey } from "../../../src/wire/siphash.ts";
 import { checksum, hex } from "../packets.ts";
@@ -118,7 +118,7 @@ export function isDelivered(
 ): boolean {
   const isV4 = u16(frame, 12) === 0x0800 && frame[14] === 0x45;
   const isV6 = u16(frame, 12) === 0x86dd && frame[20] === 17;
-  if (!isV4 && !isV6 || frame.length > Limit.xskFrameBytes) return false;
+  if (!isV4 && !isV6 || frame.length > TunnelLimit.xskFrameBytes) return false;
   if (u16(frame, (isV4 ? 34 : 54) + 2) !== port) return false;
   if (shown?.kind === PacketKind.hello) return hellos;
   if (workers === 1) return true;

@@ -1,6 +1,6 @@
 /**
  * What xdp_sessions promises, said a second time: by the meaning of the requests in
- * bpf/phantom.h. Slow and plain. Where a time was taken by the kernel, the model knows between
+ * contract/tunnel.h. Slow and plain. Where a time was taken by the kernel, the model knows between
  * which two moments.
  */
 
@@ -8,7 +8,7 @@ import assert from "node:assert/strict";
 import {
   EventKind,
   Front,
-  Limit,
+  RequestLimit,
   SessionKey,
   SessionOp,
   SessionRequest,
@@ -94,7 +94,7 @@ export class SessionsModel {
     const outView = new DataView(out.buffer, out.byteOffset, out.length);
     let served = 0;
     for (let at = HEAD; at + SessionRequest.size <= data.length; at += SessionRequest.size) {
-      if (served++ === Limit.requests) return Limit.requests;
+      if (served++ === RequestLimit.run) return RequestLimit.run;
       const key = data.subarray(at, at + SessionKey.size);
       const op = view.getUint32(at + OP_AT, true);
       const result = op === SessionOp.flush

@@ -76,7 +76,7 @@ struct {
 `;
   const object = compileEdited(
     bench.folder,
-    (text, name) => name === "maps.h" ? text.replace(/#endif\s*$/, declared) : text,
+    (text, name) => name === "maps/sessions.h" ? text.replace(/#endif\s*$/, declared) : text,
   );
   return versionOf(object, layout);
 }

@@ -11,29 +11,21 @@
 #include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include "front.h"
-#include "maps.h"
-#include "parse.h"
-#include "phantom.h"
-#include "unmask.h"
-
-static __always_inline void map_ipv4(__u8 *to, const __be32 *from)
-{
-	__u32 *words = (__u32 *)to;
-
-	words[0] = 0;
-	words[1] = 0;
-	words[2] = bpf_htonl(0xffff);
-	words[3] = *from;
-}
+#include "contract/tunnel.h"
+#include "lib/bucket.h"
+#include "lib/ip.h"
+#include "lib/parse.h"
+#include "maps/rates.h"
+#include "maps/sessions.h"
+#include "tunnel/front.h"
 
 static __always_inline void fill_key(struct ph_session_key *key, const struct packet *pkt)
 {
 	if (pkt->family == 4) {
 		const struct iphdr *ip = pkt->ip;
 
-		map_ipv4(key->src_ip, &ip->saddr);
-		map_ipv4(key->dst_ip, &ip->daddr);
+		map_ip4(key->src_ip, ip->saddr);
+		map_ip4(key->dst_ip, ip->daddr);
 	} else {
 		const struct ipv6hdr *ip = pkt->ip;
 
@@ -46,27 +38,6 @@ static __always_inline void fill_key(struct ph_session_key *key, const struct pa
 	key->family = pkt->family;
 	key->pad[0] = 0;
 	key->pad[1] = 0;
-}
-
-/*
- * A token bucket in one word: the time up to when its share is used up. Without a lock, so CPUs
- * that look at the same moment may each be let through: more by one packet a CPU, at most. What
- * they take is added up and never lost, so the rate over time is exact; only where a bucket that
- * was full is first touched by several CPUs at once may their shares but one be given away.
- */
-static __always_inline bool take(__u64 *used, __u64 now, __u64 cost, __u64 room)
-{
-	__u64 full = now > room ? now - room : 0;
-	__u64 until = *(volatile __u64 *)used;
-
-	if (until < full) {
-		*(volatile __u64 *)used = full;
-		until = full;
-	}
-	if (until + cost > now)
-		return false;
-	__sync_fetch_and_add(used, cost);
-	return true;
 }
 
 static __always_inline struct ph_source_value *find_source(const struct ph_session_key *key)
@@ -96,14 +67,16 @@ static __noinline int admit_hello(const struct ph_session_key *key,
 
 	if (settings->hello_source_cost_ns) {
 		source = find_source(key);
-		if (source && !take(&source->hello_ns, now, settings->hello_source_cost_ns,
-				    settings->hello_source_room_ns))
+		if (source &&
+		    !bucket_take(&source->hello_ns, now, settings->hello_source_cost_ns,
+				 settings->hello_source_room_ns))
 			return PH_REASON_HELLO_SOURCE_LIMIT;
 	}
 	if (settings->hello_total_cost_ns) {
 		total = bpf_map_lookup_elem(&totals, &zero);
-		if (total && !take(&total->hello_ns, now, settings->hello_total_cost_ns,
-				   settings->hello_total_room_ns))
+		if (total &&
+		    !bucket_take(&total->hello_ns, now, settings->hello_total_cost_ns,
+				 settings->hello_total_room_ns))
 			return PH_REASON_HELLO_TOTAL_LIMIT;
 	}
 	return PH_REASON_SESSION;
@@ -133,8 +106,9 @@ static __always_inline __u32 create_session(const struct ph_session_key *key,
 	if (settings->new_source_cost_ns) {
 		struct ph_source_value *source = find_source(key);
 
-		if (source && !take(&source->new_ns, now, settings->new_source_cost_ns,
-				    settings->new_source_room_ns))
+		if (source &&
+		    !bucket_take(&source->new_ns, now, settings->new_source_cost_ns,
+				 settings->new_source_room_ns))
 			return PH_REASON_SESSION_LIMIT;
 	}
 	__builtin_memcpy(value.peer_ip, key->src_ip, 16);

@@ -13,15 +13,16 @@
 #include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include "maps.h"
-#include "phantom.h"
+#include "contract/tunnel.h"
+#include "maps/front.h"
+#include "maps/sessions.h"
 
 static __always_inline struct ph_front *find_front(const struct ph_session_key *key)
 {
 	__u32 mixed = *(const __u32 *)(key->src_ip + 12) ^ *(const __u32 *)&key->src_port;
-	__u32 index = bpf_get_smp_processor_id() * PH_LIMIT_FRONT_SLOTS;
+	__u32 index = bpf_get_smp_processor_id() * PH_TUNNEL_LIMIT_FRONT_SLOTS;
 
-	index += (mixed * 0x9e3779b1u >> 16) & (PH_LIMIT_FRONT_SLOTS - 1);
+	index += (mixed * 0x9e3779b1u >> 16) & (PH_TUNNEL_LIMIT_FRONT_SLOTS - 1);
 	return bpf_map_lookup_elem(&front, &index);
 }
 

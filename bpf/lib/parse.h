@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR MIT */
 /*
- * Ethernet → VLAN tags → IPv4 or IPv6 with extension headers → UDP.
+ * Ethernet → VLAN tags → IPv4 or IPv6 with extension headers → what they carry.
  *
- * parse_udp() answers 0 with the packet filled in, or PARSE_STOP(ph_reason): why this frame has
- * no UDP header to look at. Addresses and ports stay in network byte order and nothing is
- * written to the frame. Every loop has a bound that phantom.h names.
+ * parse_packet() answers 0 with the packet filled in, or PARSE_STOP(ph_reason): why there is no
+ * such header to look at. parse_udp() is the same with UDP's own header. plain_headers() is for
+ * those who only care for frames of the usual arrangement, as all of our own are. Addresses and
+ * ports stay in network byte order and nothing is written to the frame. Every loop has a bound
+ * that the contract names.
  *
  * The usual frame (no tag, no options, no extension header) takes a straight line. What is rare
  * is a global function, which the verifier checks once and not again for every way that leads
@@ -21,20 +23,28 @@
 #include <linux/udp.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "phantom.h"
+#include "contract/common.h"
+#include "lib/cursor.h"
 
 #define PARSE_STOP(reason) (-1 - (int)(reason))
 #define PARSE_REASON(stop) ((__u32)(-1 - (stop)))
 
+/* What a packet may carry, for who asks for anything; 255 is reserved (RFC 3692). */
+#define PROTOCOL_ANY 255
 #define IPV4_FRAGMENT 0x3fff		/* more-fragments bit and offset */
+#define IPV4_LATER_FRAGMENT 0x1fff	/* offset */
 #define IPV6_EXT_FRAGMENT 44
 #define IPV6_EXT_AUTH 51
 
 struct packet {
 	const void *ip;			/* struct iphdr or struct ipv6hdr */
-	const struct udphdr *udp;
+	union {
+		const void *carried;	/* may lie behind the end of what can be read */
+		const struct udphdr *udp;
+	};
 	__u32 family;			/* 4 or 6 */
-	__u32 udp_room;			/* bytes the IP header leaves for UDP and its data */
+	__u32 protocol;			/* IPPROTO_* of what it carries */
+	__u32 room;			/* bytes the IP header leaves for that */
 };
 
 /* Not struct ethhdr: that is packed, and clang would read its EtherType byte by byte. */
@@ -73,7 +83,7 @@ static __always_inline bool is_vlan(__be16 proto)
 }
 
 /* Behind the tags of a tagged frame: EtherType << 15 | offset of what follows. */
-__noinline int parse_vlan(struct xdp_md *ctx)
+__noinline int parse_vlan(CONTEXT *ctx)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *end = (const void *)(long)ctx->data_end;
@@ -90,26 +100,29 @@ __noinline int parse_vlan(struct xdp_md *ctx)
 	return PARSE_STOP(PH_REASON_TOO_DEEP);
 }
 
-static __always_inline int parse_ipv4(const void *pos, const void *end, struct packet *pkt)
+static __always_inline int parse_ipv4(const struct cursor *at, __u32 offset, __u32 wanted,
+				      struct packet *pkt)
 {
+	const void *pos = at->data + offset;
 	const struct iphdr *ip = pos;
 	__u32 header, total;
 
-	if ((const void *)(ip + 1) > end || ip->version != 4 || ip->ihl < 5)
+	if ((const void *)(ip + 1) > at->end || ip->version != 4 || ip->ihl < 5)
 		return PARSE_STOP(PH_REASON_BAD_IP);
 	header = ip->ihl * 4;
 	total = length_of(ip->tot_len);
 	/* A frame may be longer than its packet (Ethernet pads to 60), never shorter. */
-	if (total < header || pos + total > end)
+	if (total < header || !reaches(at, pos, total))
 		return PARSE_STOP(PH_REASON_BAD_IP);
-	if (ip->protocol != IPPROTO_UDP)
+	pkt->ip = ip;
+	pkt->family = 4;
+	pkt->protocol = ip->protocol;
+	if (wanted != PROTOCOL_ANY && ip->protocol != wanted)
 		return PARSE_STOP(PH_REASON_NOT_UDP);
 	if (ip->frag_off & bpf_htons(IPV4_FRAGMENT))
 		return PARSE_STOP(PH_REASON_FRAGMENT);
-	pkt->ip = ip;
-	pkt->family = 4;
-	pkt->udp = pos + header;
-	pkt->udp_room = total - header;
+	pkt->carried = pos + header;
+	pkt->room = total - header;
 	return 0;
 }
 
@@ -134,20 +147,24 @@ static __always_inline int ipv6_ext_length(__u32 type, const struct ipv6_ext *ex
 
 /*
  * Walks the extension headers from data + offset, of which `room` bytes belong to the packet:
- * the bytes up to the UDP header.
+ * what comes behind them << 16 | their bytes.
  */
-__noinline int parse_ipv6_extensions(struct xdp_md *ctx, __u32 offset, __u32 room, __u32 next)
+__noinline int parse_ipv6_extensions(CONTEXT *ctx, __u32 offset, __u32 room, __u32 next,
+				     __u32 wanted)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *end = (const void *)(long)ctx->data_end;
 	__u32 start = offset;
 
-	for (int i = 0; next != IPPROTO_UDP; i++) {
+	for (int i = 0; next != wanted; i++) {
 		const struct ipv6_ext *ext;
 		int length;
 
-		if (!ipv6_is_extension(next))
+		if (!ipv6_is_extension(next)) {
+			if (wanted == PROTOCOL_ANY)
+				break;
 			return PARSE_STOP(PH_REASON_NOT_UDP);
+		}
 		/* Without the barrier clang checks one copy of the number and uses another. */
 		barrier_var(offset);
 		if (i == PH_LIMIT_IPV6_EXTENSIONS || offset > PH_LIMIT_HEADER_OFFSET)
@@ -166,50 +183,54 @@ __noinline int parse_ipv6_extensions(struct xdp_md *ctx, __u32 offset, __u32 roo
 	}
 	if (offset > PH_LIMIT_HEADER_OFFSET)
 		return PARSE_STOP(PH_REASON_TOO_DEEP);
-	return offset - start;
+	return (next & 0xff) << 16 | (offset - start);
 }
 
-static __always_inline int parse_ipv6(struct xdp_md *ctx, __u32 offset, struct packet *pkt)
+static __always_inline int parse_ipv6(const struct cursor *at, __u32 offset, __u32 wanted,
+				      struct packet *pkt)
 {
-	const void *data = (const void *)(long)ctx->data;
-	const void *end = (const void *)(long)ctx->data_end;
-	const struct ipv6hdr *ip = data + offset;
+	const struct ipv6hdr *ip = at->data + offset;
 	int extensions = 0;
 	__u32 room;
 
-	if ((const void *)(ip + 1) > end || ip->version != 6)
+	if ((const void *)(ip + 1) > at->end || ip->version != 6)
 		return PARSE_STOP(PH_REASON_BAD_IP);
 	room = length_of(ip->payload_len);
 	offset += sizeof(*ip);
-	if (data + offset + room > end)
+	if (!reaches(at, at->data + offset, room))
 		return PARSE_STOP(PH_REASON_BAD_IP);
-	if (ip->nexthdr != IPPROTO_UDP) {
-		extensions = parse_ipv6_extensions(ctx, offset, room, ip->nexthdr);
-		if (extensions < 0)
-			return extensions;
-		extensions &= PH_LIMIT_HEADER_OFFSET;
-	}
 	pkt->ip = ip;
 	pkt->family = 6;
-	pkt->udp = data + offset + extensions;
-	pkt->udp_room = room - extensions;
+	pkt->protocol = ip->nexthdr;
+	if (ip->nexthdr != wanted &&
+	    (wanted != PROTOCOL_ANY || ipv6_is_extension(ip->nexthdr))) {
+		extensions = parse_ipv6_extensions(at->ctx, offset, room, ip->nexthdr, wanted);
+		if (extensions < 0)
+			return extensions;
+		pkt->protocol = (__u32)extensions >> 16;
+		extensions &= PH_LIMIT_HEADER_OFFSET;
+	}
+	pkt->carried = at->data + offset + extensions;
+	pkt->room = room - extensions;
 	return 0;
 }
 
-static __always_inline int parse_udp(struct xdp_md *ctx, struct packet *pkt)
+/*
+ * A packet that carries `wanted`, which others are told apart from by PH_REASON_NOT_UDP, or
+ * PROTOCOL_ANY. That there is room for a header of it is for the caller to find out. Where the IP
+ * header is sound and there is another reason to stop, `ip` and `family` are filled in.
+ */
+static __always_inline int parse_packet(const struct cursor *at, __u32 wanted, struct packet *pkt)
 {
-	const void *data = (const void *)(long)ctx->data;
-	const void *end = (const void *)(long)ctx->data_end;
-	const struct ethernet *eth = data;
+	const struct ethernet *eth = at->data;
 	__u32 offset = sizeof(*eth);
 	__be16 proto;
-	int stop;
 
-	if ((const void *)(eth + 1) > end)
+	if ((const void *)(eth + 1) > at->end)
 		return PARSE_STOP(PH_REASON_BAD_ETHERNET);
 	proto = eth->proto;
 	if (is_vlan(proto)) {
-		int tagged = parse_vlan(ctx);
+		int tagged = parse_vlan(at->ctx);
 
 		if (tagged < 0)
 			return tagged;
@@ -217,51 +238,67 @@ static __always_inline int parse_udp(struct xdp_md *ctx, struct packet *pkt)
 		offset = tagged & 0x1f;
 	}
 	if (proto == bpf_htons(ETH_P_IP))
-		stop = parse_ipv4(data + offset, end, pkt);
-	else if (proto == bpf_htons(ETH_P_IPV6))
-		stop = parse_ipv6(ctx, offset, pkt);
-	else
-		return PARSE_STOP(PH_REASON_NOT_IP);
+		return parse_ipv4(at, offset, wanted, pkt);
+	if (proto == bpf_htons(ETH_P_IPV6))
+		return parse_ipv6(at, offset, wanted, pkt);
+	return PARSE_STOP(PH_REASON_NOT_IP);
+}
+
+static __always_inline int parse_udp(const struct cursor *at, struct packet *pkt)
+{
+	int stop = parse_packet(at, IPPROTO_UDP, pkt);
+
 	if (stop)
 		return stop;
-	if ((const void *)(pkt->udp + 1) > end || pkt->udp_room < sizeof(*pkt->udp))
+	if ((const void *)(pkt->udp + 1) > at->end || pkt->room < sizeof(*pkt->udp))
 		return PARSE_STOP(PH_REASON_BAD_IP);
 	return 0;
 }
 
-/* The sum of an IPv4 header's options: `words` of 4 bytes from data + offset. */
-__noinline int sum_options(struct xdp_md *ctx, __u32 offset, __u32 words)
-{
-	const void *data = (const void *)(long)ctx->data;
-	const void *end = (const void *)(long)ctx->data_end;
-	const __u16 *half = data + (offset & PH_LIMIT_HEADER_OFFSET);
-	__u32 sum = 0;
-
-	for (__u32 i = 0; i < 2 * PH_LIMIT_IPV4_OPTION_WORDS; i++, half++) {
-		if (i == 2 * words || (const void *)(half + 1) > end)
-			break;
-		sum += *half;
-	}
-	return sum;
-}
+/* The headers of a frame of the usual arrangement, to be read and written. */
+struct plain {
+	struct ethernet *eth;
+	struct iphdr *ip4;
+	struct ipv6hdr *ip6;		/* one of the two is set */
+	struct udphdr *udp;
+};
 
 /*
- * Whether the header's own checksum is right. That of UDP is not looked at: only the stack knows
- * what the card has verified already, and between machines of one host it may only be begun.
+ * Whether the frame is of the usual arrangement: no tag, no option, no extension header. No more
+ * than that: whether it is UDP over IPv4, and whole, parse_udp or is_plain_udp says.
  */
-static __always_inline bool is_ipv4_sum_right(struct xdp_md *ctx, const struct packet *pkt)
+static __always_inline bool plain_headers(const struct cursor *at, struct plain *headers)
 {
-	const void *data = (const void *)(long)ctx->data;
-	const struct iphdr *ip = pkt->ip;
-	const __u32 *words = pkt->ip;
-	__u64 sum = (__u64)words[0] + words[1] + words[2] + words[3] + words[4];
+	void *ip = at->data + sizeof(struct ethernet);
 
-	if (ip->ihl > 5)
-		sum += sum_options(ctx, pkt->ip - data + sizeof(*ip), ip->ihl - 5);
-	sum = (sum & 0xffffffff) + (sum >> 32);
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	return (sum & 0xffff) + (sum >> 16) == 0xffff;
+	headers->eth = at->data;
+	headers->ip4 = NULL;
+	headers->ip6 = NULL;
+	if (ip + sizeof(struct iphdr) + sizeof(struct udphdr) > at->end)
+		return false;
+	if (headers->eth->proto == bpf_htons(ETH_P_IP)) {
+		headers->ip4 = ip;
+		headers->udp = ip + sizeof(struct iphdr);
+		return headers->ip4->ihl == 5;
+	}
+	if (ip + sizeof(struct ipv6hdr) + sizeof(struct udphdr) > at->end)
+		return false;
+	if (headers->eth->proto != bpf_htons(ETH_P_IPV6))
+		return false;
+	headers->ip6 = ip;
+	headers->udp = ip + sizeof(struct ipv6hdr);
+	return headers->ip6->nexthdr == IPPROTO_UDP;
+}
+
+/* Whether plain headers are those of a datagram, or of the first part of one. */
+static __always_inline bool is_plain_udp(const struct plain *headers)
+{
+	const struct iphdr *ip = headers->ip4;
+
+	if (!ip)
+		return headers->ip6->version == 6;
+	return ip->version == 4 && ip->protocol == IPPROTO_UDP &&
+		!(ip->frag_off & bpf_htons(IPV4_LATER_FRAGMENT));
 }
 
 /*
@@ -269,7 +306,7 @@ static __always_inline bool is_ipv4_sum_right(struct xdp_md *ctx, const struct p
  * would look at all that follows once for each of them. A difference of pointers is a number of
  * which it knows nothing; with the pointers made anew from that, one look does.
  */
-static __always_inline bool forget_way(struct xdp_md *ctx, struct packet *pkt)
+static __always_inline bool forget_way(CONTEXT *ctx, struct packet *pkt)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *end = (const void *)(long)ctx->data_end;

@@ -13,11 +13,13 @@
 #include <stdbool.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
-#include "maps.h"
-#include "phantom.h"
-#include "siphash.h"
+#include "contract/tunnel.h"
+#include "lib/clock.h"
+#include "lib/siphash.h"
+#include "maps/config.h"
+#include "maps/keys.h"
 
-#define WINDOW_NS 30000000000ull
+#define WINDOW_NS (PH_TUNNEL_LIMIT_WINDOW_MS * 1000000ull)
 
 /* The first 8 bytes shown, as they lie in memory: session (big-endian), kind, three of zero. */
 #define SHOWN_SESSION(shown) ((__be32)(shown))
@@ -33,27 +35,6 @@ struct masked {
 	__u64 sample[2];		/* bytes 16 to 31 */
 };
 
-/*
- * The time as it was when this clock tick began. jiffies64 is two instructions and no call, unlike
- * every other clock; mitigations make a call cost as much as half a SipHash.
- */
-static struct {
-	__u64 jiffies;
-	__u64 ns;
-} tick;
-
-static __always_inline __u64 clock_ns(void)
-{
-	__u64 jiffies = bpf_jiffies64();
-
-	if (tick.jiffies != jiffies) {
-		/* The time first: who sees this tick on another CPU must not see the last one's. */
-		*(volatile __u64 *)&tick.ns = bpf_ktime_get_ns();
-		*(volatile __u64 *)&tick.jiffies = jiffies;
-	}
-	return tick.ns;
-}
-
 static __always_inline bool is_present(const struct ph_mask_key *key, __u64 now)
 {
 	return key->window && now - key->begin_ns < WINDOW_NS;
@@ -62,7 +43,7 @@ static __always_inline bool is_present(const struct ph_mask_key *key, __u64 now)
 /* The place of the key of now, or -1. Global, so that the verifier looks at it once. */
 __noinline int find_present(__u64 now)
 {
-	for (__u32 i = 0; i < PH_LIMIT_MASK_KEYS; i++) {
+	for (__u32 i = 0; i < PH_TUNNEL_LIMIT_MASK_KEYS; i++) {
 		__u32 place = i;
 		const struct ph_mask_key *key = bpf_map_lookup_elem(&mask_keys, &place);
 
@@ -88,7 +69,7 @@ static __always_inline const struct ph_mask_key *neighbour(__u32 place, __u64 wi
 {
 	const struct ph_mask_key *key;
 
-	place &= PH_LIMIT_MASK_KEYS - 1;
+	place &= PH_TUNNEL_LIMIT_MASK_KEYS - 1;
 	key = bpf_map_lookup_elem(&mask_keys, &place);
 	return key && key->window == window ? key : NULL;
 }
@@ -111,7 +92,7 @@ static __always_inline __u64 show_neighbours(const struct masked *packet, __u32 
 static __always_inline __u64 unmask(const struct masked *packet, const struct ph_config *settings,
 				    __u64 now)
 {
-	__u32 place = settings->present & (PH_LIMIT_MASK_KEYS - 1);
+	__u32 place = settings->present & (PH_TUNNEL_LIMIT_MASK_KEYS - 1);
 	const struct ph_mask_key *key = bpf_map_lookup_elem(&mask_keys, &place);
 	__u64 shown;
 
@@ -120,7 +101,7 @@ static __always_inline __u64 unmask(const struct masked *packet, const struct ph
 
 		if (found < 0)
 			return SHOWN_NO_KEYS;
-		place = found & (PH_LIMIT_MASK_KEYS - 1);
+		place = found & (PH_TUNNEL_LIMIT_MASK_KEYS - 1);
 		key = bpf_map_lookup_elem(&mask_keys, &place);
 		if (!key)
 			return SHOWN_NO_KEYS;

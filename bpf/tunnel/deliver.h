@@ -11,8 +11,9 @@
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
-#include "maps.h"
-#include "parse.h"
+#include "contract/tunnel.h"
+#include "lib/parse.h"
+#include "maps/delivery.h"
 
 /* Set before loading; where it is 0 the verifier removes it all, and `xsks` need not be there. */
 const volatile __u32 af_xdp_enabled = 1;
@@ -26,7 +27,7 @@ static __always_inline bool is_plain(struct xdp_md *ctx, const struct packet *pk
 	__u64 offset = (const void *)pkt->udp - (const void *)(long)ctx->data;
 
 	/* Longer is what GSO joined, which generic XDP sees whole. */
-	return ctx->data_end - ctx->data <= PH_LIMIT_XSK_FRAME_BYTES &&
+	return ctx->data_end - ctx->data <= PH_TUNNEL_LIMIT_XSK_FRAME_BYTES &&
 		offset == sizeof(struct ethernet) +
 			 (pkt->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 }

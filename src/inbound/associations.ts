@@ -198,8 +198,9 @@ export class UdpSender implements Task {
     try {
       // A full socket loses what is left, as networks do.
       this.#counters.datagramsDropped += this.#outbox.count - socket.send(this.#outbox);
-    } catch {
+    } catch (error) {
       this.#counters.faults++;
+      this.#loop.fault(error);
     }
   }
 

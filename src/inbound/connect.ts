@@ -144,9 +144,9 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
     this.#splice = new Splice(splicer, this, this.session!, this.stream, this.#socket, rest);
     try {
       this.#splice.start(this.#unheard.isFinished);
-    } catch {
+    } catch (error) {
       // The system has no room to watch it.
-      this.#context.counters.faults++;
+      this.#context.fault(error);
       this.#cut();
     }
   }

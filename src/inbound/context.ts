@@ -3,6 +3,7 @@
 import type { Native } from "../../ffi/native.ts";
 import type { TcpSocket } from "../../ffi/tcp.ts";
 import type { Session } from "../session/session.ts";
+import { SessionIndex } from "../session/session_index.ts";
 import { Associations } from "./associations.ts";
 import { InboundCounters, type InboundTunnel } from "./counters.ts";
 import { Reopening } from "./unheard.ts";
@@ -41,18 +42,14 @@ export interface Live {
 /** Who uses which stream. */
 export class Streams {
   readonly #tunnel: InboundTunnel;
-  readonly #users = new Map<Session, Map<number, StreamUser>>();
-  #lastSession: Session | undefined;
-  #lastUsers = new Map<number, StreamUser>();
+  readonly #users = new SessionIndex<Session, StreamUser>();
 
   constructor(tunnel: InboundTunnel) {
     this.#tunnel = tunnel;
   }
 
   get count(): number {
-    let count = 0;
-    for (const users of this.#users.values()) count += users.size;
-    return count;
+    return this.#users.count;
   }
 
   /** Opens a stream for a user; false: the session takes no more. */
@@ -68,35 +65,23 @@ export class Streams {
   adopt(user: StreamUser, session: Session, stream: number): void {
     user.session = session;
     user.stream = stream;
-    let users = this.#users.get(session);
-    if (users === undefined) this.#users.set(session, users = new Map());
-    users.set(stream, user);
+    this.#users.set(session, stream, user);
   }
 
   /** The user wants to hear no more of its stream. */
   forget(user: StreamUser): void {
     if (user.session === undefined) return;
-    this.#users.get(user.session)?.delete(user.stream);
+    this.#users.delete(user.session, user.stream);
     user.session = undefined;
   }
 
   get(session: Session, stream: number): StreamUser | undefined {
-    if (session !== this.#lastSession) {
-      const users = this.#users.get(session);
-      if (users === undefined) return undefined;
-      this.#lastSession = session;
-      this.#lastUsers = users;
-    }
-    return this.#lastUsers.get(stream);
+    return this.#users.get(session, stream);
   }
 
   /** The session is over; `isReopened`: streams that it told nobody of may go to another. */
   lose(session: Session, isReopened = false): void {
-    const users = this.#users.get(session);
-    this.#users.delete(session);
-    if (session === this.#lastSession) this.#lastSession = undefined;
-    if (users === undefined) return;
-    for (const user of users.values()) {
+    for (const user of this.#users.take(session)) {
       user.session = undefined;
       user.lost(isReopened && session.wasUnheard(user.stream));
     }
@@ -132,6 +117,12 @@ export class InboundContext {
     this.streams = new Streams(tunnel);
     this.reopening = new Reopening(loop);
     this.associations = new Associations(loop, tunnel, this.counters);
+  }
+
+  /** An error ended one connection, and no more than that. */
+  fault(error: unknown): void {
+    this.counters.faults++;
+    this.loop.fault(error);
   }
 
   /** Writes what a parser has to say; false: the socket did not take all of it. */

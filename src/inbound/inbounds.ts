@@ -52,8 +52,8 @@ class TcpInbound implements Watcher, Timer {
     for (const socket of this.#accept()) {
       try {
         this.#take(socket);
-      } catch {
-        this.#context.counters.faults++;
+      } catch (error) {
+        this.#context.fault(error);
         socket.abort();
       }
     }

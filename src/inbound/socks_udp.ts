@@ -49,6 +49,7 @@ export class SocksUdp implements AssociationUser, Watcher, Live {
       if (!context.reply(control, parser)) user.abort();
       return true;
     } catch {
+      // No descriptor or port can be had: the client is refused.
       socket?.close();
       context.counters.associationsRefused++;
       context.associations.release({ session: undefined, association: -1, datagram: () => {} });
@@ -73,8 +74,8 @@ export class SocksUdp implements AssociationUser, Watcher, Live {
   ready(): void {
     try {
       this.#receiveAll();
-    } catch {
-      this.#context.counters.faults++;
+    } catch (error) {
+      this.#context.fault(error);
       this.abort();
     }
   }

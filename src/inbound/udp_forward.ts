@@ -71,9 +71,9 @@ export class UdpForward implements Watcher, Timer {
   ready(): void {
     try {
       this.#receiveAll();
-    } catch {
+    } catch (error) {
       // An error of the socket is told once; what comes next is received again.
-      this.#context.counters.faults++;
+      this.#context.fault(error);
     }
   }
 

@@ -85,7 +85,7 @@ export class Resolver implements Timer {
   heapIndex = NOT_ARMED;
   dueAt = 0;
   readonly counters: ResolverCounters = new ResolverCounters();
-  readonly #loop: Pick<Loop, "now" | "arm" | "disarm">;
+  readonly #loop: Pick<Loop, "now" | "arm" | "disarm" | "fault">;
   readonly #options: Required<ResolverOptions>;
   /** Oldest first, hence the first to be forgotten. */
   readonly #known = new Map<string, Known>();
@@ -94,7 +94,7 @@ export class Resolver implements Timer {
   readonly #byName = new Map<string, Lookup>();
   #nextId = 0;
 
-  constructor(loop: Pick<Loop, "now" | "arm" | "disarm">, options: ResolverOptions) {
+  constructor(loop: Pick<Loop, "now" | "arm" | "disarm" | "fault">, options: ResolverOptions) {
     this.#loop = loop;
     this.#options = {
       foundMs: FOUND_MS,
@@ -201,8 +201,9 @@ export class Resolver implements Timer {
     for (const waiter of lookup.waiters) {
       try {
         waiter.resolved(resolution);
-      } catch {
+      } catch (error) {
         this.counters.faults++;
+        this.#loop.fault(error);
       }
     }
   }

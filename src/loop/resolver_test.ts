@@ -7,6 +7,7 @@ import { FOUND_MS, LOOKUP_TIMEOUT_MS, NOT_FOUND_MS, Resolver } from "./resolver.
 /** A loop for one timer, with a clock that a test turns. */
 class FakeLoop {
   now = 1000;
+  readonly faults: unknown[] = [];
   #timer: Timer | undefined;
 
   arm(timer: Timer, at: number): void {
@@ -18,6 +19,10 @@ class FakeLoop {
   disarm(timer: Timer): void {
     timer.heapIndex = NOT_ARMED;
     this.#timer = undefined;
+  }
+
+  fault(error: unknown): void {
+    this.faults.push(error);
   }
 
   get isArmed(): boolean {
@@ -146,6 +151,7 @@ Deno.test("Resolver leaves out what is no address, and survives a waiter that th
   bench.answer("fe80::1%eth0", "010.0.0.1", "2001:db8::2", "rubbish");
   assert.deepEqual(waiter.told, [{ addresses: [ipBytes("2001:db8::2")] }]);
   assert.equal(resolver.counters.faults, 1);
+  assert.deepEqual(bench.loop.faults.map(String), ["Error: no"]);
 });
 
 Deno.test("Resolver: who is told may ask again", () => {

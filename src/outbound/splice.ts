@@ -19,7 +19,7 @@ import { type Loop, NOT_ARMED, type Task, type Timer, type Watcher } from "../lo
 /** What is asked of the session of a stream. */
 export type StreamSession = Pick<
   Session,
-  "answer" | "write" | "room" | "finish" | "reset" | "resume"
+  "write" | "room" | "finish" | "reset" | "resume"
 >;
 
 /** Has a session's packets sent; ServerTunnel. */
@@ -288,8 +288,8 @@ export class Splice implements Watcher {
     if (this.#isClosed) return;
     try {
       this.#pump();
-    } catch {
-      this.#fault();
+    } catch (error) {
+      this.#fault(error);
     }
   }
 
@@ -310,8 +310,8 @@ export class Splice implements Watcher {
       this.#canRead = true;
       if ((events & END_EVENTS) !== 0) this.#endSeen = true;
       if (!this.#isFull && !this.#isReader) this.#pump();
-    } catch {
-      this.#fault();
+    } catch (error) {
+      this.#fault(error);
     }
   }
 
@@ -460,8 +460,9 @@ export class Splice implements Watcher {
     this.#giveUp(result === TIMED_OUT ? RstCode.timedOut : RstCode.targetReset);
   }
 
-  #fault(): void {
+  #fault(error: unknown): void {
     this.#shared.counters.faults++;
+    this.#shared.loop.fault(error);
     if (!this.#isClosed) this.#giveUp(RstCode.internal);
   }
 

@@ -5,22 +5,21 @@
  */
 
 import { endpoint } from "../../../ffi/endpoint.ts";
+import { SysError } from "../../../ffi/errors.ts";
 import { EpollEvent } from "../../../ffi/loop.ts";
 import { UdpInbox, UdpSocket } from "../../../ffi/udp.ts";
 import { endpointWords, routeWords } from "../../../ffi/endpoint.ts";
 import { isIpv4Mapped } from "../../base/ip.ts";
 import { CheckedTarget, DIRECT, type Pending, type Rules } from "../../proxy/rules.ts";
 import { Target } from "../../proxy/target.ts";
-import type { UserAccount } from "../../proxy/users.ts";
 import { addressPort, AddressType, readIpAddress, writeIpAddress } from "../../wire/address.ts";
 import { DATAGRAM_BYTES_MAX } from "../../session/limits.ts";
 import type { Session } from "../../session/session.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer, type Watcher } from "../../loop/loop.ts";
 import { NameCache, type NamedTarget } from "./datagram_names.ts";
 import { DatagramOutbox } from "./datagram_outbox.ts";
-import type { Resolver } from "../../loop/resolver.ts";
 import type { Origin, Routes } from "../../outbound/routes.ts";
-import type { Waker } from "../../outbound/splice.ts";
+import { type ExitOptions, ExitSessions } from "./exit_sessions.ts";
 
 /** What is asked of the session of a datagram. */
 export type DatagramSession = Pick<Session, "sendDatagram" | "endAssoc">;
@@ -39,12 +38,7 @@ const OUTBOXES = 16;
 const ADDRESS_BYTES_MAX = 19;
 const ANY = endpoint(new Uint8Array(16), 0);
 
-export interface TargetAssociationsOptions extends Routes {
-  readonly waker: Waker<DatagramSession>;
-  readonly resolver: Pick<Resolver, "resolve" | "forget">;
-  /** A user's account, whose limits hold. */
-  readonly accountOf?: (user: string) => UserAccount | undefined;
-  readonly unixMs?: () => number;
+export interface TargetAssociationsOptions extends ExitOptions<DatagramSession> {
   readonly idleMs?: number;
   readonly associationsMax?: number;
   readonly sessionAssociationsMax?: number;
@@ -73,20 +67,6 @@ export class AssociationCounters {
   faults = 0;
 }
 
-/** Of a session that has had none yet; never added to. */
-const NO_ASSOCIATIONS = new Map<number, Association>();
-
-class SessionAssociations {
-  readonly user: string;
-  readonly account: UserAccount | undefined;
-  associations = NO_ASSOCIATIONS;
-
-  constructor(user: string, account: UserAccount | undefined) {
-    this.user = user;
-    this.account = account;
-  }
-}
-
 export class TargetAssociations implements Task, Timer {
   isPosted = false;
   heapIndex = NOT_ARMED;
@@ -104,24 +84,28 @@ export class TargetAssociations implements Task, Timer {
   #nextOutbox = 0;
   readonly #ip = new Uint8Array(16);
   readonly #target = new Target();
-  readonly #sessions = new Map<DatagramSession, SessionAssociations>();
+  readonly #sessions: ExitSessions<DatagramSession, Association>;
   #routes: Routes;
   #rulesVersion = 0;
-  #count = 0;
-  // The last that was asked for: datagrams come in a row.
-  #lastSession: DatagramSession | undefined;
-  #lastAssociation: Association | undefined;
 
   constructor(loop: Loop, options: TargetAssociationsOptions) {
+    const {
+      associationsMax = ASSOCIATIONS_MAX,
+      sessionAssociationsMax = SESSION_ASSOCIATIONS_MAX,
+    } = options;
     this.loop = loop;
     this.options = options;
     this.#routes = options;
-    this.#outboxes = Array.from({ length: OUTBOXES }, () => new DatagramOutbox(this.counters));
+    this.#sessions = new ExitSessions(options, associationsMax, sessionAssociationsMax);
+    this.#outboxes = Array.from(
+      { length: OUTBOXES },
+      () => new DatagramOutbox(loop, this.counters),
+    );
   }
 
   /** Associations that there are. */
   get count(): number {
-    return this.#count;
+    return this.#sessions.count;
   }
 
   /** For every datagram from now on. */
@@ -141,7 +125,7 @@ export class TargetAssociations implements Task, Timer {
   // ---- what the tunnel tells ----
 
   sessionOpened(session: DatagramSession, user: string): void {
-    this.#sessions.set(session, new SessionAssociations(user, this.options.accountOf?.(user)));
+    this.#sessions.opened(session, user);
   }
 
   datagram(
@@ -153,7 +137,7 @@ export class TargetAssociations implements Task, Timer {
     at: number,
     length: number,
   ): void {
-    const association = this.#associationOf(session, id) ?? this.#open(session, id);
+    const association = this.#sessions.get(session, id) ?? this.#open(session, id);
     if (association === undefined) return;
     association.lastUsed = this.loop.now;
     if (bytes[addressAt] === AddressType.name) {
@@ -168,32 +152,25 @@ export class TargetAssociations implements Task, Timer {
   }
 
   assocEnded(session: DatagramSession, id: number): void {
-    const association = this.#associationOf(session, id);
+    const association = this.#sessions.get(session, id);
     if (association !== undefined) this.close(association);
   }
 
   closed(session: DatagramSession): void {
-    const found = this.#sessions.get(session);
-    if (found === undefined) return;
-    for (const association of [...found.associations.values()]) this.close(association);
-    this.#sessions.delete(session);
+    for (const association of this.#sessions.itemsOf(session)) this.close(association);
+    this.#sessions.closed(session);
   }
 
   stop(): void {
-    for (const session of [...this.#sessions.keys()]) this.closed(session);
+    for (const session of this.#sessions.all()) this.closed(session);
   }
 
   // ---- what its associations ask ----
 
   close(association: Association): void {
-    const { session, id } = association;
-    const found = this.#sessions.get(session);
-    if (found?.associations.delete(id) !== true) return;
-    found.account?.close();
+    if (!this.#sessions.remove(association.session, association.id)) return;
     association.close();
-    this.#count--;
-    this.#lastSession = this.#lastAssociation = undefined;
-    if (this.#count === 0) this.loop.disarm(this);
+    if (this.count === 0) this.loop.disarm(this);
   }
 
   /** Sends a datagram that waited for its name. */
@@ -208,8 +185,8 @@ export class TargetAssociations implements Task, Timer {
 
   fire(now: number): void {
     const { idleMs = ASSOCIATION_IDLE_MS } = this.options;
-    for (const [session, { associations }] of this.#sessions) {
-      for (const association of [...associations.values()]) {
+    for (const session of this.#sessions.inUse()) {
+      for (const association of this.#sessions.itemsOf(session)) {
         if (association.lastUsed + idleMs > now) continue;
         this.counters.idled++;
         this.close(association);
@@ -217,50 +194,27 @@ export class TargetAssociations implements Task, Timer {
         this.options.waker.wake(session);
       }
     }
-    if (this.#count > 0) this.loop.arm(this, now + Math.min(SWEEP_MS, idleMs));
-  }
-
-  #associationOf(session: DatagramSession, id: number): Association | undefined {
-    const last = this.#lastAssociation;
-    if (last !== undefined && last.id === id && session === this.#lastSession) return last;
-    this.#lastSession = session;
-    return this.#lastAssociation = this.#sessions.get(session)?.associations.get(id);
+    if (this.count > 0) this.loop.arm(this, now + Math.min(SWEEP_MS, idleMs));
   }
 
   #open(session: DatagramSession, id: number): Association | undefined {
-    const {
-      associationsMax = ASSOCIATIONS_MAX,
-      sessionAssociationsMax = SESSION_ASSOCIATIONS_MAX,
-      idleMs = ASSOCIATION_IDLE_MS,
-    } = this.options;
-    const found = this.#sessions.get(session);
-    if (
-      found === undefined || this.#count >= associationsMax ||
-      found.associations.size >= sessionAssociationsMax
-    ) {
-      this.counters.tooMany++;
-      return undefined;
-    }
-    const unixMs = (this.options.unixMs ?? Date.now)();
-    if (found.account !== undefined && found.account.open(unixMs) !== "ok") {
+    const sessions = this.#sessions;
+    if (!sessions.hasRoom(session) || sessions.admit(session) !== "ok") {
       this.counters.tooMany++;
       return undefined;
     }
     try {
-      const association = new Association(this, session, id, found.user);
-      if (found.associations === NO_ASSOCIATIONS) found.associations = new Map();
-      found.associations.set(id, association);
-      this.#count++;
-      this.#lastAssociation = undefined;
-      if (this.heapIndex === NOT_ARMED) {
-        this.loop.arm(this, this.loop.now + Math.min(SWEEP_MS, idleMs));
-      }
-      return association;
-    } catch {
-      found.account?.close();
-      this.counters.noSocket++;
-      return undefined;
+      const association = new Association(this, session, id, sessions.userOf(session));
+      sessions.add(session, id, association);
+    } catch (error) {
+      sessions.giveBack(session);
+      return this.#noSocket(error);
     }
+    const { idleMs = ASSOCIATION_IDLE_MS } = this.options;
+    if (this.heapIndex === NOT_ARMED) {
+      this.loop.arm(this, this.loop.now + Math.min(SWEEP_MS, idleMs));
+    }
+    return sessions.get(session, id);
   }
 
   /** Sends to `checkedTarget`, by what the rules said; a verdict is no outbound. */
@@ -285,10 +239,15 @@ export class TargetAssociations implements Task, Timer {
   #socketOf(association: Association, name: string, origin: Origin): AssociationSocket | undefined {
     try {
       return association.by(name, origin, this.checkedTarget.isIpv4);
-    } catch {
-      this.counters.noSocket++;
-      return undefined;
+    } catch (error) {
+      return this.#noSocket(error);
     }
+  }
+
+  /** No descriptors, or the interface has gone: no fault of this program. */
+  #noSocket(error: unknown): undefined {
+    this.counters.noSocket++;
+    if (!(error instanceof SysError)) this.loop.fault(error);
   }
 
   #queue(from: AssociationSocket, bytes: Uint8Array, at: number, length: number): void {
@@ -368,23 +327,23 @@ export class Association {
   lastUsed = 0;
   /** The socket that comes from any address of this machine. */
   readonly direct: AssociationSocket;
-  readonly #relay: TargetAssociations;
+  readonly #owner: TargetAssociations;
   /** Those of other ways, by the names of their outbounds. */
   readonly #others = new Map<string, AssociationSocket>();
 
-  constructor(relay: TargetAssociations, session: DatagramSession, id: number, user: string) {
-    this.#relay = relay;
+  constructor(owner: TargetAssociations, session: DatagramSession, id: number, user: string) {
+    this.#owner = owner;
     this.session = session;
     this.id = id;
     this.user = user;
-    const { loop, options } = relay;
+    const { loop, options } = owner;
     this.names = new NameCache(
       loop,
       options.resolver,
-      (named, bytes) => relay.sendLate(this, named, bytes),
-      () => relay.routes.dial ?? {},
+      (named, bytes) => owner.sendLate(this, named, bytes),
+      () => owner.routes.dial ?? {},
     );
-    this.direct = new AssociationSocket(relay, this, {});
+    this.direct = new AssociationSocket(owner, this, {});
   }
 
   /** The socket that an outbound of this machine's own goes by. */
@@ -395,7 +354,7 @@ export class Association {
     let socket = this.#others.get(key);
     if (socket === undefined || socket.origin !== origin) {
       socket?.close();
-      socket = new AssociationSocket(this.#relay, this, origin, sources[0]);
+      socket = new AssociationSocket(this.#owner, this, origin, sources[0]);
       this.#others.set(key, socket);
     }
     return socket;
@@ -414,16 +373,16 @@ export class AssociationSocket implements Watcher {
   readonly origin: Origin;
   /** Where its datagrams gather, as long as that has its socket. */
   outbox: DatagramOutbox | undefined;
-  readonly #relay: TargetAssociations;
+  readonly #owner: TargetAssociations;
   readonly #association: Association;
   readonly #tag: number;
 
-  constructor(relay: TargetAssociations, association: Association, origin: Origin, source = ANY) {
-    this.#relay = relay;
+  constructor(owner: TargetAssociations, association: Association, origin: Origin, source = ANY) {
+    this.#owner = owner;
     this.#association = association;
     this.origin = origin;
     const { device } = origin;
-    const { loop } = relay;
+    const { loop } = owner;
     this.socket = new UdpSocket(loop.native, {
       local: source,
       packetInfo: false,
@@ -442,23 +401,24 @@ export class AssociationSocket implements Watcher {
     if (this.socket.closed) return;
     try {
       for (let i = 0; i < BATCHES_A_ROUND && this.#receive(); i++);
-      this.#association.lastUsed = this.#relay.loop.now;
-      this.#relay.options.waker.wake(this.#association.session);
-    } catch {
-      this.#relay.counters.faults++;
-      this.#relay.close(this.#association);
+      this.#association.lastUsed = this.#owner.loop.now;
+      this.#owner.options.waker.wake(this.#association.session);
+    } catch (error) {
+      this.#owner.counters.faults++;
+      this.#owner.loop.fault(error);
+      this.#owner.close(this.#association);
     }
   }
 
   close(): void {
     if (this.outbox?.socket === this.socket) this.outbox.flush();
-    this.#relay.loop.unwatch(this.#tag, this.socket.fd);
+    this.#owner.loop.unwatch(this.#tag, this.socket.fd);
     this.socket.close();
   }
 
   /** Passes on one batch; whether there may be more. */
   #receive(): boolean {
-    const { inbox, inboxAddresses, source, counters } = this.#relay;
+    const { inbox, inboxAddresses, source, counters } = this.#owner;
     const count = this.socket.receive(inbox);
     let message = -1;
     let sourceLength = 0;

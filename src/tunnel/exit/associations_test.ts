@@ -53,18 +53,18 @@ class Bench implements Disposable {
   readonly loop = new Loop(native);
   readonly session = new FakeSession();
   readonly resolver = new FakeResolver();
-  readonly relay: TargetAssociations;
+  readonly associations: TargetAssociations;
   readonly inbox = new UdpInbox();
 
   constructor(options: Partial<TargetAssociationsOptions> = {}) {
     const { resolver } = this;
-    this.relay = new TargetAssociations(this.loop, {
+    this.associations = new TargetAssociations(this.loop, {
       rules: rulesOf(LOCAL),
       waker,
       resolver,
       ...options,
     });
-    this.relay.sessionOpened(this.session, "alice");
+    this.associations.sessionOpened(this.session, "alice");
   }
 
   /** A datagram from the client. */
@@ -74,7 +74,7 @@ class Bench implements Disposable {
     // As in a packet: the address, its length and the data in one memory.
     const bytes = new Uint8Array([9, 9, ...address, 7, ...data]);
     const at = 3 + address.length;
-    this.relay.datagram(this.session, assoc, bytes, 2, address.length, at, data.length);
+    this.associations.datagram(this.session, assoc, bytes, 2, address.length, at, data.length);
   }
 
   until(what: () => boolean): void {
@@ -92,9 +92,9 @@ class Bench implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    this.relay.stop();
-    assert.equal(this.relay.count, 0);
-    assert.equal(this.relay.counters.faults, 0);
+    this.associations.stop();
+    assert.equal(this.associations.count, 0);
+    assert.equal(this.associations.counters.faults, 0);
     this.loop.close();
   }
 }
@@ -135,7 +135,7 @@ Deno.test("a datagram reaches its target, and anybody's answer comes back (full 
     ].map(String)),
   );
   assert.ok(bench.session.wakes > 0);
-  assert.equal(bench.relay.counters.received, 3);
+  assert.equal(bench.associations.counters.received, 3);
 });
 
 Deno.test("an association keeps its port for every target; others have their own", () => {
@@ -148,27 +148,27 @@ Deno.test("an association keeps its port for every target; others have their own
   assert.equal(bench.receive(two).peer.port, port);
   bench.send(2, "127.0.0.1", one.local.port, utf8("c"));
   assert.notEqual(bench.receive(one).peer.port, port);
-  assert.equal(bench.relay.count, 2);
-  bench.relay.assocEnded(bench.session, 1);
-  bench.relay.assocEnded(bench.session, 77);
-  assert.equal(bench.relay.count, 1);
+  assert.equal(bench.associations.count, 2);
+  bench.associations.assocEnded(bench.session, 1);
+  bench.associations.assocEnded(bench.session, 77);
+  assert.equal(bench.associations.count, 1);
 });
 
 Deno.test("every datagram is judged, whatever went before it", () => {
   using bench = new Bench();
   using target = socketOn();
   const { port } = target.local;
-  const { counters } = bench.relay;
+  const { counters } = bench.associations;
   bench.send(1, "127.0.0.1", port, utf8("1"));
   bench.send(1, "10.0.0.1", port, utf8("2"));
   bench.send(1, "169.254.169.254", port, utf8("3"));
   bench.send(1, "fe80::1", port, utf8("4"));
   bench.send(1, "127.0.0.1", 0, utf8("5"));
   assert.equal(counters.refused, 4);
-  bench.relay.setRules(rulesOf([{ port: [`${port}`], outbound: "reject" }, ...LOCAL]));
+  bench.associations.setRules(rulesOf([{ port: [`${port}`], outbound: "reject" }, ...LOCAL]));
   bench.send(1, "127.0.0.1", port, utf8("6"));
   assert.equal(counters.refused, 5);
-  bench.relay.setRules(rulesOf([]));
+  bench.associations.setRules(rulesOf([]));
   bench.send(1, "127.0.0.1", port, utf8("7"));
   assert.equal(counters.refused, 6);
   assert.equal(text(bench.receive(target).data), "1");
@@ -181,7 +181,7 @@ Deno.test("datagrams to a name wait for its address, a few of them, and are judg
   using bench = new Bench();
   using target = socketOn();
   const { port } = target.local;
-  const { counters } = bench.relay;
+  const { counters } = bench.associations;
   bench.resolver.isSlow = true;
   for (let i = 0; i < WAITING_MAX + 3; i++) bench.send(1, "t.example", port, utf8(`${i}`));
   assert.equal(counters.noAddress, 3);
@@ -198,7 +198,7 @@ Deno.test("datagrams to a name wait for its address, a few of them, and are judg
   assert.equal(text(bench.receive(target).data), "known");
   assert.equal(bench.resolver.asked, 1);
   // New rules: looked up and judged again; the old address serves if they allow it.
-  bench.relay.setRules(rulesOf([{ domain: ["t.example"], outbound: "reject" }, ...LOCAL]));
+  bench.associations.setRules(rulesOf([{ domain: ["t.example"], outbound: "reject" }, ...LOCAL]));
   bench.send(1, "t.example", port, utf8("rejected"));
   assert.equal(counters.refused, 1);
 });
@@ -210,19 +210,19 @@ Deno.test("a name that leads to a private address is refused, also when it turns
   bench.resolver.answers = ["10.0.0.1", "fd00::1"];
   bench.send(1, "rebind.example", port, utf8("1"));
   bench.send(1, "rebind.example", port, utf8("2"));
-  assert.equal(bench.relay.counters.refused, 2);
+  assert.equal(bench.associations.counters.refused, 2);
   // Of several the allowed one is taken.
   bench.resolver.answers = ["10.0.0.1", "127.0.0.1"];
   bench.send(2, "rebind.example", port, utf8("3"));
   assert.equal(text(bench.receive(target).data), "3");
   // It turns: rules are what makes it be looked up at once.
   bench.resolver.answers = ["10.0.0.1"];
-  bench.relay.setRules(rulesOf(LOCAL));
+  bench.associations.setRules(rulesOf(LOCAL));
   bench.send(2, "rebind.example", port, utf8("4"));
-  assert.equal(bench.relay.counters.refused, 3);
+  assert.equal(bench.associations.counters.refused, 3);
   bench.resolver.answers = [];
   bench.send(2, "none.example", port, utf8("5"));
-  assert.equal(bench.relay.counters.noAddress, 1);
+  assert.equal(bench.associations.counters.noAddress, 1);
 });
 
 Deno.test("an association remembers so many names", () => {
@@ -264,7 +264,7 @@ Deno.test("bursts arrive whole, of one size, of many, to several", () => {
   expected[0]!.push("");
   bench.until(() => (take(), got[0]!.length + got[1]!.length === 401));
   assert.deepEqual(got, expected);
-  assert.equal(bench.relay.counters.sent, 401);
+  assert.equal(bench.associations.counters.sent, 401);
 });
 
 Deno.test("datagrams of many associations, one after the other, keep their order and port", () => {
@@ -277,7 +277,7 @@ Deno.test("datagrams of many associations, one after the other, keep their order
     }
   }
   // One of them goes before its datagrams were sent.
-  bench.relay.assocEnded(bench.session, count - 1);
+  bench.associations.assocEnded(bench.session, count - 1);
   const byPort = new Map<number, string[]>();
   let got = 0;
   bench.until(() => {
@@ -299,19 +299,19 @@ Deno.test("associations are limited, in all and of a session", () => {
   using target = socketOn();
   const { port } = target.local;
   for (let i = 0; i < 3; i++) bench.send(i, "127.0.0.1", port, utf8("x"));
-  assert.equal(bench.relay.count, 2);
+  assert.equal(bench.associations.count, 2);
   const other = new FakeSession();
-  bench.relay.sessionOpened(other, "bob");
+  bench.associations.sessionOpened(other, "bob");
   const address = encodeAddress("127.0.0.1", port)!;
   for (let i = 0; i < 2; i++) {
-    bench.relay.datagram(other, i, address, 0, address.length, address.length, 0);
+    bench.associations.datagram(other, i, address, 0, address.length, address.length, 0);
   }
-  assert.equal(bench.relay.count, 3);
-  assert.equal(bench.relay.counters.tooMany, 2);
-  bench.relay.closed(bench.session);
-  assert.equal(bench.relay.count, 1);
+  assert.equal(bench.associations.count, 3);
+  assert.equal(bench.associations.counters.tooMany, 2);
+  bench.associations.closed(bench.session);
+  assert.equal(bench.associations.count, 1);
   bench.send(9, "127.0.0.1", port, utf8("late"));
-  assert.equal(bench.relay.counters.tooMany, 3);
+  assert.equal(bench.associations.counters.tooMany, 3);
 });
 
 Deno.test("an association that is idle ends, and the session is told", () => {
@@ -319,9 +319,9 @@ Deno.test("an association that is idle ends, and the session is told", () => {
   using target = socketOn();
   bench.send(8, "127.0.0.1", target.local.port, utf8("x"));
   const { peer } = bench.receive(target);
-  bench.until(() => bench.relay.count === 0);
+  bench.until(() => bench.associations.count === 0);
   assert.deepEqual(bench.session.endedAssocs, [8]);
-  assert.equal(bench.relay.counters.idled, 1);
+  assert.equal(bench.associations.counters.idled, 1);
   // Its next datagram begins anew.
   bench.send(8, "127.0.0.1", target.local.port, utf8("y"));
   assert.notEqual(bench.receive(target).peer.port, peer.port);
@@ -336,5 +336,5 @@ Deno.test("an answer that the session does not take is counted", () => {
   reply(target, back, new Uint8Array(1401));
   reply(target, back, new Uint8Array(1400));
   bench.until(() => bench.session.datagrams.length === 1);
-  assert.equal(bench.relay.counters.notTaken, 1);
+  assert.equal(bench.associations.counters.notTaken, 1);
 });

@@ -7,6 +7,7 @@ import { endpointWords, type Route, routeWords } from "../../../ffi/endpoint.ts"
 import { udpGsoMax, UdpOutbox, udpPayloadMax, type UdpSocket } from "../../../ffi/udp.ts";
 import type { CheckedTarget } from "../../proxy/rules.ts";
 import { copyBytes } from "../../base/copy.ts";
+import type { Loop } from "../../loop/loop.ts";
 
 const ARENA_BYTES = 96 << 10;
 const PORT_WORD = endpointWords - 2;
@@ -20,6 +21,7 @@ export interface OutboxCounters {
 }
 
 export class DatagramOutbox {
+  readonly #loop: Pick<Loop, "fault">;
   readonly #counters: OutboxCounters;
   readonly #outbox = new UdpOutbox(new Uint8Array(ARENA_BYTES));
   readonly #target: Route = new Uint32Array(routeWords);
@@ -34,7 +36,8 @@ export class DatagramOutbox {
   #runIsWhole = false;
   #datagrams = 0;
 
-  constructor(counters: OutboxCounters) {
+  constructor(loop: Pick<Loop, "fault">, counters: OutboxCounters) {
+    this.#loop = loop;
     this.#counters = counters;
   }
 
@@ -76,8 +79,9 @@ export class DatagramOutbox {
       for (let i = 0; i < dealt; i++) if (outbox.result(i) < 0) lost++;
       this.#counters.notSent += lost;
       this.#counters.sent += Math.max(0, this.#datagrams - lost);
-    } catch {
+    } catch (error) {
       this.#counters.faults++;
+      this.#loop.fault(error);
     }
     outbox.clear();
     this.#socket = undefined;

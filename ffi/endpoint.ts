@@ -9,6 +9,9 @@
  * A route is two of them: the peer's, then ours. It is what the receiver tells of each datagram
  * (struct ph_udp_msg) and what the sender wants, so that hot code copies twelve words and never
  * looks inside. Deno runs on little-endian machines only, which is why the port is the low half.
+ *
+ * The peer's pad is the number of the carrier that the route belongs to (src/transport/carrier.ts),
+ * so that equal words mean the same carrier too; the library never looks at it.
  */
 
 import { formatIp, isIpv4Mapped } from "../src/base/ip.ts";
@@ -25,8 +28,22 @@ export interface Endpoint {
 export const endpointWords = 6;
 export const routeWords = 2 * endpointWords;
 
+const PORT_WORD = 4;
+const CARRIER_SHIFT = 16;
+
 /** A route in words: peer, then local. All zero as local: the kernel chooses. */
 export type Route = Uint32Array<ArrayBuffer>;
+
+/** The number of the carrier that a route belongs to. */
+export function carrierOf(route: Route): number {
+  return route[PORT_WORD]! >>> CARRIER_SHIFT;
+}
+
+/** Whether two routes are the same, carrier and all. */
+export function isSameRoute(one: Route, other: Route): boolean {
+  for (let i = 0; i < routeWords; i++) if (one[i] !== other[i]) return false;
+  return true;
+}
 
 export function endpoint(ip: Uint8Array, port: number, scope = 0): Endpoint {
   if (ip.length !== 16) {
@@ -54,10 +71,11 @@ export function readEndpoint(words: Uint32Array, at: number): Endpoint {
   return { ip, port: words[at + 4]! & 0xffff, scope: words[at + 5]! };
 }
 
-/** The route to a peer, from a local address where one is given. */
-export function routeTo(peer: Endpoint, local?: Endpoint): Route {
+/** The route to a peer by a carrier, from a local address where one is given. */
+export function routeTo(peer: Endpoint, local?: Endpoint, carrier = 0): Route {
   const route = new Uint32Array(routeWords);
   writeEndpoint(route, 0, peer);
+  route[PORT_WORD]! |= carrier << CARRIER_SHIFT;
   if (local !== undefined) writeEndpoint(route, endpointWords, local);
   return route;
 }

@@ -30,6 +30,7 @@ export const udpFragment = 0xffff_ffff;
 
 const SPAN_TRUNCATED = 1;
 const spanWords = 4;
+const portWord = 4;
 const sendWords = routeWords + 4;
 const slotBytesMax = 65536;
 
@@ -248,12 +249,26 @@ export class DatagramInbox {
     return true;
   }
 
+  /**
+   * Says of the first messages which carrier they came by, and to which port of ours: words that
+   * the library leaves 0.
+   */
+  mark(messages: number, carrier: number, localPort: number): void {
+    for (let at = 0; at < messages * routeWords; at += routeWords) {
+      this.messages[at + portWord]! |= carrier << 16;
+      this.messages[at + endpointWords + portWord] = localPort;
+    }
+  }
+
   /** Who sent the i-th datagram. Allocates: not for each packet. */
   peer(i: number): Endpoint {
     return readEndpoint(this.messages, this.message(i) * routeWords);
   }
 
-  /** Where the i-th datagram was sent to; the port is 0. Allocates: not for each packet. */
+  /**
+   * Where the i-th datagram was sent to; a port of 0 is the socket's own. Allocates: not for each
+   * packet.
+   */
   local(i: number): Endpoint {
     return readEndpoint(this.messages, this.message(i) * routeWords + endpointWords);
   }

@@ -104,7 +104,6 @@ export const DEBTS: Readonly<Record<string, readonly string[]>> = {
   "src/loop/inbox.ts": ["tunnel"],
   "src/loop/pool.ts": ["tunnel"],
   "src/outbound/splice.ts": ["session"],
-  "src/transport/xsk.ts": ["tunnel"],
 };
 
 /** No I/O, no Deno, no clock, no randomness of their own: these get them passed in. */

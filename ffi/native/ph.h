@@ -120,7 +120,7 @@ PH_API double ph_now_ms(void);
 struct ph_addr {
 	uint8_t ip[16];
 	uint16_t port;
-	uint16_t pad;
+	uint16_t pad;			/* TypeScript's: 0 from here, and not looked at */
 	uint32_t scope;			/* interface of a link-local address, else 0 */
 };
 

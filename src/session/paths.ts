@@ -16,6 +16,8 @@ export class SessionPath {
   readonly index: number;
   /** The peer has answered from there. */
   isProven: boolean;
+  /** Its carrier takes nothing now. */
+  isHeld = false;
   /** Until then little may be sent there; a client picks its own peer, and is not limited. */
   readonly isClient: boolean;
   receivedBytes = 0;
@@ -73,9 +75,9 @@ export class SessionPath {
     return this.isProven || this.isClient ? bytes : Math.min(bytes, this.allowance);
   }
 
-  /** Nothing may be sent before more comes. */
+  /** Nothing may be sent before more comes, or the carrier takes something. */
   get isBlocked(): boolean {
-    return this.atMost(SMALLEST_PACKET) < SMALLEST_PACKET;
+    return this.isHeld || this.atMost(SMALLEST_PACKET) < SMALLEST_PACKET;
   }
 
   owesNow(now: number): boolean {

@@ -214,6 +214,12 @@ export class Session implements RecoverySink {
     return this.#paths.at(index);
   }
 
+  /** Nothing is to be sent by a path while its carrier takes nothing. */
+  holdPath(index: number, isHeld: boolean): void {
+    const path = this.#paths.at(index);
+    if (path !== undefined) path.isHeld = isHeld;
+  }
+
   /** Asks the peer to prove that it is there. */
   challenge(now: number, index: number): void {
     const { random } = this.#options;

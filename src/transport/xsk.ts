@@ -1,5 +1,5 @@
 /**
- * AF_XDP for a worker's packets: opens it, feeds the packet path with what comes, watches that it
+ * AF_XDP for a worker's packets: opens it, hands the UDP carrier what comes, watches that it
  * lives, and opens it again when it can. While there is none the UDP socket delivers everything,
  * for the XDP program passes what no AF_XDP socket is there for.
  */
@@ -8,7 +8,7 @@ import { SysError } from "../../ffi/errors.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
 import { xskBatchMax, type XskCounts, XskPort } from "../../ffi/xsk.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
-import type { PacketPump } from "../tunnel/packet_pump.ts";
+import type { UdpCarrier } from "./udp.ts";
 import type { XskSpec } from "./xsk_spec.ts";
 
 /** As for the socket: a flood must not hold off timers and sending. */
@@ -26,7 +26,7 @@ export class XskDelivery implements Timer {
   heapIndex = NOT_ARMED;
   dueAt = 0;
   readonly #loop: Loop;
-  readonly #path: PacketPump;
+  readonly #udp: UdpCarrier;
   readonly #log: DeliveryLog;
   #spec: XskSpec | undefined;
   #port: XskPort | undefined;
@@ -37,9 +37,9 @@ export class XskDelivery implements Timer {
   #received = 0;
   #sent = 0;
 
-  constructor(loop: Loop, path: PacketPump, log: DeliveryLog) {
+  constructor(loop: Loop, udp: UdpCarrier, log: DeliveryLog) {
     this.#loop = loop;
-    this.#path = path;
+    this.#udp = udp;
     this.#log = log;
   }
 
@@ -93,7 +93,7 @@ export class XskDelivery implements Timer {
   #open(spec: XskSpec, now: number): void {
     let port: XskPort | undefined;
     try {
-      port = new XskPort(this.#loop.native, { ...spec, port: this.#path.socket.local.port });
+      port = new XskPort(this.#loop.native, { ...spec, port: this.#udp.local.port });
       spec.queues.forEach((queue, index) => port!.enter(index, spec.mapFd, queue));
       spec.queues.forEach((_, index) => this.#watch(port!, index));
     } catch (error) {
@@ -101,7 +101,7 @@ export class XskDelivery implements Timer {
       return this.#failed(spec, error, now);
     }
     this.#port = port;
-    this.#path.setPort(port);
+    this.#udp.setPort(port);
     this.#told = "";
     const how = port.isZeroCopy ? "without copying" : "copying";
     this.#log(
@@ -132,9 +132,9 @@ export class XskDelivery implements Timer {
   #receive(index: number): void {
     for (let i = 0; i < RECEIVES_A_ROUND; i++) {
       const port = this.#port;
-      if (port === undefined || !this.#path.isOpen) return;
+      if (port === undefined || !this.#udp.isOpen) return;
       const count = port.receive(index);
-      if (count > 0) this.#path.takePort(count);
+      if (count > 0) this.#udp.takePort(count);
       if (count < xskBatchMax) return;
     }
   }
@@ -143,7 +143,7 @@ export class XskDelivery implements Timer {
     const port = this.#port;
     if (port === undefined) return;
     this.#port = undefined;
-    this.#path.setPort(undefined);
+    this.#udp.setPort(undefined);
     const { received, sent } = port.counts();
     this.#received += received;
     this.#sent += sent;

@@ -2,54 +2,75 @@
 
 import type { Route } from "../../ffi/endpoint.ts";
 import type { PacketMask } from "../../ffi/mask.ts";
-import { udpBatchMax, UdpOutbox } from "../../ffi/udp.ts";
-import type { Outlet } from "../transport/udp.ts";
-import { PACKET_ROOM } from "./send_batch.ts";
+import { udpBatchMax } from "../../ffi/udp.ts";
+import type { Lane, Lanes } from "./lanes.ts";
+import type { Peer } from "./peer.ts";
 
-export class ControlBatch {
-  readonly arena: Uint8Array<ArrayBuffer> = new Uint8Array(udpBatchMax * PACKET_ROOM);
+/** The largest of them. */
+export const CONTROL_ROOM = 1500;
+
+export class ControlBatch<P extends Peer> {
+  readonly arena: Uint8Array<ArrayBuffer> = new Uint8Array(udpBatchMax * CONTROL_ROOM);
   /** They could not be sent. Whoever waits for one asks again. */
   refused = 0;
   sent = 0;
   readonly #mask: PacketMask;
-  readonly #outbox = new UdpOutbox(this.arena);
+  readonly #lanes: Lanes<P>;
+  readonly #fault: (error: unknown) => void;
   readonly #offsets = new Uint32Array(udpBatchMax);
+  #count = 0;
 
-  constructor(mask: PacketMask) {
+  constructor(mask: PacketMask, lanes: Lanes<P>, fault: (error: unknown) => void) {
     this.#mask = mask;
+    this.#lanes = lanes;
+    this.#fault = fault;
   }
 
   get isEmpty(): boolean {
-    return this.#outbox.count === 0;
+    return this.#count === 0;
   }
 
-  get isFull(): boolean {
-    return this.#outbox.isFull;
+  /** Where in `arena` the next packet is to be written; there are CONTROL_ROOM bytes. */
+  begin(): number {
+    if (this.#count === udpBatchMax) this.send();
+    return this.#count * CONTROL_ROOM;
   }
 
-  /** Where the next packet is to be written; there are PACKET_ROOM bytes. */
-  get at(): number {
-    return this.#outbox.count * PACKET_ROOM;
-  }
-
-  /** Adds the packet at `at`. */
+  /** Adds the packet that was written where `begin` said. */
   add(route: Route, length: number): void {
-    const at = this.at;
-    this.#offsets[this.#outbox.count] = at;
-    this.#outbox.add(route, at, length);
+    const lane = this.#lanes.of(route);
+    if (lane === undefined) {
+      this.refused++;
+      return;
+    }
+    const at = this.#count * CONTROL_ROOM;
+    this.#offsets[this.#count++] = at;
+    lane.control.add(route, at, length);
   }
 
   /** Sends them all, or drops them; how many were sent. */
-  send(outlet: Outlet): number {
-    const outbox = this.#outbox;
-    this.#mask.maskAt(this.#offsets, outbox.count, this.arena);
-    const { count } = outbox;
-    const dealt = outlet.send(outbox);
-    let sent = count - outbox.count;
-    for (let i = 0; i < dealt; i++) if (outbox.result(i) === 0) sent++;
+  send(): number {
+    this.#mask.maskAt(this.#offsets, this.#count, this.arena);
+    this.#count = 0;
+    let sent = 0;
+    for (const lane of this.#lanes.all) if (lane.control.count > 0) sent += this.#sendBy(lane);
+    return sent;
+  }
+
+  #sendBy({ carrier, control }: Lane<P>): number {
+    const { count } = control;
+    let sent = 0;
+    try {
+      const dealt = carrier.send(control);
+      // What was taken out of the outbox has gone.
+      sent = count - control.count;
+      for (let i = 0; i < dealt; i++) if (control.result(i) === 0) sent++;
+    } catch (error) {
+      this.#fault(error);
+    }
     this.sent += sent;
     this.refused += count - sent;
-    outbox.clear();
+    control.clear();
     return sent;
   }
 }

@@ -54,7 +54,7 @@ Deno.test("datagrams of every size arrive whole, both ways, beside a stream", ()
   pair.until(() => got.up.length === SIZES.length && got.down.length === SIZES.length);
   pair.until(() => pair.atServer.received === block.length + 5);
   assert.deepEqual([got.up, got.down], [SIZES, SIZES]);
-  for (const { path } of [pair.client, pair.server]) assert.equal(path.sends.counters.refused, 0);
+  for (const { pump } of [pair.client, pair.server]) assert.equal(pump.sent.refused, 0);
   const counters = [session.counters, own!.counters];
   assert.deepEqual(counters.map(({ datagramsTooLong }) => datagramsTooLong), [0, 0]);
   assert.equal(own!.recovery.path(0)!.pmtu.holes, 0);

@@ -3,30 +3,24 @@
  * route of each path, its timer, and whose it is.
  */
 
-import type { Route } from "../../ffi/endpoint.ts";
+import { isSameRoute, type Route } from "../../ffi/endpoint.ts";
 import type { ReceiveKeys, SendKeys } from "../crypto/key_update.ts";
-import type { Primitives } from "../crypto/primitives.ts";
 import { PACKET_BYTES_MAX, RESET_NUMBER_MS_MAX } from "../wire/limits.ts";
 import type { TokenBucket } from "../reliability/token_bucket.ts";
 import type { Session } from "../session/session.ts";
 import { NOT_ARMED, type Timer } from "../loop/loop.ts";
-
-/** When a sender goes over to its next key; smaller in tests. */
-export interface KeyLimits {
-  readonly packets: number;
-  readonly ms: number;
-}
-
-/** Whose timer it is. */
-export interface PeerOwner {
-  linkDue(link: Peer, now: number): void;
-}
+import { type KeyLimits, PeerKeys } from "./peer_keys.ts";
 
 /** A second for each of the seconds in which a RESET may be about a number. */
 const SECONDS = RESET_NUMBER_MS_MAX / 1000;
 const NO_SLOT = -1;
 /** Of a session that has not sent anything. */
 const NO_SECONDS = new Float64Array(0);
+
+/** Whose timer it is; PacketPump. */
+export interface PeerOwner {
+  peerDue(peer: Peer, now: number): void;
+}
 
 export class Peer implements Timer {
   heapIndex: number = NOT_ARMED;
@@ -42,10 +36,7 @@ export class Peer implements Timer {
   isReleased = false;
   /** Waits for its turn to send. */
   isQueued = false;
-  sendKeys: SendKeys | undefined;
-  receiveKeys: ReceiveKeys | undefined;
-  /** What the peer's line takes, bytes a second; 0: not stated. */
-  takeRate = 0;
+  keys: PeerKeys | undefined;
   /** Its place in ReplayWindows. */
   window: number = NO_SLOT;
   /** By path index. */
@@ -63,15 +54,8 @@ export class Peer implements Timer {
   receiveLimit: TokenBucket | undefined;
   /** What the tunnel wants to be called for; Infinity: nothing. */
   ownDueAt = Infinity;
-  /** How often the next key was taken for what we send. */
-  keyUpdates = 0;
-
   readonly #owner: PeerOwner;
   readonly #keyLimits: KeyLimits;
-  #keySince = 0;
-  #keyFirst = 0;
-  /** Acknowledged packets that prove one of this phase to be among them. */
-  #keyProof = 1;
   /** By second: when it began, and behind all of those the first number sent in each. */
   #seconds = NO_SECONDS;
 
@@ -82,50 +66,20 @@ export class Peer implements Timer {
     this.#keyLimits = keyLimits;
   }
 
-  isOf(owner: PeerOwner): boolean {
-    return this.#owner === owner;
-  }
-
   fire(now: number): void {
-    this.#owner.linkDue(this, now);
+    this.#owner.peerDue(this, now);
   }
 
   /** The keys are there from now on. */
   activate(now: number, peerId: number, sendKeys: SendKeys, receiveKeys: ReceiveKeys): void {
     this.peerId = peerId;
-    this.sendKeys = sendKeys;
-    this.receiveKeys = receiveKeys;
+    this.keys = new PeerKeys(now, this.session, this.#keyLimits, sendKeys, receiveKeys);
     this.isActive = true;
-    this.#keySince = now;
   }
 
-  /** Whether it is time for the next key. */
-  isKeyDue(now: number): boolean {
-    const next = this.session.recovery.nextNumber;
-    const isDue = now - this.#keySince >= this.#keyLimits.ms ||
-      next - this.#keyFirst >= this.#keyLimits.packets;
-    // Two updates that the peer missed would look like none to it.
-    return isDue && next !== this.#keyFirst && this.#acked() >= this.#keyProof;
-  }
-
-  /** Goes over to the next key. What was added under the old one must be sealed by now. */
-  updateKeys(primitives: Primitives, now: number): void {
-    const next = this.session.recovery.nextNumber;
-    this.sendKeys!.update(primitives, now, next);
-    this.#keySince = now;
-    this.#keyFirst = next;
-    this.keyUpdates++;
-    // What is remembered may still be acknowledged; one more than that is of the new phase.
-    this.#keyProof = this.#acked() + this.session.recovery.remembered + 1;
-  }
-
-  /** Packets acknowledged on the paths that there are. */
-  #acked(): number {
-    let acked = 0;
-    for (let i = 0; i < this.routes.length; i++) {
-      acked += this.session.recovery.path(i)?.counters.ackedPackets ?? 0;
-    }
-    return acked;
+  /** The path that has this route; -1: none. */
+  pathBy(route: Route): number {
+    return this.routes.findIndex((one) => one !== undefined && isSameRoute(one, route));
   }
 
   /** Notes about when which numbers were sent. Call it before sending; mostly it looks once. */

@@ -1,12 +1,12 @@
-/** The links of a tunnel by the session id in a packet's header; nothing allocated in a look-up. */
+/** The peers of a tunnel by the session id in a packet's header; nothing allocated in a look-up. */
 
 import { SlotIndex } from "../crypto/slot_index.ts";
 import type { Peer } from "./peer.ts";
 
-export class PeerTable {
+export class PeerTable<P extends Peer> {
   readonly capacity: number;
   readonly #index: SlotIndex;
-  readonly #links: (Peer | undefined)[] = [];
+  readonly #peers: (P | undefined)[] = [];
   readonly #free: number[] = [];
   #count = 0;
 
@@ -23,35 +23,41 @@ export class PeerTable {
     return this.#count === this.capacity;
   }
 
-  find(id: number): Peer | undefined {
+  find(id: number): P | undefined {
     // The mix is a bijection: what has the hash has the id.
     const slot = this.#index.first(mix(id));
-    return slot < 0 ? undefined : this.#links[slot];
+    return slot < 0 ? undefined : this.#peers[slot];
   }
 
-  /** Adds a link under its `localId`, which must be new. */
-  add(link: Peer): void {
+  /** In this place; undefined: nobody. */
+  at(slot: number): P | undefined {
+    return this.#peers[slot];
+  }
+
+  /** Adds a peer under its `localId`, which must be new; its place. */
+  add(peer: P): number {
     if (this.isFull) {
       throw new RangeError(`Cannot add a session as there must be at most ${this.capacity}`);
     }
-    const slot = this.#free.pop() ?? this.#links.length;
-    this.#links[slot] = link;
-    this.#index.insert(slot, mix(link.localId));
+    const slot = this.#free.pop() ?? this.#peers.length;
+    this.#peers[slot] = peer;
+    this.#index.insert(slot, mix(peer.localId));
     this.#count++;
+    return slot;
   }
 
-  remove(link: Peer): void {
-    const slot = this.#index.first(mix(link.localId));
-    if (slot < 0 || this.#links[slot] !== link) return;
+  remove(peer: P): void {
+    const slot = this.#index.first(mix(peer.localId));
+    if (slot < 0 || this.#peers[slot] !== peer) return;
     this.#index.remove(slot);
-    this.#links[slot] = undefined;
+    this.#peers[slot] = undefined;
     this.#free.push(slot);
     this.#count--;
   }
 
-  /** All links, as a copy: they may be removed meanwhile. */
-  all(): Peer[] {
-    return this.#links.filter((link) => link !== undefined);
+  /** All peers, as a copy: they may be removed meanwhile. */
+  all(): P[] {
+    return this.#peers.filter((peer) => peer !== undefined);
   }
 }
 

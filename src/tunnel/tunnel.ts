@@ -1,10 +1,12 @@
 /** What the tunnels of client and server have in common towards the application. */
 
 import type { FrameRecords } from "../reliability/frame_records.ts";
+import { PMTU_BASE, PMTU_MAX_DEFAULT } from "../reliability/params.ts";
 import type { Budget } from "../session/byte_ring.ts";
 import type { Session, SessionEvents, SessionOptions } from "../session/session.ts";
+import type { PacketSizes } from "../transport/carrier.ts";
 import { KEY_UPDATE_MS, KEY_UPDATE_PACKETS } from "../wire/limits.ts";
-import type { KeyLimits } from "./peer.ts";
+import type { KeyLimits } from "./peer_keys.ts";
 
 /** What a tunnel tells the application; the end of a session comes by SessionEvents.closed. */
 export interface TunnelEvents extends SessionEvents {
@@ -26,6 +28,8 @@ export interface TunnelTuning {
   readonly bufferBytes?: number;
 }
 
+/** Packets of carriers of datagrams: the path MTU is searched. */
+export const DATAGRAM_SIZES: PacketSizes = { base: PMTU_BASE, max: PMTU_MAX_DEFAULT };
 /** Bytes that the streams of a tunnel hold in all. */
 export const BUFFER_BYTES_MAX = 256 << 20;
 /** Our sign of life where streams are open: well below the 30 s after which NATs forget. */

@@ -59,12 +59,12 @@ function run(options: PairOptions, what: Transfer, check?: (pair: Pair) => void)
 
 Deno.test("a stream carries 100 MB each way at once", () => {
   run({}, { total: 100e6, ms: 30_000 }, ({ server, client }) => {
-    for (const { path } of [server, client]) {
-      const { junk, forged, repeated, strangers } = path.received;
+    for (const { pump } of [server, client]) {
+      const { junk, forged, repeated, strangers } = pump.received;
       assert.deepEqual({ junk, forged, repeated, strangers }, {
         ...{ junk: 0, forged: 0, repeated: 0, strangers: 0 },
       });
-      assert.equal(path.sends.counters.refused, 0);
+      assert.equal(pump.sent.refused, 0);
     }
   });
 });
@@ -72,7 +72,7 @@ Deno.test("a stream carries 100 MB each way at once", () => {
 Deno.test("what is lost, repeated and out of order arrives all the same", () => {
   const relay = { seed: 5, loss: 0.05, duplicate: 0.05, reorder: 0.05 };
   run({ relay }, { total: 4e6, ms: 60_000 }, ({ server }) => {
-    assert.ok(server.path.received.repeated > 0, "copies were seen and dropped");
+    assert.ok(server.pump.received.repeated > 0, "copies were seen and dropped");
   });
 });
 
@@ -82,10 +82,10 @@ Deno.test("keys are updated while data flows, in both directions", () => {
     { serverTuning: tuning, clientTuning: tuning },
     { total: 10e6, ms: 20_000 },
     ({ server, client }) => {
-      const phases = [...server.path.links.all(), ...client.path.links.all()]
-        .map(({ keyUpdates }) => keyUpdates);
+      const phases = [...server.pump.peers.all(), ...client.pump.peers.all()]
+        .map(({ keys }) => keys!.updates);
       assert.ok(phases.every((updates) => updates > 2), `updates: ${phases}`);
-      assert.equal(server.path.received.forged + client.path.received.forged, 0);
+      assert.equal(server.pump.received.forged + client.pump.received.forged, 0);
     },
   );
 });
@@ -108,7 +108,7 @@ Deno.test("a client that gets another address keeps its session", () => {
     assert.equal(moves, 2);
     assert.equal(atServer.log.filter((line) => line.startsWith("proven")).length, 2);
     assert.equal(atServer.sessions.length, 1);
-    assert.equal(server.path.links.count, 1);
+    assert.equal(server.pump.peers.count, 1);
   });
 });
 
@@ -144,11 +144,11 @@ Deno.test("junk and mangled packets neither stop nor slow a session for good", (
   };
   const relay = { mangle: 0.05 };
   run({ relay }, { total: 10e6, ms: 40_000, during }, ({ server, atServer }) => {
-    const { junk: dropped, forged, repeated } = server.path.received;
+    const { junk: dropped, forged, repeated } = server.pump.received;
     assert.ok(dropped > 0 && forged > 0 && repeated > 0, `${dropped} ${forged} ${repeated}`);
     assert.equal(atServer.log.filter((line) => line.startsWith("proven")).length, 0);
     const { resets } = server.counters;
-    assert.equal(server.path.control.sent, 1 + resets, "the ACCEPT, and RESETs about wrong ids");
+    assert.equal(server.pump.control.sent, 1 + resets, "the ACCEPT, and RESETs about wrong ids");
   });
 });
 

@@ -82,7 +82,7 @@ Deno.test("a stream over the rate waits at the client, and arrives whole", () =>
   // A quarter of a second's worth comes at once.
   assert.ok(seconds > total / rate - 0.35, `${seconds} s`);
   assert.ok(seconds < 1.5 * total / rate, `${seconds} s`);
-  const { overRate } = pair.server.path.received;
+  const { overRate } = pair.server.pump.received;
   assert.equal(overRate, 0);
 });
 

@@ -49,7 +49,7 @@ function runEnd(start: TunnelEndStart): void {
   };
   const tunnel = start.role === "server" ? server(loop, start, notes) : client(loop, start, notes);
   const delivery = tunnel instanceof ServerTunnel
-    ? new XskDelivery(loop, tunnel.path, (level, text) => {
+    ? new XskDelivery(loop, tunnel.udp, (level, text) => {
       if (level === "warn") console.error(text);
     })
     : undefined;
@@ -60,12 +60,12 @@ function runEnd(start: TunnelEndStart): void {
     if (delivery !== undefined) words[TunnelWord.byXsk] = delivery.received + delivery.sent;
   }
   if (Deno.env.has("VERBOSE")) {
-    const { links } = tunnel.path;
-    for (const link of links.all()) {
-      const way = link.session.recovery.path(0);
+    const { peers } = tunnel.pump;
+    for (const peer of peers.all()) {
+      const way = peer.session.recovery.path(0);
       console.log(start.role, way?.counters, way?.rtt.smoothed, way?.rtt.min, delivery?.counts());
     }
-    console.log(start.role, tunnel.path.received, tunnel.path.sends.counters);
+    console.log(start.role, tunnel.pump.received, tunnel.pump.sent);
   }
   tunnel.stop();
   delivery?.close();

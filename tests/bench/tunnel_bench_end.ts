@@ -79,7 +79,7 @@ function server(loop: Loop, words: Float64Array): End {
   words[Word.port] = tunnel.port;
   return {
     publish() {
-      words[Word.datagrams] = tunnel.path.received.datagrams;
+      words[Word.datagrams] = tunnel.pump.received.datagrams;
     },
     stop: () => tunnel.stop(),
   };
@@ -99,7 +99,7 @@ function client(loop: Loop, words: Float64Array): End {
   return {
     publish() {
       const way = session.recovery.path(0);
-      words[Word.packets] = tunnel.path.sends.counters.packets;
+      words[Word.packets] = tunnel.pump.sent.packets;
       words[Word.rttMs] = way?.rtt.smoothed ?? 0;
       words[Word.lost] = way?.counters.lostPackets ?? 0;
     },

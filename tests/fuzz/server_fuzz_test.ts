@@ -119,7 +119,7 @@ class Siege {
       spliced.set(packet.subarray(0, cut));
       return spliced;
     }
-    const links = this.server.tunnel.path.links.all();
+    const links = this.server.tunnel.pump.peers.all();
     const session = rng.chance(0.7) && links.length > 0 ? rng.pick(links).localId : rng.u32();
     return armory.reheaded(rng, packet, session);
   }
@@ -127,7 +127,7 @@ class Siege {
   volley(): void {
     const { rng } = this;
     const attacker = rng.pick(this.attackers);
-    const link = this.server.tunnel.path.links.find(attacker.id);
+    const link = this.server.tunnel.pump.peers.find(attacker.id);
     const what = rng.float();
     // The witness's packets are known to all: the relay keeps some.
     this.witness.relay.isKeeping = rng.chance(0.05);
@@ -167,10 +167,10 @@ class Siege {
 
   /** Until all sessions but the witness's are over. */
   calm(): void {
-    const { path } = this.server.tunnel;
+    const { peers } = this.server.tunnel.pump;
     const end = performance.now() + 10 * IDLE_MS;
-    while (path.links.count > 1) {
-      assert.ok(performance.now() < end, `${path.links.count} sessions stay`);
+    while (peers.count > 1) {
+      assert.ok(performance.now() < end, `${peers.count} sessions stay`);
       this.round();
       for (const attacker of this.attackers) attacker.listen(this.rng);
     }
@@ -185,7 +185,7 @@ class Siege {
 }
 
 function besiege(siege: Siege, cases: number): void {
-  const { path, budget } = siege.server.tunnel;
+  const { pump: { peers }, budget } = siege.server.tunnel;
   siege.meet();
   while (siege.cases < cases) {
     try {
@@ -194,7 +194,7 @@ function besiege(siege: Siege, cases: number): void {
       const where = `case ${siege.cases} of PHANTOM_FUZZ_SEED=${SEED}`;
       throw new Error(`the server failed at ${where}`, { cause });
     }
-    assert.ok(path.links.count <= siege.sessionsMax && budget.used <= budget.max);
+    assert.ok(peers.count <= siege.sessionsMax && budget.used <= budget.max);
   }
   siege.calm();
   siege.meet();
@@ -228,7 +228,7 @@ function inspect({ server, witness, slowestMs }: Siege): void {
 
 /** That everything was counted. */
 function count({ server, witness, ...siege }: Siege): void {
-  const { received } = server.tunnel.path;
+  const { received } = server.tunnel.pump;
   const { targets, relay } = server.worker;
   const { counters } = server.tunnel;
   const expected = {

@@ -44,7 +44,7 @@ export class AckSample {
 
 /** Sizes are bytes on the wire, times ms, rates bytes a second. Path MTU probes do not count. */
 export interface CongestionController {
-  readonly name: "brutal" | "bbr" | "cubic";
+  readonly name: "brutal" | "bbr" | "cubic" | "carrier";
   /** Before a packet is counted; `inFlight` is without it. */
   onSent(now: number, bytes: number, inFlight: number): void;
   /** An event with at least one loss; called before onAck of the same event. */

@@ -20,8 +20,9 @@ import {
   type Timer,
   type Watcher,
 } from "../../loop/loop.ts";
-import { countPath } from "../count_path.ts";
+import { countPump } from "../count_pump.ts";
 import type { PacketPump } from "../packet_pump.ts";
+import type { Peer } from "../peer.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { TunnelEvents } from "../tunnel.ts";
 import type { InboundSpec } from "../../inbound/spec.ts";
@@ -35,7 +36,7 @@ const PONG_MS = 2000;
 
 /** What carries the session; ClientTunnel. */
 export interface Tunnel extends InboundTunnel {
-  readonly path?: PacketPump;
+  readonly pump?: PacketPump<Peer>;
   readonly state: "idle" | "connecting" | "open" | "lost";
   start(): void;
   /** Where HELLOs go from now on. */
@@ -245,7 +246,7 @@ export class ClientService implements Watcher, Timer, Task, SessionListener {
 
   #count(): void {
     const { streams, counters } = this.inbounds.context;
-    if (this.tunnel.path !== undefined) countPath(this.#words, this.tunnel.path);
+    if (this.tunnel.pump !== undefined) countPump(this.#words, this.tunnel.pump);
     Atomics.store(this.#words, SharedWord.streams, BigInt(streams.count));
     Atomics.store(this.#words, SharedWord.refusals, BigInt(counters.refusals));
     const text = this.#tooLong.text(this.loop.now, counters.datagramsTooLong);

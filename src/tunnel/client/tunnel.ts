@@ -8,11 +8,12 @@
  *     lost: the next session() begins anew, after a pause that grows with each failure
  */
 
-import { type Endpoint, endpoint, type Route, routeTo } from "../../../ffi/endpoint.ts";
+import { carrierOf, type Endpoint, endpoint, type Route } from "../../../ffi/endpoint.ts";
 import type { Native } from "../../../ffi/native.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
 import { BYTES_A_KBIT } from "../../base/units.ts";
 import { OpenResult } from "../../crypto/handshake.ts";
+import type { Primitives } from "../../crypto/primitives.ts";
 import { openReset, ResetOpened } from "../../crypto/reset.ts";
 import { Tskd } from "../../crypto/tskd.ts";
 import { namedUser, soleUser, type User } from "../../crypto/users.ts";
@@ -20,20 +21,23 @@ import { chooseController } from "../../reliability/congestion/choose.ts";
 import type { CongestionController } from "../../reliability/congestion/controller.ts";
 import { FrameRecords } from "../../reliability/frame_records.ts";
 import { INITIAL_RTT_MS, PMTU_BASE } from "../../reliability/params.ts";
-import { PathMtu } from "../../reliability/pmtu.ts";
 import { Budget } from "../../session/byte_ring.ts";
 import { Session } from "../../session/session.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { PacketKind } from "../../wire/packet.ts";
 import { ClientHandshake } from "../../crypto/client_handshake.ts";
 import { helloFramesThatFit } from "../../crypto/hello.ts";
-import { LateController } from "../late_controller.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer } from "../../loop/loop.ts";
-import { PacketPump, type PathOwner } from "../packet_pump.ts";
-import { RandomNumbers } from "../random_numbers.ts";
-import { type KeyLimits, Peer } from "../peer.ts";
-import * as tunnel from "../tunnel.ts";
+import { UdpCarrier } from "../../transport/udp.ts";
+import type { Arrival } from "../arrival.ts";
+import { PacketPump, type PumpOwner } from "../packet_pump.ts";
+import { Peer } from "../peer.ts";
+import type { KeyLimits } from "../peer_keys.ts";
 import type { ClientStart } from "../protocol.ts";
+import { RandomNumbers } from "../random_numbers.ts";
+import * as tunnel from "../tunnel.ts";
+import { HelloRoutes } from "./hello_routes.ts";
+import { Pauses } from "./pauses.ts";
 
 /** idle: nobody has asked for a session yet. */
 export type ClientState = "idle" | "connecting" | "open" | "lost";
@@ -57,7 +61,6 @@ export class ClientCounters {
 }
 
 const HELLO_RETRY_MS: readonly number[] = [1000, 2000, 4000];
-const BACKOFF_MS: readonly number[] = [1000, 2000, 4000, 8000, 16_000, 30_000];
 /** The session, and ones that are closing. */
 const SESSIONS_MAX = 8;
 /** Until ACCEPT tells the server's. */
@@ -72,10 +75,11 @@ const PROBES = 1;
 
 /** The session that is being connected, or is. */
 interface Connection {
-  readonly link: Peer;
+  readonly peer: Peer;
   readonly handshake: ClientHandshake;
   readonly options: tunnel.PeerOptions;
-  readonly controller: LateController;
+  /** What the server's line takes, bytes a second; 0: not stated. */
+  takeRate: number;
   /** HELLOs sent, and when the first of them. */
   tries: number;
   firstHelloAt: number;
@@ -84,12 +88,14 @@ interface Connection {
   resetToken: Uint8Array;
 }
 
-export class ClientTunnel implements PathOwner, Timer, Task {
+export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
   heapIndex: number = NOT_ARMED;
   dueAt = 0;
   isPosted = false;
   readonly counters: ClientCounters = new ClientCounters();
-  readonly path: PacketPump;
+  readonly pump: PacketPump<Peer>;
+  /** The carrier that there always is. */
+  readonly udp: UdpCarrier;
   /** Of all streams of this worker. */
   readonly budget: Budget;
   /** The server's clock minus ours, in ms, as the last ACCEPT showed. */
@@ -98,19 +104,16 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   readonly #start: ClientStart;
   readonly #tuning: ClientTuning;
   readonly #events: tunnel.TunnelEvents;
+  readonly #primitives: Primitives;
   readonly #random: RandomNumbers;
   readonly #user: User;
-  #routes: readonly Route[];
+  readonly #routes: HelloRoutes;
   readonly #records = new FrameRecords();
   readonly #keyLimits: KeyLimits;
   readonly #reset = new ResetOpened();
   #state: ClientState = "idle";
   #connection: Connection | undefined;
-  /** Of the servers: the one to try next. */
-  #server = 0;
-  /** Attempts in a row that failed, and when the next one may begin. */
-  #failures = 0;
-  #notBefore = -Infinity;
+  readonly #pauses: Pauses;
   #isClosed = false;
 
   constructor(
@@ -126,25 +129,33 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     this.#events = events;
     this.#keyLimits = tunnel.keyLimits(tuning);
     this.budget = new Budget(tuning.bufferBytes ?? tunnel.BUFFER_BYTES_MAX);
-    const primitives = new NativePrimitives(libs.native);
+    const primitives = this.#primitives = new NativePrimitives(libs.native);
     this.#random = new RandomNumbers(primitives);
     this.#user = start.user === ""
       ? soleUser(start.psk)
       : namedUser(primitives, start.user, start.userKey);
-    this.#routes = start.servers.map((server) => routeTo(server));
+    this.#routes = new HelloRoutes(start.servers);
+    this.#pauses = new Pauses(tuning.backoffMs);
     const clock = tuning.unixMs ?? Date.now;
-    this.path = new PacketPump(loop, this, {
+    this.pump = new PacketPump<Peer>(loop, this, {
       primitives,
       budget: this.budget,
       tskd: new Tskd(primitives, start.psk),
       sessionsMax: SESSIONS_MAX,
       unixMs: () => clock() + this.clockOffsetMs,
     });
+    this.udp = new UdpCarrier(loop, this.pump, { mtu: tunnel.DATAGRAM_SIZES });
   }
 
   /** Opens the socket. Nothing is sent before somebody asks for a session. */
   start(): void {
-    this.path.open({ local: this.#local(), packetInfo: false });
+    this.#openUdp();
+    this.pump.addCarrier(this.udp);
+  }
+
+  #openUdp(): void {
+    // :: takes both families; where there is no IPv6, the socket falls back by itself.
+    this.udp.open({ local: endpoint(new Uint8Array(16), 0), packetInfo: false });
   }
 
   /** Says CLOSE, wipes all keys and closes the socket. */
@@ -152,13 +163,14 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#loop.disarm(this);
-    for (const link of this.path.links.all()) {
-      if (!link.isActive) continue;
-      link.session.close(this.path.now, CloseCode.done);
-      this.path.touch(link);
+    const { pump } = this;
+    for (const peer of pump.peers.all()) {
+      if (!peer.isActive) continue;
+      peer.session.close(pump.now, CloseCode.done);
+      pump.wake(peer);
     }
-    if (this.path.isOpen) this.path.drain();
-    this.path.close();
+    pump.drain();
+    pump.close();
     this.#user.key.fill(0);
   }
 
@@ -167,9 +179,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
    * being connected. One that is open stays where it is.
    */
   setServers(servers: readonly Endpoint[]): void {
-    const next = this.#routes[this.#server];
-    this.#routes = servers.map((server) => routeTo(server));
-    this.#server = next === undefined ? 0 : this.#serverOf(next);
+    this.#routes.setServers(servers);
   }
 
   get state(): ClientState {
@@ -178,12 +188,13 @@ export class ClientTunnel implements PathOwner, Timer, Task {
 
   /** A new socket, with a new port: the session lives on from there. */
   rebind(): void {
-    this.path.open({ local: this.#local(), packetInfo: false });
-    const connection = this.#connection;
-    if (connection === undefined || !connection.link.isActive) return;
+    this.#openUdp();
+    const peer = this.#connection?.peer;
+    if (peer === undefined || !peer.isActive) return;
     // The server learns the new address from the next packet, so that there has to be one.
-    connection.link.session.recovery.path(connection.link.session.activePath)!.probes = PROBES;
-    this.path.touch(connection.link);
+    const way = peer.session.recovery.path(peer.session.activePath);
+    if (way !== undefined) way.probes = PROBES;
+    this.pump.wake(peer);
   }
 
   /**
@@ -191,7 +202,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
    * woken; what was said by then travels in the HELLO.
    */
   session(): Session {
-    const present = this.#connection?.link.session;
+    const present = this.#connection?.peer.session;
     if (present !== undefined && present.isOpen) return present;
     return this.#connect();
   }
@@ -199,60 +210,101 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   /** To be called after the application wrote, finished, reset, answered or resumed. */
   wake(session: Session): void {
     const connection = this.#connection;
-    if (connection === undefined || connection.link.session !== session) {
-      const link = this.path.linkOf(session);
-      if (link !== undefined) this.path.touch(link);
-    } else if (connection.link.isActive) this.path.touch(connection.link);
+    if (connection === undefined || connection.peer.session !== session) {
+      const peer = this.pump.peerOf(session);
+      if (peer !== undefined) this.pump.wake(peer);
+    } else if (connection.peer.isActive) this.pump.wake(connection.peer);
     else if (connection.tries === 0) this.#loop.post(this);
   }
 
-  #local(): Endpoint {
-    // :: takes both families; where there is no IPv6, the socket falls back by itself.
-    return endpoint(new Uint8Array(16), 0);
+  // ---- paths, for who chooses between carriers ----
+
+  /** HELLOs may also go by a route of another carrier, which the pump has. */
+  addRoute(route: Route): void {
+    this.#routes.add(route);
+  }
+
+  removeRoute(route: Route): void {
+    this.#routes.remove(route);
+  }
+
+  /**
+   * Opens a path of the session beside those that there are: its index, or -1. Data stays where it
+   * is; `pathProven` tells when the server has answered by the new one.
+   */
+  openPath(route: Route): number {
+    const connection = this.#connection;
+    if (connection === undefined || !connection.peer.isActive) return -1;
+    const { peer } = connection;
+    const { session } = peer;
+    const path = this.#addPath(connection, route, false);
+    if (path < 0) return path;
+    // Without a word from us the server would follow the newest packet, wherever it came by.
+    session.activate(session.activePath);
+    session.challenge(this.#loop.now, path);
+    this.pump.wake(peer);
+    return path;
+  }
+
+  /** Data goes by this path from now on. */
+  moveTo(path: number): void {
+    const peer = this.#connection?.peer;
+    if (peer === undefined) return;
+    peer.session.activate(path);
+    this.pump.wake(peer);
+  }
+
+  /** Gives a path up that carries no data. */
+  closePath(path: number): void {
+    const peer = this.#connection?.peer;
+    if (peer !== undefined) this.pump.removePath(peer, path);
   }
 
   // ---- connecting ----
 
   #connect(): Session {
-    const { path } = this;
+    const { pump } = this;
     const now = this.#loop.now;
     // One that was closed before it was connected.
-    const before = this.#connection?.link;
-    if (before?.isActive === false) path.release(before);
+    const before = this.#connection?.peer;
+    if (before?.isActive === false) pump.release(before);
     const options = new tunnel.PeerOptions({
       ...{ isClient: true, events: this.#events, budget: this.budget, records: this.#records },
       ...{ random: this.#random.unit, maxRetries: this.#start.maxRetries, idleMs: IDLE_MS },
       keepAliveMs: tunnel.KEEP_ALIVE_MS,
     });
     const session = new Session(now, options);
-    const controller = new LateController(() => this.#controller(0));
-    session.addPath(true, controller, new PathMtu());
+    let clientSession = this.#random.nonZero();
+    while (pump.peers.find(clientSession) !== undefined) clientSession = this.#random.nonZero();
+    const { tskd } = pump.clock;
+    const handshake = new ClientHandshake(this.#primitives, tskd, this.#user, clientSession);
+    const peer = new Peer(session, clientSession, pump, this.#keyLimits);
+    this.#makeRoom();
+    pump.add(peer);
+    const connection = this.#connection = {
+      ...{ peer, handshake, options, takeRate: 0, tries: 0, firstHelloAt: 0, earlyNumber: -1 },
+      resetToken: new Uint8Array(0),
+    };
+    this.#addPath(connection, this.#routes.next, true);
     const { upRate, downRate } = this.#start;
     if (upRate > 0 || downRate > 0) {
       session.sayRates(Math.floor(upRate / BYTES_A_KBIT), Math.floor(downRate / BYTES_A_KBIT));
     }
-    let clientSession = this.#random.nonZero();
-    while (path.links.find(clientSession) !== undefined) clientSession = this.#random.nonZero();
-    const handshake = new ClientHandshake(path.primitives, path.tskd, this.#user, clientSession);
-    const link = new Peer(session, clientSession, path, this.#keyLimits);
-    link.routes[0] = this.#routes[this.#server]!;
-    this.#makeRoom();
-    path.add(link);
-    this.#connection = {
-      ...{ link, handshake, options, controller, tries: 0, firstHelloAt: 0, earlyNumber: -1 },
-      resetToken: new Uint8Array(0),
-    };
     this.#state = "connecting";
     return session;
   }
 
-  /** Sessions that are only closing do not keep a new one out. */
-  #makeRoom(): void {
-    if (!this.path.links.isFull) return;
-    for (const link of this.path.links.all()) this.path.release(link);
+  #addPath(connection: Connection, route: Route, isProven: boolean): number {
+    return this.pump.addPath(connection.peer, route, isProven, () => this.#controller(connection));
   }
 
-  #controller(takeRate: number): CongestionController {
+  /** Sessions that are only closing do not keep a new one out. */
+  #makeRoom(): void {
+    if (!this.pump.peers.isFull) return;
+    for (const peer of this.pump.peers.all()) this.pump.release(peer);
+  }
+
+  #controller({ takeRate }: Connection): CongestionController {
     return chooseController({
       sendRate: this.#start.upRate,
       takeRate,
@@ -266,20 +318,20 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   runTask(now: number): void {
     const connection = this.#connection;
     if (connection === undefined || connection.tries > 0 || this.#isClosed) return;
-    if (now < this.#notBefore) this.#loop.arm(this, this.#notBefore);
+    if (now < this.#pauses.notBefore) this.#loop.arm(this, this.#pauses.notBefore);
     else if (!this.#awaitsData(connection)) this.#sendHello(connection, now);
     else if (this.heapIndex === NOT_ARMED) this.#loop.arm(this, now + EARLY_WAIT_MS);
   }
 
-  #awaitsData({ link: { session } }: Connection): boolean {
+  #awaitsData({ peer: { session } }: Connection): boolean {
     return session.streamCount > 0 && !session.hasStreamBytes;
   }
 
   /** A HELLO was not answered, or the pause before the next attempt is over. */
   fire(now: number): void {
     const connection = this.#connection;
-    if (connection === undefined || connection.link.isActive) return;
-    const tries = Math.max(this.#retries.length + 1, this.#routes.length);
+    if (connection === undefined || connection.peer.isActive) return;
+    const tries = Math.max(this.#retries.length + 1, this.#routes.count);
     if (connection.tries >= tries) return this.#fail(connection, now);
     this.#sendHello(connection, now);
   }
@@ -289,27 +341,26 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   }
 
   #sendHello(connection: Connection, now: number): void {
-    const { path } = this;
-    const { control } = path;
-    path.tick();
+    const { control, clock } = this.pump;
+    clock.tick();
     if (connection.tries === 0) this.#buildEarly(connection, now);
     const wait = this.#retries[Math.min(connection.tries, this.#retries.length - 1)]!;
     connection.tries++;
     // Each is tried on its own: a server's address that this machine can't reach costs no time.
-    for (let i = 0; i < this.#routes.length; i++) {
-      const route = this.#routes[this.#server]!;
-      const length = connection.handshake.hello(path.unixMs, control.arena, control.at, PMTU_BASE);
-      control.add(route, length);
+    for (let i = 0; i < this.#routes.count; i++) {
+      const at = control.begin();
+      const length = connection.handshake.hello(clock.unixMs, control.arena, at, PMTU_BASE);
+      control.add(this.#routes.next, length);
       this.counters.hellos++;
-      this.#server = (this.#server + 1) % this.#routes.length;
-      if (path.sendControl() === 1) break;
+      this.#routes.advance();
+      if (control.send() === 1) break;
     }
     this.#loop.arm(this, now + wait);
   }
 
   /** What the session has to say so far, as the frames of the HELLO. */
   #buildEarly(connection: Connection, now: number): void {
-    const { session } = connection.link;
+    const { session } = connection.peer;
     const room = new Uint8Array(helloFramesThatFit(PMTU_BASE));
     const length = session.build(now, room, 0, room.length);
     connection.firstHelloAt = now;
@@ -319,122 +370,132 @@ export class ClientTunnel implements PathOwner, Timer, Task {
 
   #fail(connection: Connection, now: number): void {
     this.counters.failures++;
-    this.#pause(now);
-    this.path.now = now;
-    this.path.release(connection.link);
+    this.#pauses.begin(now);
+    this.pump.clock.now = now;
+    this.pump.release(connection.peer);
   }
 
-  /** The next attempt waits longer than the one before. */
-  #pause(now: number): void {
-    const pauses = this.#tuning.backoffMs ?? BACKOFF_MS;
-    this.#notBefore = now + (pauses[Math.min(this.#failures, pauses.length - 1)] ?? 0);
-    this.#failures++;
+  // ---- what the pump says ----
+
+  handshake(arrival: Arrival): void {
+    if (arrival.kind === PacketKind.accept) this.#onAccept(arrival);
+    else if (arrival.kind === PacketKind.reset) this.#onReset(arrival);
+    else this.pump.received.junk++;
   }
 
-  // ---- what the path says ----
-
-  handshake(kind: number, i: number): void {
-    if (kind === PacketKind.accept) this.#onAccept(i);
-    else if (kind === PacketKind.reset) this.#onReset(i);
-    else this.path.received.junk++;
-  }
-
-  #onAccept(i: number): void {
-    const { inbox, headers, tskd } = this.path;
+  #onAccept(arrival: Arrival): void {
     const connection = this.#connection;
     // One that came twice, or late.
-    if (connection === undefined || connection.link.isActive) return;
-    if (headers.session(i) !== connection.handshake.clientSession) return;
-    const window = tskd.maskWindows[headers.window(i)]!;
-    if (!connection.handshake.open(inbox.arena, inbox.offset(i), inbox.length(i), window)) {
-      this.path.received.forged++;
+    if (connection === undefined || connection.peer.isActive) return;
+    if (arrival.session !== connection.handshake.clientSession) return;
+    const { arena, at, length, window } = arrival;
+    if (!connection.handshake.open(arena, at, length, window)) {
+      this.pump.received.forged++;
       return;
     }
-    this.#opened(connection, this.path.routeOf(i));
+    this.#opened(connection, arrival);
   }
 
-  #opened(connection: Connection, route: Route): void {
-    const { path } = this;
-    const { link, handshake, options } = connection;
+  #opened(connection: Connection, arrival: Arrival): void {
+    const { pump } = this;
+    const { peer, handshake, options } = connection;
     const { accept } = handshake;
-    const now = path.now;
-    const keys = handshake.agree(now, path.table);
+    const { now } = pump;
+    const keys = handshake.agree(now, pump.table);
     if (keys === undefined) return;
     this.#loop.disarm(this);
     this.counters.accepts++;
-    this.#failures = 0;
-    this.#notBefore = -Infinity;
+    this.#pauses.end();
     this.#state = "open";
-    this.#server = this.#serverOf(route);
+    const { route } = arrival;
+    this.#routes.prefer(route);
     const isClear = connection.tries === 1;
     // Half the way back. After a retry nobody knows which HELLO was answered.
     const halfway = isClear ? (now - connection.firstHelloAt) / 2 : 0;
-    this.clockOffsetMs += accept.timeMs + halfway - path.unixMs;
-    path.tick();
+    this.clockOffsetMs += accept.timeMs + halfway - pump.clock.unixMs;
+    pump.clock.tick();
     connection.resetToken = accept.resetToken.slice();
     options.idleMs = Math.max(1, accept.idleS) * 1000;
-    link.routes[0] = route;
-    link.packetBytesMax = accept.maxDatagram;
-    link.session.packetBytesMax = Math.min(link.session.packetBytesMax, accept.maxDatagram);
-    const takeRate = accept.downKbps * BYTES_A_KBIT;
-    connection.controller.replace(() => this.#controller(takeRate));
-    link.activate(now, accept.serverSession, keys.sendKeys, keys.receiveKeys);
+    peer.packetBytesMax = accept.maxDatagram;
+    peer.session.packetBytesMax = Math.min(peer.session.packetBytesMax, accept.maxDatagram);
+    connection.takeRate = accept.downKbps * BYTES_A_KBIT;
+    pump.rechoose(peer, () => this.#controller(connection));
+    peer.activate(now, accept.serverSession, keys.sendKeys, keys.receiveKeys);
     this.#settleEarly(connection, now, isClear);
+    this.#takePath(connection, route);
     if (accept.framesBytes > 0) {
-      link.session.receiveEarly(now, path.inbox.arena, accept.framesAt, accept.framesBytes);
+      peer.session.receiveEarly(now, arrival.arena, accept.framesAt, accept.framesBytes);
     }
-    this.#events.sessionOpened(link.session, this.#start.user);
-    path.touch(link);
+    this.#events.sessionOpened(peer.session, this.#start.user);
+    pump.wake(peer);
   }
 
   /** ACCEPT proves that the HELLO's frames arrived, and how long the way is. */
   #settleEarly(connection: Connection, now: number, isClear: boolean): void {
-    const { session } = connection.link;
-    const way = session.recovery.path(0)!;
-    if (connection.earlyNumber >= 0) {
-      const { earlyNumber } = connection;
+    const { session } = connection.peer;
+    const { earlyNumber } = connection;
+    const way = session.recovery.path(0);
+    if (way === undefined) return;
+    if (earlyNumber >= 0) {
       session.recovery.onAck(now, Float64Array.of(earlyNumber, earlyNumber), 1, 0);
     } else if (isClear) way.rtt.update(now, now - connection.firstHelloAt, 0);
-    if (!isClear) {
-      // The time since the first HELLO is no round trip; the next packet shows a true one.
-      way.rtt.sampled = false;
-      way.rtt.smoothed = INITIAL_RTT_MS;
-      way.rtt.variance = INITIAL_RTT_MS / 2;
+    if (isClear) return;
+    // The time since the first HELLO is no round trip; the next packet shows a true one.
+    way.rtt.sampled = false;
+    way.rtt.smoothed = INITIAL_RTT_MS;
+    way.rtt.variance = INITIAL_RTT_MS / 2;
+  }
+
+  /** The session goes by the route that the ACCEPT came by. */
+  #takePath(connection: Connection, route: Route): void {
+    const { peer } = connection;
+    const { session } = peer;
+    const [first] = peer.routes;
+    if (first !== undefined && carrierOf(first) === carrierOf(route)) {
+      this.pump.setRoute(peer, 0, route);
+    } else {
+      // It was another carrier's HELLO that was answered.
+      session.activate(this.#addPath(connection, route, true));
+      if (first !== undefined) this.pump.removePath(peer, 0);
     }
-    way.probes = PROBES;
+    const way = session.recovery.path(session.activePath);
+    if (way !== undefined) way.probes = PROBES;
   }
 
-  #serverOf(route: Route): number {
-    const index = this.#routes.findIndex((one) => one.every((word, i) => word === route[i]));
-    return Math.max(0, index);
-  }
-
-  #onReset(i: number): void {
-    const { path } = this;
-    const { inbox, headers, tskd, primitives } = path;
+  #onReset(arrival: Arrival): void {
+    const { pump } = this;
     const connection = this.#connection;
-    const window = tskd.maskWindows[headers.window(i)]!;
-    const at = inbox.offset(i);
-    const length = inbox.length(i);
-    const result = openReset(primitives, tskd, inbox.arena, at, length, window, this.#reset);
+    const { arena, at, length, window } = arrival;
+    const { tskd } = pump.clock;
+    const result = openReset(this.#primitives, tskd, arena, at, length, window, this.#reset);
     if (result !== OpenResult.ok) {
-      path.received.forged++;
+      pump.received.forged++;
       return;
     }
-    const isBelieved = connection !== undefined && connection.link.isActive &&
-      this.#reset.isFor(connection.link.peerId, connection.resetToken) &&
-      connection.link.sentLately(path.now, this.#reset.number);
+    const isBelieved = connection !== undefined && connection.peer.isActive &&
+      this.#reset.isFor(connection.peer.peerId, connection.resetToken) &&
+      connection.peer.sentLately(pump.now, this.#reset.number);
     if (!isBelieved) {
       this.counters.resetsRefused++;
       return;
     }
     this.counters.resets++;
-    path.release(connection.link);
+    pump.release(connection.peer);
   }
 
-  /** The server may answer from another of its addresses: it is the same path. */
-  newRoute(link: Peer): number {
-    return link.session.activePath;
+  /**
+   * The server may answer from another of its addresses: it is the same path, by the same carrier.
+   */
+  newRoute({ routes, session }: Peer, { carrier }: Arrival): number {
+    const isIts = (route: Route | undefined) =>
+      route !== undefined && carrierOf(route) === carrier.id;
+    const { activePath } = session;
+    return isIts(routes[activePath]) ? activePath : routes.findIndex(isIts);
+  }
+
+  pathGone(peer: Peer): void {
+    // A session that is being connected takes the path that the ACCEPT comes by.
+    if (peer.isActive && peer.session.activePath < 0) this.pump.release(peer);
   }
 
   confirmed(): void {
@@ -442,7 +503,7 @@ export class ClientTunnel implements PathOwner, Timer, Task {
   }
 
   ownDue(): void {
-    // Only the server gives links a time of its own.
+    // Only the server gives peers a time of its own.
   }
 
   stranger(): void {
@@ -453,9 +514,9 @@ export class ClientTunnel implements PathOwner, Timer, Task {
     // Nothing here depends on what was sent.
   }
 
-  released(link: Peer): void {
+  released(peer: Peer): void {
     const connection = this.#connection;
-    if (connection === undefined || connection.link !== link) return;
+    if (connection === undefined || connection.peer !== peer) return;
     connection.handshake.wipe();
     connection.resetToken.fill(0);
     this.#connection = undefined;

@@ -151,8 +151,8 @@ Deno.test("an idle session ends on both sides, and nothing of it stays", () => {
   const session = pair.client.session();
   pair.client.wake(session);
   pair.until(() => pair.client.state === "open");
-  pair.until(() => pair.client.state === "lost" && pair.server.path.links.count === 0);
-  assert.equal(pair.client.path.links.count, 0);
+  pair.until(() => pair.client.state === "lost" && pair.server.pump.peers.count === 0);
+  assert.equal(pair.client.pump.peers.count, 0);
 });
 
 /** What a path's rate comes to with the headers of its packets. */
@@ -173,7 +173,7 @@ Deno.test("brutal towards the client too, once it has stated what its line takes
   using pair = new Pair({ server: { upRate: 4e6 }, client: { downRate: 2e6 } });
   pair.greet();
   pair.until(() => pair.client.state === "open");
-  const [link] = [...pair.server.path.links.all()];
+  const [link] = [...pair.server.pump.peers.all()];
   const path = link!.session.recovery.path(0)!;
   // Said in the HELLO: a server without a replay record takes it with the first DATA.
   pair.until(() => path.controller.name === "brutal");
@@ -194,7 +194,7 @@ Deno.test("over IPv6, and over IPv4 to a server that listens on both", () => {
     client.wake(session);
     pair.until(() => pair.atServer.received === 9000);
     client.stop();
-    assert.equal(pair.server.path.links.all()[0]!.routes.length, 1);
+    assert.equal(pair.server.pump.peers.all()[0]!.routes.length, 1);
   }
 });
 
@@ -202,11 +202,11 @@ Deno.test("a session that is closed before it is connected leaves nothing behind
   using pair = new Pair();
   for (let i = 0; i < 20; i++) {
     pair.client.session().close(pair.loop.now);
-    assert.ok(pair.client.path.links.count <= 1);
+    assert.ok(pair.client.pump.peers.count <= 1);
   }
   pair.greet();
   pair.until(() => pair.client.state === "open");
-  assert.equal(pair.client.path.links.count, 1);
+  assert.equal(pair.client.pump.peers.count, 1);
 });
 
 Deno.test("what is asked for in `closed` is a new session", () => {
@@ -220,7 +220,7 @@ Deno.test("what is asked for in `closed` is a new session", () => {
     pair.client.wake(second);
   };
   first.close(pair.loop.now);
-  pair.client.path.touch(pair.client.path.linkOf(first)!);
+  pair.client.pump.wake(pair.client.pump.peerOf(first)!);
   pair.until(() => second !== first && pair.client.state === "open");
   assert.equal(pair.client.session(), second);
   pair.atClient.closed = () => {};

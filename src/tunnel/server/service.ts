@@ -11,8 +11,10 @@ import type { UserAccount } from "../../proxy/users.ts";
 import type { Session } from "../../session/session.ts";
 import { Inbox } from "../../loop/inbox.ts";
 import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "../../loop/loop.ts";
+import type { UdpCarrier } from "../../transport/udp.ts";
+import { countPump } from "../count_pump.ts";
 import type { PacketPump } from "../packet_pump.ts";
-import { countPath } from "../count_path.ts";
+import type { Guest } from "./guest.ts";
 import { Resolver } from "../../loop/resolver.ts";
 import { routesOf } from "../../outbound/routes.ts";
 import type { Routing } from "../../outbound/routing.ts";
@@ -40,7 +42,8 @@ export interface Tunnel {
   readonly port: number;
   readonly features?: number;
   /** What AF_XDP may feed. */
-  readonly path?: PacketPump;
+  readonly udp?: UdpCarrier;
+  readonly pump?: PacketPump<Guest>;
   readonly counters?: ServerCounters;
   /** HELLOs that were said before. */
   readonly replays?: number;
@@ -183,9 +186,9 @@ export class TunnelService implements Watcher, Timer {
   }
 
   #setDelivery(xsk: XskSpec | undefined): void {
-    const { path } = this.tunnel;
-    if (path === undefined || this.loop.isStopping) return;
-    this.#delivery ??= new XskDelivery(this.loop, path, (level, text) => {
+    const { udp } = this.tunnel;
+    if (udp === undefined || this.loop.isStopping) return;
+    this.#delivery ??= new XskDelivery(this.loop, udp, (level, text) => {
       this.#post({ kind: "log", level, text });
     });
     this.#delivery.set(xsk);
@@ -206,9 +209,9 @@ export class TunnelService implements Watcher, Timer {
   #count(): void {
     const marks = this.tunnel.takeMarks?.();
     if (marks !== undefined) this.#post({ kind: "marks", marks });
-    const { targets, relay, tunnel: { path, counters, replays = 0 } } = this;
-    if (path !== undefined && counters !== undefined) {
-      countPath(this.#words, path);
+    const { targets, relay, tunnel: { pump, counters, replays = 0 } } = this;
+    if (pump !== undefined && counters !== undefined) {
+      countPump(this.#words, pump);
       this.#words[SharedWord.handshakes] = BigInt(counters.handshakes);
       this.#words[SharedWord.refusals] = BigInt(counters.refusals);
       this.#words[SharedWord.replays] = BigInt(replays);

@@ -12,6 +12,7 @@ export const MARKS_MAX = 4096;
 const UDP = 17;
 const MAPPED = 0xffff_0000;
 const PORT_AT = 4;
+const LOCAL_PORT_AT = 10;
 const FAMILY_AT = 37;
 
 export class SessionMarks {
@@ -21,7 +22,7 @@ export class SessionMarks {
   readonly #view = new DataView(this.#bytes.buffer);
   #count = 0;
 
-  /** `port`: that of our socket, which routes do not tell. */
+  /** `port`: that of our first socket, of which routes do not tell. */
   constructor(port: number) {
     this.#port = port;
   }
@@ -66,7 +67,7 @@ function writeKey(
   bytes.set(addresses.subarray(0, 16), at);
   bytes.set(addresses.subarray(4 * endpointWords, 4 * endpointWords + 16), at + 16);
   view.setUint16(at + 32, route[PORT_AT]! & 0xffff);
-  view.setUint16(at + 34, port);
+  view.setUint16(at + 34, route[LOCAL_PORT_AT]! === 0 ? port : route[LOCAL_PORT_AT]!);
   bytes[at + 36] = UDP;
   const isIpv4 = route[0] === 0 && route[1] === 0 && route[2] === MAPPED;
   bytes[at + FAMILY_AT] = isIpv4 ? 4 : 6;

@@ -1,6 +1,8 @@
 import assert from "node:assert/strict";
 import { endpoint } from "../../../ffi/endpoint.ts";
+import { PacketHeaders } from "../../../ffi/mask.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
+import { UdpInbox } from "../../../ffi/udp.ts";
 import {
   ADDRESS,
   clientStart,
@@ -13,6 +15,8 @@ import { Relay } from "../../../tests/fixtures/relay.ts";
 import { testNative } from "../../../tests/native.ts";
 import { ReplayFilter } from "../../crypto/replay_filter.ts";
 import { CloseCode } from "../../wire/frames.ts";
+import { PacketKind } from "../../wire/packet.ts";
+import { Arrival } from "../arrival.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
 import { sharedSaltsMemory } from "./shared_salts.ts";
 import { ServerTunnel } from "./tunnel.ts";
@@ -46,11 +50,11 @@ Deno.test("copies of a HELLO are dropped in silence, wherever they come from", (
   pair.greet();
   pair.until(() => pair.atServer.received === 5 && pair.client.state === "open");
   const hello = pair.relay.kept[0]!;
-  const { sent } = pair.server.path.control;
+  const { sent } = pair.server.pump.control;
   for (let i = 0; i < 20; i++) pair.relay.inject(hello, i % 2 === 0);
   pair.run(50);
   assert.equal(pair.atServer.sessions.length, 1);
-  assert.equal(pair.server.path.control.sent, sent);
+  assert.equal(pair.server.pump.control.sent, sent);
   assert.equal(pair.atServer.received, 5);
 });
 
@@ -67,7 +71,7 @@ Deno.test("a copy that goes to another worker is dropped there", () => {
   const relay = new Relay(pair.loop, other.port);
   relay.inject(pair.relay.kept[0]!, true);
   pair.until(() => other.counters.sharedRefused === 1);
-  assert.equal(other.counters.handshakes + other.path.control.sent, 0);
+  assert.equal(other.counters.handshakes + other.pump.control.sent, 0);
   relay.close();
   other.stop();
 });
@@ -98,7 +102,7 @@ Deno.test("without a record 0-RTT frames wait for DATA, and those of a copy in v
   pair.until(() => pair.atServer.log.length === 2);
   assert.deepEqual(pair.atServer.log, ["session", `closed ${CloseCode.idle} local`]);
   assert.equal(pair.server.counters.neverConfirmed, 1);
-  assert.equal(pair.server.path.links.count, 0);
+  assert.equal(pair.server.pump.peers.count, 0);
 });
 
 Deno.test("an unknown session gets a RESET, one a second, and the client begins anew", () => {
@@ -124,7 +128,7 @@ Deno.test("a RESET is not believed when its server has another secret", () => {
   pair.greet();
   pair.until(() => pair.atClient.log.includes("answered 0 0"));
   const { port } = pair.server;
-  pair.server.path.close();
+  pair.server.pump.close();
   const start = serverStart({
     listen: endpoint(LOOPBACK, port),
     serverSecret: new Uint8Array(32).fill(8),
@@ -149,7 +153,7 @@ Deno.test("sessions have a maximum, in all and a source, and others are not hurt
     const { clients } = moreClients(pair, max + 2);
     for (const client of clients) connect(client);
     pair.until(() => pair.server.counters[which] >= 2);
-    assert.equal(pair.server.path.links.count, max);
+    assert.equal(pair.server.pump.peers.count, max);
     const open = () => clients.filter(({ state }) => state === "open").length;
     pair.until(() => open() === max);
     // One goes, and there is room again.
@@ -165,7 +169,7 @@ Deno.test("handshakes a second have a maximum", () => {
   const { clients } = moreClients(pair, 6);
   for (const client of clients) connect(client);
   pair.until(() => pair.server.counters.rateRefused >= 4);
-  assert.equal(pair.server.path.links.count, 2);
+  assert.equal(pair.server.pump.peers.count, 2);
   pair.until(() => clients.every(({ state }) => state === "open"), 8000);
   for (const client of clients) client.stop();
 });
@@ -175,18 +179,17 @@ Deno.test("what is let go of is wiped and can be used again", () => {
   const { used } = pair.server.budget;
   for (let i = 0; i < 5; i++) {
     pair.greet();
-    pair.until(() => pair.server.path.links.count === 1 && pair.client.state === "open");
-    const [link] = pair.server.path.links.all();
-    const key = link!.sendKeys!.keyId;
+    pair.until(() => pair.server.pump.peers.count === 1 && pair.client.state === "open");
+    const [guest] = pair.server.pump.peers.all();
+    const key = guest!.keys!.send.keyId;
     pair.client.session().close(pair.loop.now);
-    pair.client.wake(link!.session);
-    const [own] = pair.client.path.links.all();
-    pair.client.path.touch(own!);
-    pair.until(() => pair.server.path.links.count === 0);
-    assert.ok(link!.isReleased && link!.sendKeys!.keyId === -1);
-    assert.throws(() => pair.server.path.table.removeKey(key));
+    pair.client.wake(guest!.session);
+    const [own] = pair.client.pump.peers.all();
+    pair.client.pump.wake(own!);
+    pair.until(() => pair.server.pump.peers.count === 0);
+    assert.ok(guest!.isReleased && guest!.keys!.send.keyId === -1);
+    assert.throws(() => pair.server.pump.table.removeKey(key));
   }
-  assert.equal(pair.server.path.windows.acquire(), 0);
   assert.equal(pair.server.budget.used, used);
 });
 
@@ -206,7 +209,7 @@ Deno.test("users have their own keys, unknown ones get silence, removed ones are
   pair.greet();
   pair.run(100);
   assert.equal(pair.client.state, "connecting");
-  assert.equal(pair.server.path.control.sent, 1);
+  assert.equal(pair.server.pump.control.sent, 1);
 });
 
 Deno.test("a user's rate holds whatever the client does", () => {
@@ -233,31 +236,38 @@ Deno.test("a user's rate holds whatever the client does", () => {
     assert.ok(received > 0.5 * rate && received < 1.35 * rate, `${received} bytes in a second`);
   }
   // What is over the rate waits at the client: nothing is thrown away.
-  assert.equal(pair.server.path.received.overRate, 0);
+  assert.equal(pair.server.pump.received.overRate, 0);
 });
 
 Deno.test("ids of other workers are left to them, and impossible ones are answered", () => {
   using pair = new Pair({ server: { index: 1, workers: 3 } });
   pair.greet();
   pair.until(() => pair.client.state === "open");
-  const [link] = pair.server.path.links.all();
-  assert.equal(link!.localId & 3, 1);
-  const route = link!.routes[0]!;
-  pair.server.path.inbox.messages.set(route);
-  pair.server.path.inbox.spans.set([0, 100, 0, 0]);
+  const [guest] = pair.server.pump.peers.all();
+  assert.equal(guest!.localId & 3, 1);
   const { server } = pair;
-  server.stranger(4 * 77 + 0, 1, 0);
-  server.stranger(4 * 77 + 2, 1, 0);
+  const inbox = new UdpInbox();
+  inbox.messages.set(guest!.routes[0]!);
+  inbox.spans.set([0, 100, 0, 0]);
+  const headers = new PacketHeaders(1);
+  const arrival = new Arrival(headers, server.pump.clock.tskd);
+  arrival.begin(server.udp, inbox);
+  const arrives = (session: number) => {
+    headers.words.set([PacketKind.data0, session, 1, 0, 0]);
+    server.stranger(arrival);
+  };
+  arrives(4 * 77 + 0);
+  arrives(4 * 77 + 2);
   assert.equal(server.counters.resets, 0);
-  server.stranger(4 * 77 + 3, 1, 0);
-  server.stranger(4 * 77 + 1, 1, 0);
+  arrives(4 * 77 + 3);
+  arrives(4 * 77 + 1);
   assert.equal(server.counters.resets, 1, "one a second");
 });
 
 Deno.test("the counters tell what happened", () => {
   using pair = new Pair({ relay: {} });
   const { server } = pair;
-  const { received, sends, links } = server.path;
+  const { received, sent, peers } = server.pump;
   pair.relay.isKeeping = true;
   pair.greet();
   pair.until(() => pair.atServer.received === 5);
@@ -265,11 +275,11 @@ Deno.test("the counters tell what happened", () => {
   pair.relay.inject(new Uint8Array(500).fill(7), true);
   pair.relay.inject(new Uint8Array(500).fill(8), true);
   pair.until(() => received.junk + received.forged === 2);
-  assert.equal(links.count, 1);
+  assert.equal(peers.count, 1);
   assert.equal(server.counters.handshakes, 1);
   assert.equal(server.replays, 1);
   assert.equal(server.counters.refusals, 0);
-  assert.ok(received.bytes > 500 && sends.counters.bytes > 0);
+  assert.ok(received.bytes > 500 && sent.bytes > 0);
   server.stop();
-  assert.equal(links.count, 0);
+  assert.equal(peers.count, 0);
 });

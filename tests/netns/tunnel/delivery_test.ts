@@ -286,7 +286,7 @@ class Tunnels implements Disposable {
     this.client = new ClientTunnel(loop, own, loop, this.atClient);
     bed.server.enter(() => this.server.start());
     bed.client.enter(() => this.client.start());
-    this.delivery = new XskDelivery(loop, this.server.path, (level, text) => {
+    this.delivery = new XskDelivery(loop, this.server.udp, (level, text) => {
       this.log.push(`${level} ${text}`);
     });
   }
@@ -385,7 +385,7 @@ for (const address of [SERVER.v4, SERVER.v6]) {
     tunnels.transfer(8 * MEGABYTE);
     const { received, sent } = tunnels.delivery;
     assert.ok(received > 5000 && sent > 5000, `${received} ${sent}`);
-    const { datagrams, junk, forged } = tunnels.server.path.received;
+    const { datagrams, junk, forged } = tunnels.server.pump.received;
     assert.ok(datagrams - received < 100, `${datagrams - received} by the socket`);
     assert.deepEqual([junk, forged], [0, 0]);
   });

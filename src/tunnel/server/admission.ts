@@ -1,0 +1,95 @@
+/** Which HELLOs become sessions: named maxima, each of which counts what it refuses. */
+
+import type { Route } from "../../../ffi/endpoint.ts";
+import { TokenBucket } from "../../reliability/token_bucket.ts";
+import { SharedSalts } from "./shared_salts.ts";
+import { SourceTable } from "./sources.ts";
+import type { ServerCounters, ServerTuning } from "./tuning.ts";
+import type { TunnelUser } from "./users.ts";
+
+const SESSIONS_PER_SOURCE = 1024;
+const HANDSHAKES_PER_SECOND = 20_000;
+const HELD_BYTES_MAX = 16 << 20;
+
+/** The sessions that there are; PeerTable. */
+export interface SessionsHeld {
+  readonly capacity: number;
+  readonly isFull: boolean;
+}
+
+export class Admission {
+  readonly #peers: SessionsHeld;
+  readonly #counters: ServerCounters;
+  readonly #salts: SharedSalts | undefined;
+  readonly #sources: SourceTable;
+  readonly #rate: TokenBucket;
+  readonly #heldBytesMax: number;
+  #heldBytes = 0;
+
+  constructor(
+    peers: SessionsHeld,
+    counters: ServerCounters,
+    tuning: ServerTuning,
+    random: () => number,
+  ) {
+    const {
+      sharedSalts,
+      sessionsPerSource = SESSIONS_PER_SOURCE,
+      handshakesPerSecond = HANDSHAKES_PER_SECOND,
+      heldBytes = HELD_BYTES_MAX,
+    } = tuning;
+    this.#peers = peers;
+    this.#counters = counters;
+    this.#salts = sharedSalts === undefined ? undefined : new SharedSalts(sharedSalts);
+    this.#sources = new SourceTable(peers.capacity, sessionsPerSource, random);
+    this.#rate = new TokenBucket(handshakesPerSecond);
+    this.#heldBytesMax = heldBytes;
+  }
+
+  /** Whether one more HELLO may be looked at now. */
+  takes(now: number): boolean {
+    const takes = this.#rate.take(now, 1);
+    if (!takes) this.#counters.rateRefused++;
+    return takes;
+  }
+
+  /** Whether no other worker has had this very HELLO. */
+  isFirst(window: number, arena: Uint8Array<ArrayBuffer>, saltAt: number): boolean {
+    const isFirst = this.#salts?.claim(window, arena, saltAt) !== false;
+    if (!isFirst) this.#counters.sharedRefused++;
+    return isFirst;
+  }
+
+  /**
+   * Whether there is room for another session of a user, of which so many bytes of 0-RTT frames
+   * would be held back: its place in the table of sources, or -1.
+   */
+  admit(route: Route, user: TunnelUser, unixMs: number, heldBytes: number): number {
+    const counters = this.#counters;
+    if (user.account.admitSession(unixMs) !== "ok") {
+      counters.usersRefused++;
+      return -1;
+    }
+    if (this.#peers.isFull) {
+      counters.sessionsRefused++;
+      return -1;
+    }
+    if (heldBytes > 0 && this.#heldBytes + heldBytes > this.#heldBytesMax) {
+      counters.heldRefused++;
+      return -1;
+    }
+    const source = this.#sources.enter(route);
+    if (source < 0) counters.sourcesRefused++;
+    return source;
+  }
+
+  /** A session of this place is over. */
+  leave(source: number): void {
+    this.#sources.leave(source);
+  }
+
+  /** So many bytes of 0-RTT frames are held back, or (less than 0) no more. */
+  hold(bytes: number): void {
+    this.#heldBytes += bytes;
+  }
+}

@@ -1,0 +1,45 @@
+/** What a server's tunnel can be given beside its start message, and what it counts. */
+
+import type { TunnelTuning } from "../tunnel.ts";
+
+/** Named maxima of a server, smaller in tests; each is counted when it is hit. */
+export interface ServerTuning extends TunnelTuning {
+  /** Of the clean stop before; good for one start. */
+  readonly replayRecord?: Uint8Array;
+  /** What all workers of a server have of sharedSaltsMemory(); none where there is one worker. */
+  readonly sharedSalts?: SharedArrayBuffer;
+  readonly sessionsPerSource?: number;
+  readonly handshakesPerSecond?: number;
+  /** Bytes of 0-RTT frames held back, of all sessions. */
+  readonly heldBytes?: number;
+  /** A session whose client never sends DATA is dropped after this. */
+  readonly confirmMs?: number;
+}
+
+/** How often a maximum was hit, and what else is worth a number. */
+export class ServerCounters {
+  handshakes = 0;
+  /** HELLOs of a handshake that was answered before. */
+  repeated = 0;
+  resets = 0;
+  sessionsRefused = 0;
+  /** By sessions a source. */
+  sourcesRefused = 0;
+  /** By handshakes a second. */
+  rateRefused = 0;
+  /** By bytes of 0-RTT frames held back. */
+  heldRefused = 0;
+  /** Another worker has had this very HELLO. */
+  sharedRefused = 0;
+  /** Of users who have expired, or used up their traffic. */
+  usersRefused = 0;
+  /** No place in the cache of handshakes, or a public key of small order. */
+  keysRefused = 0;
+  neverConfirmed = 0;
+
+  /** HELLOs that limits refused. */
+  get refusals(): number {
+    return this.sessionsRefused + this.sourcesRefused + this.rateRefused + this.heldRefused +
+      this.usersRefused + this.keysRefused;
+  }
+}

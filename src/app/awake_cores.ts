@@ -65,7 +65,7 @@ export class AwakeCores {
     } catch (error) {
       clearInterval(this.#timer);
       this.#release();
-      log.warn("low_latency has no effect: the cores can't be kept awake", {
+      log.warn("low_latency_failed", "low_latency has no effect: the cores can't be kept awake", {
         cause: messageOf(error),
         remedy: `run as root, with write access to ${path}`,
       });

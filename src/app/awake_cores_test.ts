@@ -23,7 +23,7 @@ function isWritable(path: string): boolean {
 }
 
 function logTo(lines: string[]): Log {
-  return new Log({
+  return Log.to({
     level: "debug",
     format: "text",
     write: (line) => lines.push(line),

@@ -57,7 +57,9 @@ export class Client {
     const servers = await findServer(lookup, options);
     const states = new StateLog(log, formatAddress(config.server));
     const search = new ServerSearch(lookup, config.server, servers, (found) => {
-      log.info("the server's name leads elsewhere now", { name: config.server.host });
+      log.info("server_moved", "the server's name has other addresses now", {
+        name: config.server.host,
+      });
       const told = found.map((host) => ({ host, port: config.server.port }));
       workers.tell({ kind: "servers", servers: told });
     });
@@ -118,10 +120,15 @@ class StateLog {
     if (state === before) return;
     this.#state = state;
     const server = this.#server;
-    if (state === "open") this.#log.info("connected", { server, rttMs: round(rttMs) });
-    else if (state === "connecting") this.#log.debug("connecting", { server });
-    else if (before === "open") this.#log.warn("connection lost", { server });
-    else if (before === "connecting") this.#log.warn("no answer", { server, remedy: NO_ANSWER });
+    if (state === "open") {
+      this.#log.info("connected", "connected", { server, rttMs: round(rttMs) });
+    } else if (state === "connecting") {
+      this.#log.debug("connecting", "connecting", { server });
+    } else if (before === "open") {
+      this.#log.warn("connection_lost", "the connection is lost", { server });
+    } else if (before === "connecting") {
+      this.#log.warn("no_answer", "the server does not answer", { server, remedy: NO_ANSWER });
+    }
   }
 }
 
@@ -185,7 +192,10 @@ async function findServer(lookup: NameLookup, options: ClientOptions): Promise<E
     }
     const reason = error === "not-found" ? "there is no such name" : "the look-up failed";
     if (impatient) throw new Error(`Cannot find the server ${server.host} as ${reason}`);
-    log.warn("the server's name is not found, trying again", { name: server.host, reason });
+    log.warn("server_name_not_found", "the server's name is not found, trying again", {
+      name: server.host,
+      reason,
+    });
     await pause(wait, signal);
     signal?.throwIfAborted();
   }

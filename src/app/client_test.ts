@@ -20,7 +20,7 @@ function configOf(lines: string): ClientConfig {
 function start(config: ClientConfig, over: { impatient?: boolean; signal?: AbortSignal }) {
   const lines: string[] = [];
   const write = (line: string) => void lines.push(line);
-  const log = new Log({ level: "debug", format: "text", write, now: () => 0 });
+  const log = Log.to({ level: "debug", format: "text", write, now: () => 0 });
   const client = Client.start({ config, resources: new Resources(ROOT), log, ...over });
   return { client, lines };
 }
@@ -55,7 +55,10 @@ Deno.test({
     const abort = new AbortController();
     const waiting = start(config, { signal: abort.signal });
     while (waiting.lines.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
-    assert.match(waiting.lines[0]!, /WARN {2}the server's name is not found, trying again name=no/);
+    assert.match(
+      waiting.lines[0]!,
+      /WARN {2}phantom: the server's name is not found, trying again name=no/,
+    );
     abort.abort();
     await assert.rejects(waiting.client, { name: "AbortError" });
   },

@@ -94,7 +94,7 @@ export class Server {
     const tasks = workerTasks(config, serverSecret(config.stateDir, log), users, routing);
     // Another thread loads the BPF program while the workers' isolates come up, which blocks this
     // one. A failure of either is seen below.
-    const loading = startPlane(libs, config, resources, log);
+    const loading = startPlane(libs, config, resources, log.with({ component: "kernel" }));
     loading.catch(() => {});
     const starting = Workers.start({
       libs,
@@ -109,9 +109,18 @@ export class Server {
     try {
       plane = await loading;
       const workers = await starting;
-      control = startControl(libs, config, resources, log, { plane, sockets: workers.sockets });
-      const delivery = startDelivery(libs, config, log, plane, workers);
-      relay = await startRelay(libs, config, resources, plane, log);
+      control = startControl(libs, config, resources, log.with({ component: "kernel" }), {
+        plane,
+        sockets: workers.sockets,
+      });
+      const delivery = startDelivery(
+        libs,
+        config,
+        log.with({ component: "delivery" }),
+        plane,
+        workers,
+      );
+      relay = await startRelay(libs, config, resources, plane, log.with({ component: "relay" }));
       const datagrams = () => workers.counters().datagrams;
       const awake = config.lowLatency ? new AwakeCores({ datagrams, log }) : undefined;
       return new Server(workers, plane, {
@@ -258,12 +267,14 @@ async function startPlane(
 ): Promise<XdpPlane | undefined> {
   const { ebpf, instance, listen } = config;
   if (!ebpf.enabled) {
-    log.info("XDP is off", { reason: "ebpf.enabled is false" });
+    log.info("xdp_off", "XDP is off", { reason: "ebpf.enabled is false" });
     return undefined;
   }
   const plan = relayPlan(config);
   const code = resources.bpf("xdp_phantom", ebpf.programPath);
-  if (code.origin !== "embedded") log.info("BPF program from a file", { path: code.origin });
+  if (code.origin !== "embedded") {
+    log.info("bpf_program_file", "the BPF program is read from a file", { path: code.origin });
+  }
   try {
     const plane = await XdpPlane.startBeside(libs, {
       pinPath: ebpf.pinPath,
@@ -285,9 +296,11 @@ async function startPlane(
     return plane;
   } catch (error) {
     if (error instanceof InstanceBusyError) throw error;
-    log.warn("running without XDP", { cause: error instanceof Error ? error.message : "" });
-    if (error instanceof BpfError && error.log !== "") log.debug(error.log);
-    log.info("`phantom doctor` tells what this machine lacks", {
+    log.warn("xdp_none", "the server runs without XDP", {
+      cause: error instanceof Error ? error.message : "",
+    });
+    if (error instanceof BpfError && error.log !== "") log.debug("bpf_log", error.log);
+    log.info("doctor_hint", "`phantom doctor` tells what this machine lacks", {
       listen: formatAddress(listen),
     });
     return undefined;
@@ -340,9 +353,13 @@ function startControl(
       ...{ code, sockets, log },
     });
   } catch (error) {
-    log.warn("the kernel gets no keys: junk reaches user space, and sessions are not counted", {
-      cause: messageOf(error),
-    });
+    log.warn(
+      "kernel_control_failed",
+      "the kernel gets no keys: junk reaches user space, and sessions are not counted",
+      {
+        cause: messageOf(error),
+      },
+    );
     return undefined;
   }
 }
@@ -365,7 +382,7 @@ function startDelivery(
     return new Delivery({ libs, plane, workers, setting: ebpf.delivery, port: listen.port, log });
   }
   if (ebpf.delivery === "af_xdp") {
-    log.warn("UDP sockets deliver", {
+    log.warn("delivery_sockets", "packets are delivered by UDP sockets", {
       cause: "this kernel has no AF_XDP",
       remedy: "a kernel with CONFIG_XDP_SOCKETS",
     });
@@ -379,16 +396,21 @@ function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
   const adopted = plane.adopted.length > 0 ? plane.adopted.join(",") : undefined;
   for (const { interfaceName, mode, swapped } of states) {
     if (mode === undefined) continue;
-    log.info("XDP attached", { interface: interfaceName, mode, swapped, adopted });
+    log.info("xdp_attached", "XDP is attached", {
+      interface: interfaceName,
+      mode,
+      swapped,
+      adopted,
+    });
   }
   if (states.some(({ mode }) => mode !== undefined)) return;
   if (states.length === 0) {
-    log.warn("running without XDP: no interface", {
+    log.warn("xdp_none", "the server runs without XDP: there is no interface", {
       configured: ebpf.interface.join(","),
       remedy: "set ebpf.interface; there is no default route to find it by",
     });
     return;
   }
   const last = states[0]?.failed.at(-1);
-  log.warn("running without XDP", { cause: last?.cause, remedy: last?.remedy });
+  log.warn("xdp_none", "the server runs without XDP", { cause: last?.cause, remedy: last?.remedy });
 }

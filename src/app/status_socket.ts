@@ -62,10 +62,14 @@ export class StatusSocket {
       Deno.chmodSync(path, 0o600);
       return new StatusSocket(path, listener, state);
     } catch (error) {
-      log.warn("`phantom status` will not see this process", {
-        path,
-        cause: messageOf(error),
-      });
+      log.warn(
+        "status_socket_failed",
+        "the status socket can't be opened: `phantom status` does not see this server",
+        {
+          path,
+          cause: messageOf(error),
+        },
+      );
       return undefined;
     }
   }

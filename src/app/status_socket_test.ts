@@ -12,7 +12,7 @@ async function inFolder(
   const lines: string[] = [];
   const write = (line: string) => void lines.push(line);
   try {
-    const log = new Log({ level: "debug", format: "text", write, now: Date.now });
+    const log = Log.to({ level: "debug", format: "text", write, now: Date.now });
     await act(statusPath(folder, "default"), log, lines);
   } finally {
     Deno.removeSync(folder, { recursive: true });
@@ -52,6 +52,6 @@ Deno.test("StatusSocket removes nothing that is no socket", async () => {
     Deno.writeTextFileSync(path, "precious");
     assert.equal(await StatusSocket.open(path, () => STATE, log), undefined);
     assert.equal(Deno.readTextFileSync(path), "precious");
-    assert.match(lines.join(""), /WARN .*`phantom status` will not see this process/);
+    assert.match(lines.join(""), /WARN .*event=status_socket_failed/);
   });
 });

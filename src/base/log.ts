@@ -1,8 +1,26 @@
-/** Log lines for people (text) or machines (JSON), a line an event, to one sink. */
+/**
+ * Log lines for people (text) or machines (JSON), a line an event, to one sink.
+ *
+ * Each says which part of the program speaks (`component`), what happened by an id that does not
+ * change with the wording (`event`), and in plain words (`message`); the rest are fields. A worker
+ * has a Log of its own, whose records go to main's.
+ */
 
 export const LOG_LEVELS = ["error", "warn", "info", "debug"] as const;
 export type LogLevel = (typeof LOG_LEVELS)[number];
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
+
+/** What of a line is not a field; a field of such a name would be lost, so it is a type error. */
+type OwnName = "time" | "level" | "component" | "event" | "message";
+export type LogValues = LogFields & { readonly [name in OwnName]?: never };
+
+export interface LogRecord {
+  readonly level: LogLevel;
+  readonly component: string;
+  readonly event: string;
+  readonly message: string;
+  readonly fields: LogFields;
+}
 
 export interface LogOptions {
   readonly level: LogLevel;
@@ -28,47 +46,69 @@ const CONTROL = /[\x00-\x1f\x7f-\x9f]/g;
 const NEEDS_QUOTES = /[\s"=]|^$/;
 
 export class Log {
-  readonly #options: LogOptions;
-  readonly #rank: number;
+  readonly #sink: (record: LogRecord) => void;
+  readonly #component: string;
 
-  constructor(options: LogOptions) {
-    this.#options = options;
-    this.#rank = LOG_LEVELS.indexOf(options.level);
+  /** `sink` takes every record, whatever its level. */
+  constructor(sink: (record: LogRecord) => void, component = "phantom") {
+    this.#sink = sink;
+    this.#component = component;
   }
 
-  error(message: string, fields?: LogFields): void {
-    this.#put("error", message, fields);
+  /** Writes lines. */
+  static to(options: LogOptions): Log {
+    const rank = LOG_LEVELS.indexOf(options.level);
+    return new Log((record) => {
+      if (LOG_LEVELS.indexOf(record.level) <= rank) options.write(lineOf(record, options));
+    });
   }
 
-  warn(message: string, fields?: LogFields): void {
-    this.#put("warn", message, fields);
+  /** The same log as another part of the program uses it. */
+  with({ component }: { readonly component: string }): Log {
+    return new Log(this.#sink, component);
   }
 
-  info(message: string, fields?: LogFields): void {
-    this.#put("info", message, fields);
+  error(event: string, message: string, fields?: LogValues): void {
+    this.log("error", event, message, fields);
   }
 
-  debug(message: string, fields?: LogFields): void {
-    this.#put("debug", message, fields);
+  warn(event: string, message: string, fields?: LogValues): void {
+    this.log("warn", event, message, fields);
   }
 
-  #put(level: LogLevel, message: string, fields: LogFields = {}): void {
-    if (LOG_LEVELS.indexOf(level) > this.#rank) return;
-    const { format, now, write, color } = this.#options;
-    const time = new Date(now()).toISOString();
-    if (format === "json") {
-      // Ours last: no field takes the place of one of these.
-      const event = { ...fields, time, level, message };
-      write(`${JSON.stringify(event).replace(CONTROL, escapeInJson)}\n`);
-      return;
-    }
-    const label = level.toUpperCase().padEnd(5);
-    const tag = color ? `${COLORS[level]}${label}${RESET}` : label;
-    const parts = Object.entries(fields)
-      .filter(([, value]) => value !== undefined)
-      .map(([key, value]) => ` ${key}=${quoted(printable(String(value)))}`);
-    write(`${time} ${tag} ${printable(message)}${parts.join("")}\n`);
+  info(event: string, message: string, fields?: LogValues): void {
+    this.log("info", event, message, fields);
   }
+
+  debug(event: string, message: string, fields?: LogValues): void {
+    this.log("debug", event, message, fields);
+  }
+
+  log(level: LogLevel, event: string, message: string, fields: LogValues = {}): void {
+    this.#sink({ level, component: this.#component, event, message, fields });
+  }
+
+  /** Takes what another Log has recorded, a worker's. */
+  put(record: LogRecord): void {
+    this.#sink(record);
+  }
+}
+
+function lineOf(record: LogRecord, { format, now, color }: LogOptions): string {
+  const { level, component, event, message, fields } = record;
+  const time = new Date(now()).toISOString();
+  if (format === "json") {
+    // Ours first for people, and last for what counts: no field takes the place of one of these.
+    const own = { time, level, component, event, message };
+    const text = JSON.stringify({ ...own, ...fields, ...own });
+    return `${text.replace(CONTROL, escapeInJson)}\n`;
+  }
+  const label = level.toUpperCase().padEnd(5);
+  const tag = color ? `${COLORS[level]}${label}${RESET}` : label;
+  const parts = Object.entries({ ...fields, event })
+    .filter(([, value]) => value !== undefined)
+    .map(([key, value]) => ` ${key}=${quoted(printable(String(value)))}`);
+  return `${time} ${tag} ${component}: ${printable(message)}${parts.join("")}\n`;
 }
 
 /** The text with its control characters spelled out. */

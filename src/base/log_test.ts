@@ -1,5 +1,12 @@
 import assert from "node:assert/strict";
-import { Log, LOG_LEVELS, type LogFields, type LogOptions, printable } from "./log.ts";
+import {
+  Log,
+  LOG_LEVELS,
+  type LogOptions,
+  type LogRecord,
+  type LogValues,
+  printable,
+} from "./log.ts";
 
 const TIME = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 
@@ -7,22 +14,26 @@ const TIME = Date.UTC(2026, 0, 2, 3, 4, 5, 678);
 function written(options: Partial<LogOptions>, use: (log: Log) => void): string {
   let text = "";
   const write = (line: string) => text += line;
-  use(new Log({ level: "debug", format: "text", now: () => TIME, write, ...options }));
+  use(Log.to({ level: "debug", format: "text", now: () => TIME, write, ...options }));
   return text;
 }
 
-function info(format: "text" | "json", message: string, fields?: LogFields): string {
-  return written({ format }, (log) => log.info(message, fields));
+function info(format: "text" | "json", message: string, fields?: LogValues): string {
+  return written({ format }, (log) => log.info("said", message, fields));
 }
 
-Deno.test("Log writes a line of time, level, message and fields", () => {
+Deno.test("Log writes a line of time, level, component, message, fields and event", () => {
+  const fields = { interface: "eth0", swapped: true, ms: 12, mode: undefined };
   assert.equal(
-    info("text", "XDP attached", { interface: "eth0", swapped: true, ms: 12, mode: undefined }),
-    "2026-01-02T03:04:05.678Z INFO  XDP attached interface=eth0 swapped=true ms=12\n",
+    written({}, (log) => {
+      log.with({ component: "kernel" }).info("xdp_attached", "XDP is attached", fields);
+    }),
+    "2026-01-02T03:04:05.678Z INFO  kernel: XDP is attached " +
+      "interface=eth0 swapped=true ms=12 event=xdp_attached\n",
   );
   assert.match(
     info("text", "m", { a: "two words", b: "", c: 'say "x"', d: "k=v" }),
-    / a="two words" b="" c="say \\"x\\"" d="k=v"\n$/,
+    / a="two words" b="" c="say \\"x\\"" d="k=v" event=said\n$/,
   );
 });
 
@@ -32,25 +43,47 @@ Deno.test("Log writes JSON that reads back", () => {
   assert.deepEqual(JSON.parse(line), {
     time: "2026-01-02T03:04:05.678Z",
     level: "info",
+    component: "phantom",
+    event: "said",
     message: 'a "b"\n',
     port: 9,
     on: false,
   });
 });
 
-Deno.test("Log keeps back what is below its level", () => {
+Deno.test("Log keeps back what is below its level, also of another log's records", () => {
   for (const [rank, level] of LOG_LEVELS.entries()) {
     const text = written({ level, format: "json" }, (log) => {
-      for (const one of LOG_LEVELS) log[one](one);
+      const worker = new Log((record) => log.put(record), "worker");
+      for (const one of LOG_LEVELS) {
+        log[one](one, "here");
+        worker[one](one, "there");
+      }
     });
     const seen = text.trim().split("\n").map((line) => JSON.parse(line).level);
-    assert.deepEqual(seen, LOG_LEVELS.slice(0, rank + 1));
+    assert.deepEqual(seen, LOG_LEVELS.slice(0, rank + 1).flatMap((one) => [one, one]));
   }
 });
 
+Deno.test("a worker's records keep their component and fields on the way to main's log", () => {
+  const records: LogRecord[] = [];
+  const worker = new Log((record) => records.push(structuredClone(record)), "tunnel");
+  worker.warn("packet_refused", "the kernel refuses packets", { count: 3 });
+  const line = written({ format: "json" }, (log) => log.put(records[0]!));
+  assert.deepEqual(JSON.parse(line), {
+    time: "2026-01-02T03:04:05.678Z",
+    level: "warn",
+    component: "tunnel",
+    event: "packet_refused",
+    message: "the kernel refuses packets",
+    count: 3,
+  });
+});
+
 Deno.test("Log paints the level only when it is told to", () => {
-  assert.ok(written({ color: true }, (log) => log.warn("x")).includes("\x1b[33mWARN \x1b[0m x"));
-  assert.ok(!written({}, (log) => log.warn("x")).includes("\x1b"));
+  const painted = written({ color: true }, (log) => log.warn("x", "x"));
+  assert.ok(painted.includes("\x1b[33mWARN \x1b[0m phantom: x"));
+  assert.ok(!written({}, (log) => log.warn("x", "x")).includes("\x1b"));
 });
 
 Deno.test("nothing from outside forges a line or moves the cursor", () => {
@@ -66,11 +99,17 @@ Deno.test("nothing from outside forges a line or moves the cursor", () => {
   assert.equal(printable("a\n\x9b\u00e9"), "a\\x0a\\x9b\u00e9");
 });
 
-Deno.test("no field takes the place of time, level or message", () => {
-  const forged = { time: "never", level: "error", message: "all is well" };
-  assert.deepEqual(JSON.parse(info("json", "truth", forged)), {
+Deno.test("no field takes the place of time, level, component, event or message", () => {
+  const forged = {
+    ...{ time: "never", level: "error", component: "none", event: "none" },
+    message: "all is well",
+  };
+  // The types refuse it; a record of another thread has no types.
+  assert.deepEqual(JSON.parse(info("json", "truth", forged as unknown as LogValues)), {
     time: "2026-01-02T03:04:05.678Z",
     level: "info",
+    component: "phantom",
+    event: "said",
     message: "truth",
   });
 });

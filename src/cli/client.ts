@@ -31,13 +31,13 @@ export const command: Command = {
     try {
       const client = await Client.start({ config, resources, log, signal: abort.signal });
       try {
-        log.info("ready", {
+        log.info("ready", "ready", {
           server: formatAddress(config.server),
           inbounds: describe(config),
           ms: Math.round(performance.now()),
         });
         const signal = await Promise.race([stopped, client.failure]);
-        log.info("stopping", { signal });
+        log.info("stopping", "stopping", { signal });
       } finally {
         await client.stop();
       }

@@ -25,13 +25,13 @@ export const command: Command = {
     const isNew = given.has("init") && initConfig(path);
     const { config } = readConfig(path);
     const log = openLog(config);
-    if (isNew) log.info("wrote a configuration with a fresh key", { path });
+    if (isNew) log.info("config_written", "a configuration with a fresh key is written", { path });
     const stopped = stopSignal();
     const server = await Server.start({ config, resources: new Resources(root), log });
     try {
-      log.info("ready", {
+      log.info("ready", "ready", {
         listen: formatAddress(config.listen),
-        level: server.level,
+        xdp: server.level,
         workers: server.workers,
         ms: Math.round(performance.now()),
       });
@@ -41,7 +41,7 @@ export const command: Command = {
         reloading = reloading.then(() => reload(path, config, server, log));
       });
       const signal = await Promise.race([stopped, server.failure]);
-      log.info("stopping", { signal });
+      log.info("stopping", "stopping", { signal });
     } finally {
       await server.stop();
       wipeKeys(config);
@@ -61,14 +61,20 @@ async function reload(path: string, running: Config, server: Server, log: Log): 
     server.setUsers(users);
     await server.setRouting(config);
     const later = changedSettings(running, config).filter((name) => !LIVE.has(name)).map(written);
-    log.info("configuration read again", { path, rules: rules.length, users: users.length });
+    log.info("config_reloaded", "the configuration is read again", {
+      path,
+      rules: rules.length,
+      users: users.length,
+    });
     if (later.length > 0) {
-      log.warn("some settings take effect at the next start", { settings: later.join(",") });
+      log.warn("config_needs_restart", "some settings take effect at the next start", {
+        settings: later.join(","),
+      });
     }
     wipeKeys(config);
   } catch (error) {
     const cause = messageOf(error);
-    log.error("the configuration stays as it was", { path, cause });
+    log.error("config_rejected", "the configuration stays as it was", { path, cause });
   }
 }
 

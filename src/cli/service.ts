@@ -6,7 +6,7 @@ export function openLog(
   { logLevel, logFormat }: { readonly logLevel: LogLevel; readonly logFormat: "text" | "json" },
 ): Log {
   const encoder = new TextEncoder();
-  return new Log({
+  return Log.to({
     level: logLevel,
     format: logFormat,
     write: (line) => writeAll(encoder.encode(line)),

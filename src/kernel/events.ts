@@ -5,7 +5,7 @@
 
 import { endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
 import { type Event, EventKind, eventKindName, reasonName } from "../../ffi/bpf/layout.gen.ts";
-import type { Log, LogFields } from "../base/log.ts";
+import type { Log, LogValues } from "../base/log.ts";
 
 /** Events of the kernel that are logged one by one in each round; the rest is counted. */
 const LOGGED_MAX = 5;
@@ -24,12 +24,12 @@ export type EventCounts = Readonly<Record<string, Readonly<EventCount>>>;
 export type OwnEvent = typeof EventKind.pressure | typeof EventKind.attachLost;
 
 const TEXTS: Readonly<Record<number, string>> = {
-  [EventKind.malformed]: "malformed packet dropped",
-  [EventKind.new]: "new session in the kernel",
-  [EventKind.established]: "session established in the kernel",
-  [EventKind.closing]: "session closing in the kernel",
-  [EventKind.flood]: "HELLO over a limit dropped",
-  [EventKind.checksum]: "packet with a wrong IPv4 header checksum dropped",
+  [EventKind.malformed]: "a malformed packet is dropped",
+  [EventKind.new]: "the kernel has a new session",
+  [EventKind.established]: "a session is established in the kernel",
+  [EventKind.closing]: "a session is closing in the kernel",
+  [EventKind.flood]: "a HELLO over a limit is dropped",
+  [EventKind.checksum]: "a packet with a wrong IPv4 header checksum is dropped",
 };
 
 export class KernelEvents {
@@ -42,9 +42,9 @@ export class KernelEvents {
   }
 
   /** One of user space's own. */
-  tell(kind: OwnEvent, text: string, fields: LogFields): void {
+  tell(kind: OwnEvent, text: string, fields: LogValues): void {
     this.#told[kind]!++;
-    this.#log.warn(text, { ...fields, event: eventKindName(kind) });
+    this.#log.warn(eventKindName(kind), text, fields);
   }
 
   /** The kernel's events follow, of one more round. */
@@ -58,8 +58,7 @@ export class KernelEvents {
     // Of a newer program: counted nowhere, but logged.
     if (kind < EventKind.count) this.#told[kind]!++;
     if (++this.#logged > LOGGED_MAX) return;
-    this.#log.debug(TEXTS[kind] ?? eventKindName(kind), {
-      event: eventKindName(kind),
+    this.#log.debug(eventKindName(kind), TEXTS[kind] ?? "the kernel tells an unknown event", {
       ...(isAboutReason(kind) ? { reason: reasonName(Number(event.value)) } : {}),
       from: formatEndpoint(endpoint(event.srcIp, event.srcPort)),
     });

@@ -124,7 +124,9 @@ export class PlaneInterfaces {
         [...this.#attachments.values()].some((one) => one.name === name);
       for (const name of pins.links()) {
         if (isHeld(name)) continue;
-        log.info("XDP taken off an interface of an earlier run", { interface: name });
+        log.info("xdp_removed", "XDP is taken off an interface of an earlier run", {
+          interface: name,
+        });
         takeOff(libs, pins.link(name));
       }
       for (const name of pins.egresses()) {
@@ -187,7 +189,9 @@ export class PlaneInterfaces {
     } catch (error) {
       const cause = messageOf(error);
       this.health.faults++;
-      if (cause !== this.#fault) this.#options.log.warn("cannot look after XDP", { cause });
+      if (cause !== this.#fault) {
+        this.#options.log.warn("xdp_check_failed", "the interfaces can't be checked", { cause });
+      }
       this.#fault = cause;
     }
   }
@@ -227,21 +231,33 @@ export class PlaneInterfaces {
       }
       case "replaced":
         this.health.replaced++;
-        log.warn("somebody replaced the XDP program behind its link, put back", fields);
+        log.warn(
+          "xdp_replaced",
+          "somebody replaced the XDP program behind its link: it is put back",
+          fields,
+        );
         attachment.restore();
     }
     if (!attachment.keepEgress()) this.#tellEgress(attachment);
     if (attachment.keepPin()) return;
     this.health.unpinned++;
     if (attachment.pinFault !== "") return this.#tellPin(attachment);
-    log.warn("somebody removed the pin of an attachment, pinned again", fields);
+    log.warn(
+      "pin_removed",
+      "somebody removed the pin of an attachment: it is pinned again",
+      fields,
+    );
   }
 
   #tellPin({ name, pinFault }: Attachment): void {
-    this.#options.log.warn("an attachment can't be pinned: it ends with this process", {
-      interface: name,
-      cause: pinFault,
-    });
+    this.#options.log.warn(
+      "pin_failed",
+      "an attachment can't be pinned: it ends with this process",
+      {
+        interface: name,
+        cause: pinFault,
+      },
+    );
   }
 
   #tellEgress({ name, egressFault }: Attachment): void {
@@ -252,7 +268,10 @@ export class PlaneInterfaces {
       const text = "the counter of what leaves was taken off, attached anew";
       events.tell(EventKind.attachLost, text, { interface: name });
     } else {
-      log.warn("what leaves is not counted", { interface: name, cause: egressFault });
+      log.warn("egress_count_failed", "outgoing packets are not counted", {
+        interface: name,
+        cause: egressFault,
+      });
     }
   }
 
@@ -265,7 +284,10 @@ export class PlaneInterfaces {
       events.tell(EventKind.attachLost, text, { interface: attachment.name });
       return attachment.forget();
     }
-    log.info("XDP taken off an interface", { interface: attachment.name, reason: why });
+    log.info("xdp_removed", "XDP is taken off an interface", {
+      interface: attachment.name,
+      reason: why,
+    });
     attachment.detach();
   }
 
@@ -305,7 +327,7 @@ export class PlaneInterfaces {
       if (isRenamed) {
         this.health.renamed++;
         const fields = { before: attachment.name, now: name };
-        this.#options.log.info("an interface with XDP was renamed", fields);
+        this.#options.log.info("interface_renamed", "an interface with XDP was renamed", fields);
       }
       if (!wanted.includes(name)) this.#letGo(attachment, isRenamed ? "renamed" : "unwanted");
       else if (isRenamed) renamed.push({ attachment, name });
@@ -329,7 +351,7 @@ export class PlaneInterfaces {
       this.#counterWatch.reset();
       this.health.attached++;
       for (const { level, cause, remedy } of result.failed) {
-        log.warn(`${level} XDP does not work here, a lower level does`, {
+        log.warn("xdp_level_failed", `${level} XDP does not work here, a lower level does`, {
           ...fields,
           cause,
           remedy,
@@ -337,15 +359,15 @@ export class PlaneInterfaces {
       }
       if (result.pinFault !== "") this.#tellPin(result);
       if (result.egressFault !== "") this.#tellEgress(result);
-      if (isLater) log.info("XDP attached", { ...fields, mode: result.mode });
+      if (isLater) log.info("xdp_attached", "XDP is attached", { ...fields, mode: result.mode });
       return;
     }
     this.#refused.set(device.name, { device, failed: result, retryAt: now + RETRY_MS });
     const isKnown = before !== undefined && causesOf(before.failed) === causesOf(result);
     for (const { level, cause, remedy } of result) {
-      const text = `no ${level} XDP on an interface`;
-      if (isKnown) log.debug(text, { ...fields, cause });
-      else log.warn(text, { ...fields, cause, remedy });
+      const text = `${level} XDP does not work on an interface`;
+      if (isKnown) log.debug("xdp_level_failed", text, { ...fields, cause });
+      else log.warn("xdp_level_failed", text, { ...fields, cause, remedy });
     }
   }
 
@@ -357,8 +379,13 @@ export class PlaneInterfaces {
     const isAll = wanted.every((name) => !this.#options.configured.includes(name));
     const name = isAll && wanted.length > 0 ? wanted.join(",") : undefined;
     const { log } = this.#options;
-    if (name === undefined) log.warn("no such interface, waiting for it", { missing });
-    else log.warn("no such interface, taking the default route's", { missing, name });
+    if (name === undefined) {
+      log.warn("interface_missing", "the interface does not exist: waiting for it", { missing });
+    } else {log.warn(
+        "interface_missing",
+        "the interface does not exist: the default route's is used",
+        { missing, name },
+      );}
   }
 
   #watchCounters(): void {
@@ -371,9 +398,13 @@ export class PlaneInterfaces {
     if (!this.#counterWatch.isStill(received, counted)) return;
     this.health.still++;
     const names = [...this.#attachments.values()].map(({ name }) => name).join(",");
-    this.#options.log.warn("packets come and the XDP program counts none, swapped in again", {
-      interfaces: names,
-    });
+    this.#options.log.warn(
+      "xdp_silent",
+      "packets arrive and the XDP program counts none: it is swapped in again",
+      {
+        interfaces: names,
+      },
+    );
     for (const attachment of this.#attachments.values()) attachment.restore();
   }
 }
@@ -383,7 +414,7 @@ function openWatch(libs: Libraries, log: Log): InterfaceWatch | undefined {
     return new InterfaceWatch(libs);
   } catch (error) {
     if (!(error instanceof SysError)) throw error;
-    log.warn("no news of interfaces from the kernel, looking each second", {
+    log.warn("netlink_failed", "rtnetlink tells nothing: interfaces are checked each second", {
       cause: error.message,
     });
     return undefined;

@@ -90,7 +90,7 @@ export class PlaneMaps {
     }
     for (const other of pins.layouts()) {
       if (other === layout) continue;
-      log.info("maps of another version are removed", { layout: other });
+      log.info("maps_removed", "maps of another version are removed", { layout: other });
       pins.removeMaps(other);
     }
   }
@@ -109,7 +109,7 @@ export class PlaneMaps {
       this.#reused.push(map);
       this.adopted.push(shape.name);
     } else {
-      log.warn("a pinned map has another size and is made anew", {
+      log.warn("map_resized", "a pinned map has another size and is made anew", {
         map: shape.name,
         before: map.info.maxEntries,
         now: shape.maxEntries,
@@ -160,7 +160,9 @@ export class PlaneMaps {
     }
     const plan = planCopy(before, now);
     if (plan === undefined) {
-      log.warn("a map of another version can't be read and starts empty", { map: shape.name });
+      log.warn("map_not_migrated", "a map of another version can't be read and starts empty", {
+        map: shape.name,
+      });
       map.close();
     } else this.#takeFrom(shape, map, plan);
     return false;
@@ -195,8 +197,14 @@ export class PlaneMaps {
       const map = source.name;
       const { entries, lost } = copyEntries(source.map, object.map(map), source.plan);
       if (lost > 0) {
-        log.warn("entries of a map moved, and not all had room", { map, entries, lost });
-      } else if (entries > 0) log.info("entries of a map moved", { map, entries });
+        log.warn(
+          "map_migrated_partly",
+          "a map of another version is taken over, not all entries had room",
+          { map, entries, lost },
+        );
+      } else if (entries > 0) {
+        log.info("map_migrated", "a map of another version is taken over", { map, entries });
+      }
       source.seen += entries + lost;
     }
   }
@@ -208,7 +216,12 @@ export class PlaneMaps {
       // It would only push others out.
       if (seen >= target.info.maxEntries) continue;
       const { entries } = copyEntries(map, target, plan);
-      if (entries > 0) log.info("entries of a map moved late", { map: name, entries });
+      if (entries > 0) {
+        log.info("map_migrated_late", "entries of a map of another version are taken over late", {
+          map: name,
+          entries,
+        });
+      }
     }
   }
 

@@ -335,9 +335,13 @@ function usablePins(pins: PinFolder, log: Log): PinFolder | undefined {
     return pins;
   } catch (error) {
     if (error instanceof InstanceBusyError) throw error;
-    log.warn("nothing can be pinned: XDP, sessions and counters end with this process", {
-      cause: messageOf(error),
-    });
+    log.warn(
+      "pins_unavailable",
+      "nothing can be pinned: XDP, sessions and counters end with this process",
+      {
+        cause: messageOf(error),
+      },
+    );
     return undefined;
   }
 }
@@ -352,7 +356,9 @@ function openEgress(
   try {
     return openBeside(libs, object, egress, {});
   } catch (error) {
-    log.warn("what leaves is not counted", { cause: messageOf(error) });
+    log.warn("egress_count_failed", "outgoing packets are not counted", {
+      cause: messageOf(error),
+    });
     return undefined;
   }
 }

@@ -187,7 +187,7 @@ class DataWorker {
       case "resolve":
         return void this.#resolve(message.id, message.name);
       case "log":
-        return this.#options.log[message.level](message.text);
+        return this.#options.log.put(message.record);
       case "session": {
         const { kind: _, ...report } = message;
         return this.#options.onSession?.(report);

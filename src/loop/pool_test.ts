@@ -67,7 +67,7 @@ function options(setup: Setup): WorkersOptions {
     code: setup.code,
     tasks: tasks(setup.count ?? 1, setup.port ?? 9),
     lookup: new NameLookup(find),
-    log: new Log({ level: "debug", format: "text", write, now: () => 0 }),
+    log: Log.to({ level: "debug", format: "text", write, now: () => 0 }),
     ...(onSession === undefined ? {} : { onSession }),
   };
 }
@@ -139,7 +139,13 @@ Deno.test("what a worker logs and tells of its session is passed on", async () =
   const lines: string[] = [];
   const reports: SessionReport[] = [];
   const talking = saying(
-    { kind: "log", level: "warn", text: "careful\n" },
+    {
+      kind: "log",
+      record: {
+        ...{ level: "warn", component: "tunnel", event: "said" },
+        ...{ message: "careful\n", fields: {} },
+      },
+    },
     { kind: "session", ...report },
     READY,
     { kind: "stopped" },
@@ -147,7 +153,7 @@ Deno.test("what a worker logs and tells of its session is passed on", async () =
   const onSession = (one: SessionReport) => void reports.push(one);
   const workers = await Workers.start(options({ code: talking, lines, onSession }));
   await workers.stop();
-  assert.match(lines[0]!, /WARN {2}careful\\x0a\n$/);
+  assert.match(lines[0]!, /WARN {2}tunnel: careful\\x0a event=said\n$/);
   assert.deepEqual(reports, [report]);
 });
 
@@ -167,7 +173,10 @@ const ASKING = code(`self.onmessage = ({ data }) => {
       let text = "";
       for (let i = 0; i < length; i++) text += String.fromCharCode(bytes[(at + 4 + i) & mask]);
       Atomics.store(words, 1, at + 4 + (length + 3 & ~3));
-      self.postMessage({ kind: "log", level: "info", text });
+      self.postMessage({
+        kind: "log",
+        record: { level: "info", component: "tunnel", event: "said", message: text, fields: {} },
+      });
     }
   }, 20);
 }`);
@@ -187,7 +196,9 @@ Deno.test("names are looked up for workers, and a full ring loses no answer", as
   } finally {
     await workers.stop();
   }
-  const heard = lines.map((line) => JSON.parse(line.slice(line.indexOf("{"))));
+  const heard = lines.map((line) =>
+    JSON.parse(line.slice(line.indexOf("{"), line.lastIndexOf(" event=")))
+  );
   const answers = heard.filter(({ kind }) => kind === "resolved");
   assert.equal(heard.filter(({ kind }) => kind === "report").length, 1);
   assert.equal(new Set(answers.map(({ id }) => id)).size, 3000);

@@ -218,7 +218,7 @@ Deno.test("a user's connections are limited, streams and associations together",
 Deno.test("routingText() looks the proxies' names up", async () => {
   const lines: string[] = [];
   const write = (line: string): void => void lines.push(line);
-  const log = new Log({ level: "warn", format: "text", write, now: () => 0 });
+  const log = Log.to({ level: "warn", format: "text", write, now: () => 0 });
   const find = (name: string) =>
     Promise.resolve({ addresses: name === "a.example" ? ["192.0.2.1", "2001:db8::1"] : [] });
   const none = { user: "", password: "", interface: "", source: "", passNames: false };

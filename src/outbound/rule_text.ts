@@ -44,7 +44,9 @@ async function outboundText(
   const { host = "", port = 0 } = address ?? {};
   const isNamed = host !== "" && !/^[\d.]+$|:/.test(host);
   const hosts = isNamed ? (await lookup.find(host)).addresses : host === "" ? [] : [host];
-  if (isNamed && hosts.length === 0) log.warn("an outbound has no address", { name, host });
+  if (isNamed && hosts.length === 0) {
+    log.warn("outbound_not_resolved", "the name of an outbound has no address", { name, host });
+  }
   return {
     name,
     kind: type,

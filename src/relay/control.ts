@@ -111,9 +111,9 @@ export class RelayControl {
     const { log, plane, plan } = options;
     const level = control.#kernel === undefined ? "no XDP" : plane!.level;
     const where = level === "no XDP" ? "user space" : level;
-    log.info("relay runs", { where, relays: plan.services.length });
+    log.info("relay_started", "the relay runs", { where, relays: plan.services.length });
     if (level === "no XDP") {
-      log.warn("the relay runs in user space, many times slower than in XDP", {
+      log.warn("relay_user_space", "the relay runs in user space, many times slower than in XDP", {
         remedy: "`phantom doctor` tells why XDP does not run here",
       });
     }
@@ -150,7 +150,7 @@ export class RelayControl {
     const worker = new Worker(code, { type: "module", name: "relay" });
     worker.onmessage = ({ data }: MessageEvent<RelayMessage>) => {
       if (data.kind === "ready") return this.#ready.resolve();
-      if (data.kind === "log") return log.error(`in the relay: ${data.text}`);
+      if (data.kind === "log") return log.put(data.record);
       if (data.kind === "failed") this.#failed(data.reason);
       this.#stopped.resolve();
     };
@@ -176,7 +176,9 @@ export class RelayControl {
   #failed(reason: string): void {
     this.#ready.reject(new Error(`Cannot relay in user space: ${reason}`));
     this.#ready.promise.catch(() => {});
-    if (!this.#isStopping) this.#options.log.error("the relay's worker failed", { reason });
+    if (!this.#isStopping) {
+      this.#options.log.error("worker_failed", "the relay's worker failed", { reason });
+    }
   }
 
   /** Checks each backend by its own clock, looks at routes, and lets idle flows go. */
@@ -208,8 +210,8 @@ export class RelayControl {
     if (!backend.health.tell(isGood)) return;
     const { log } = this.#options;
     const fields = { backend: backend.name };
-    if (isGood) log.info("a backend of the relay is up again", fields);
-    else log.warn("a backend of the relay is down, its clients move to others", fields);
+    if (isGood) log.info("backend_up", "a backend is up again", fields);
+    else log.warn("backend_down", "a backend is down: its clients move to others", fields);
     this.#tell();
   }
 
@@ -243,12 +245,17 @@ export class RelayControl {
     this.#warned.add(name);
     const fields = { interface: name, other_end: peer.name };
     if (mode === "generic") {
-      log.warn("answers that a backend behind a veth sends several at once (GSO) are lost", {
-        ...fields,
-        remedy: `there: ethtool -K ${peer.name} tx-udp-segmentation off`,
-      });
+      log.warn(
+        "relay_veth_gso",
+        "answers that a backend behind a veth sends several at once (GSO) are lost",
+        {
+          ...fields,
+          remedy: `there: ethtool -K ${peer.name} tx-udp-segmentation off`,
+        },
+      );
     } else if (peer.xdp.native === 0) {
       log.warn(
+        "relay_veth_no_xdp",
         "frames that the relay sends by a veth are lost: its other end runs no XDP program",
         {
           ...fields,
@@ -339,7 +346,7 @@ function canRoute(log: Log): boolean {
     } catch (error) {
       // A kernel without IPv6.
       if (error instanceof Deno.errors.NotFound && path.includes("ipv6")) continue;
-      log.warn("XDP can't look up routes for the relay", {
+      log.warn("relay_routes_failed", "XDP can't look up routes for the relay", {
         cause: messageOf(error),
         remedy: `as root: echo 1 >${path}`,
       });

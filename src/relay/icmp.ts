@@ -69,7 +69,7 @@ export class RelayIcmp {
       if (mtu === watched.mtu) continue;
       watched.mtu = mtu;
       const host = formatEndpoint(endpoint(Uint8Array.fromHex(key), 0)).replace(/:0$/, "");
-      this.#log.info("the path to a backend of the relay takes shorter packets", { host, mtu });
+      this.#log.info("backend_mtu", "the path to a backend takes shorter packets", { host, mtu });
     }
     return isNews;
   }
@@ -97,9 +97,13 @@ export class RelayIcmp {
     } catch (error) {
       if (this.#hasWarned) return undefined;
       this.#hasWarned = true;
-      this.#log.warn("ICMP errors of the relay's backends are not heard: no path MTU is learnt", {
-        cause: messageOf(error),
-      });
+      this.#log.warn(
+        "relay_icmp_failed",
+        "ICMP errors of backends are not heard: no path MTU is learnt",
+        {
+          cause: messageOf(error),
+        },
+      );
       return undefined;
     }
   }

@@ -1,5 +1,6 @@
 /** What main and the relay's worker tell each other: one first message, then shared memory. */
 
+import type { LogRecord } from "../base/log.ts";
 import type { RelayPlan } from "./kernel_relay.ts";
 
 export interface RelayStart {
@@ -38,6 +39,6 @@ export const RelayWord = {
 
 export type RelayMessage =
   | { readonly kind: "ready" }
-  | { readonly kind: "log"; readonly text: string }
+  | { readonly kind: "log"; readonly record: LogRecord }
   | { readonly kind: "stopped" }
   | { readonly kind: "failed"; readonly reason: string };

@@ -5,6 +5,7 @@ import { EpollEvent, EventFd } from "../../ffi/loop.ts";
 import { BpfMap } from "../../ffi/bpf/map.ts";
 import { NativePrimitives } from "../../ffi/primitives.ts";
 import { messageOf } from "../base/errors.ts";
+import { Log } from "../base/log.ts";
 import { Tskd } from "../crypto/tskd.ts";
 import { Loop, textOfError } from "../loop/loop.ts";
 import { Forwarder } from "./forward.ts";
@@ -31,7 +32,8 @@ self.onmessage = ({ data }) => {
 function run(libs: Libraries, start: RelayStart): void {
   const { plan, psk, wakeFd, words: shared, states } = start;
   const words = new BigInt64Array(shared);
-  const onError = (error: unknown) => self.postMessage({ kind: "log", text: textOfError(error) });
+  const log = new Log((record) => self.postMessage({ kind: "log", record }), "relay");
+  const onError = (error: unknown) => log.error("fault", textOfError(error));
   const loop = new Loop(libs.native, onError);
   const windows = psk === undefined ? undefined : new Tskd(new NativePrimitives(libs.native), psk);
   const maskKeys = () => {

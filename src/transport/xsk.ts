@@ -7,6 +7,7 @@
 import { SysError } from "../../ffi/errors.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
 import { xskBatchMax, type XskCounts, XskPort } from "../../ffi/xsk.ts";
+import type { Log } from "../base/log.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
 import type { UdpCarrier } from "./udp.ts";
 import type { XskSpec } from "./xsk_spec.ts";
@@ -20,14 +21,12 @@ const RETRY_LAST_MS = 10_000;
 /** So often in silence: who had the queues before us may be about to go. */
 const QUIET_RETRIES = 4;
 
-export type DeliveryLog = (level: "info" | "warn", text: string) => void;
-
 export class XskDelivery implements Timer {
   heapIndex = NOT_ARMED;
   dueAt = 0;
   readonly #loop: Loop;
   readonly #udp: UdpCarrier;
-  readonly #log: DeliveryLog;
+  readonly #log: Log;
   #spec: XskSpec | undefined;
   #port: XskPort | undefined;
   #watched: { readonly fd: number; readonly tag: number }[] = [];
@@ -37,7 +36,7 @@ export class XskDelivery implements Timer {
   #received = 0;
   #sent = 0;
 
-  constructor(loop: Loop, udp: UdpCarrier, log: DeliveryLog) {
+  constructor(loop: Loop, udp: UdpCarrier, log: Log) {
     this.#loop = loop;
     this.#udp = udp;
     this.#log = log;
@@ -86,7 +85,10 @@ export class XskDelivery implements Timer {
     this.#closePort();
     this.#retries = 0;
     const error = new SysError(`AF_XDP on ${spec.interfaceName}`, -result);
-    this.#log("warn", `${error.message}; sockets deliver until it is back`);
+    this.#log.warn("af_xdp_lost", "AF_XDP is lost: sockets deliver until it is back", {
+      interface: spec.interfaceName,
+      cause: error.message,
+    });
     this.#loop.arm(this, now + RETRY_FIRST_MS);
   }
 
@@ -103,11 +105,11 @@ export class XskDelivery implements Timer {
     this.#port = port;
     this.#udp.setPort(port);
     this.#told = "";
-    const how = port.isZeroCopy ? "without copying" : "copying";
-    this.#log(
-      "info",
-      `AF_XDP delivers ${spec.interfaceName}, queues ${spec.queues.join(", ")}, ${how}`,
-    );
+    this.#log.info("af_xdp_open", "AF_XDP delivers packets", {
+      interface: spec.interfaceName,
+      queues: spec.queues.join(","),
+      zeroCopy: port.isZeroCopy,
+    });
     this.#loop.arm(this, now + CHECK_MS);
   }
 
@@ -118,7 +120,10 @@ export class XskDelivery implements Timer {
     const mayPass = error.code === "EBUSY" && this.#retries <= QUIET_RETRIES;
     if (!mayPass && error.message !== this.#told) {
       this.#told = error.message;
-      this.#log("warn", `${error.message}; sockets deliver ${spec.interfaceName} meanwhile`);
+      this.#log.warn("af_xdp_failed", "AF_XDP can't be opened: sockets deliver meanwhile", {
+        interface: spec.interfaceName,
+        cause: error.message,
+      });
     }
     this.#loop.arm(this, now + delay);
   }

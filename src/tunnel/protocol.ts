@@ -7,6 +7,7 @@
  */
 
 import type { Endpoint } from "../../ffi/endpoint.ts";
+import type { LogRecord } from "../base/log.ts";
 import type { InboundSpec } from "../inbound/spec.ts";
 import type { NameAnswer } from "../loop/resolver.ts";
 import type { Routing } from "../outbound/routing.ts";
@@ -129,8 +130,7 @@ export type WorkerMessage =
   | { readonly kind: "resolve"; readonly id: number; readonly name: string }
   | {
     readonly kind: "log";
-    readonly level: "error" | "warn" | "info" | "debug";
-    readonly text: string;
+    readonly record: LogRecord;
   }
   /** The client's session: by itself when it changes, and as the answer to "report". */
   | {

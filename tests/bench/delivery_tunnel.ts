@@ -6,6 +6,7 @@
 import { endpoint } from "../../ffi/endpoint.ts";
 import { openNative } from "../../ffi/native.ts";
 import { ipBytes } from "../../src/base/ip.ts";
+import { Log } from "../../src/base/log.ts";
 import { ClientTunnel } from "../../src/tunnel/client/tunnel.ts";
 import { Loop } from "../../src/loop/loop.ts";
 import { ServerTunnel } from "../../src/tunnel/server/tunnel.ts";
@@ -49,9 +50,13 @@ function runEnd(start: TunnelEndStart): void {
   };
   const tunnel = start.role === "server" ? server(loop, start, notes) : client(loop, start, notes);
   const delivery = tunnel instanceof ServerTunnel
-    ? new XskDelivery(loop, tunnel.udp, (level, text) => {
-      if (level === "warn") console.error(text);
-    })
+    ? new XskDelivery(
+      loop,
+      tunnel.udp,
+      new Log(({ level, message, fields }) => {
+        if (level === "warn") console.error(message, fields);
+      }),
+    )
     : undefined;
   delivery?.set(start.xsk);
   words[TunnelWord[start.role]] = 1;

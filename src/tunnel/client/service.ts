@@ -8,6 +8,7 @@ import { EpollEvent, EventFd, monotonicMs } from "../../../ffi/loop.ts";
 import type { Libraries } from "../../../ffi/libraries.ts";
 import { messageOf } from "../../base/errors.ts";
 import { ipBytes } from "../../base/ip.ts";
+import { Log } from "../../base/log.ts";
 import { RingReader } from "../../base/ring.ts";
 import type { Session } from "../../session/session.ts";
 import type { InboundTunnel } from "../../inbound/counters.ts";
@@ -97,6 +98,7 @@ export class ClientService implements Watcher, Timer, Task, SessionListener {
   readonly inbounds: Inbounds;
   readonly #start: ClientStart;
   readonly #post: Post;
+  readonly #log: Log;
   readonly #words: BigInt64Array;
   readonly #inbox: RingReader;
   readonly #wake: EventFd;
@@ -116,10 +118,11 @@ export class ClientService implements Watcher, Timer, Task, SessionListener {
   ) {
     this.#start = start;
     this.#post = post;
+    this.#log = new Log((record) => post({ kind: "log", record }), "tunnel");
     this.#words = new BigInt64Array(start.shared);
     this.#inbox = new RingReader(start.inbox);
     this.loop = new Loop(libs.native, (error) => {
-      post({ kind: "log", level: "error", text: `in the data plane: ${textOfError(error)}` });
+      this.#log.error("fault", textOfError(error));
     });
     const through: InboundTunnel = {
       session: () => this.#session = this.tunnel.session(),
@@ -210,7 +213,7 @@ export class ClientService implements Watcher, Timer, Task, SessionListener {
       }
     } catch (error) {
       const reason = messageOf(error);
-      this.#post({ kind: "log", level: "error", text: `a message from main was left: ${reason}` });
+      this.#log.error("message_ignored", "a message from main is ignored", { cause: reason });
     }
   }
 
@@ -250,6 +253,6 @@ export class ClientService implements Watcher, Timer, Task, SessionListener {
     Atomics.store(this.#words, SharedWord.streams, BigInt(streams.count));
     Atomics.store(this.#words, SharedWord.refusals, BigInt(counters.refusals));
     const text = this.#tooLong.text(this.loop.now, counters.datagramsTooLong);
-    if (text !== undefined) this.#post({ kind: "log", level: "warn", text });
+    if (text !== undefined) this.#log.warn("datagram_too_long", text);
   }
 }

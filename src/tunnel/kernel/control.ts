@@ -169,10 +169,10 @@ export class KernelControl {
       this.#lateFilter?.close();
       const options = { libs, code: code.steer, sockets, shared: plane };
       this.#lateFilter = Steering.start({ ...options, steers: false, filters: true });
-      log.info("no XDP: sockets drop junk");
+      log.info("junk_filter_sockets", "sockets drop junk: there is no XDP");
     } else {
       for (const socket of sockets) detachFromSocket(libs, socket);
-      log.info("XDP drops junk, sockets no longer do");
+      log.info("junk_filter_xdp", "XDP drops junk, sockets no longer do");
     }
   }
 
@@ -182,7 +182,9 @@ export class KernelControl {
       act();
     } catch (error) {
       const cause = messageOf(error);
-      this.#options.log.error("the kernel's tables could not be seen to", { cause });
+      this.#options.log.error("kernel_control_fault", "the kernel's tables can't be updated", {
+        cause,
+      });
     }
   }
 
@@ -229,9 +231,13 @@ function startSteering(options: KernelControlOptions, filters: boolean): Steerin
   try {
     return Steering.start({ libs, code: code.steer, sockets, shared: plane, steers, filters });
   } catch (error) {
-    log.warn("packets are not steered: a client that changes its address waits for its worker", {
-      cause: messageOf(error),
-    });
+    log.warn(
+      "steering_failed",
+      "packets are not steered: a client that changes its address waits for its worker",
+      {
+        cause: messageOf(error),
+      },
+    );
     return undefined;
   }
 }

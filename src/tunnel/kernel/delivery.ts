@@ -139,8 +139,13 @@ export class Delivery {
       const xsk: XskSpec = { interfaceName: facts.interfaceName, queues: own, mapFd };
       return { kind: "delivery", xsk };
     });
-    if (facts === undefined) log.info("UDP sockets deliver", { reason });
-    else log.info("AF_XDP is to deliver", { interface: facts.interfaceName, queues, reason });
+    if (facts === undefined) {
+      log.info("delivery_sockets", "packets are delivered by UDP sockets", { reason });
+    } else {log.info("delivery_af_xdp", "packets are to be delivered by AF_XDP", {
+        interface: facts.interfaceName,
+        queues,
+        reason,
+      });}
   }
 }
 

@@ -237,7 +237,9 @@ export class Stage {
 
   /** For the throwaway worker, in place of main. */
   readonly post = (message: WorkerMessage): void => {
-    if (message.kind === "log" && message.level === "error") this.failure = message.text;
+    if (message.kind === "log" && message.record.level === "error") {
+      this.failure = message.record.message;
+    }
   };
 
   close(): void {

@@ -94,7 +94,10 @@ export class ServerUsers {
       this.#saved = text;
     } catch (error) {
       const cause = messageOf(error);
-      this.#log.warn("what users have used is not kept", { path: this.#path, cause });
+      this.#log.warn("usage_not_saved", "the users' traffic counts can't be saved", {
+        path: this.#path,
+        cause,
+      });
     }
   }
 
@@ -133,7 +136,11 @@ function load(path: string, log: Log): Map<string, Usage> {
   } catch (error) {
     if (!(error instanceof Deno.errors.NotFound)) {
       const cause = messageOf(error);
-      log.warn("what users have used before is not known", { path, cause });
+      log.warn(
+        "usage_not_loaded",
+        "the users' traffic counts can't be read: they start from zero",
+        { path, cause },
+      );
     }
     return new Map();
   }

@@ -22,7 +22,7 @@ function user(name: string, more: Partial<UserConfig> = {}): UserConfig {
 
 const lines: string[] = [];
 const write = (line: string): void => void lines.push(line);
-const log = new Log({ level: "debug", format: "text", write, now: () => 0 });
+const log = Log.to({ level: "debug", format: "text", write, now: () => 0 });
 
 Deno.test("users get slots, keep them, and what they used outlives the process", () => {
   const folder = Deno.makeTempDirSync();

@@ -29,6 +29,10 @@ export function keepReplayRecord(folder: string, record: Uint8Array, log: Log): 
     Deno.renameSync(draft, path);
   } catch (error) {
     const cause = messageOf(error);
-    log.debug("no replay record is kept: 0-RTT begins 90 s after the next start", { path, cause });
+    log.debug(
+      "replay_record_not_saved",
+      "the replay record can't be saved: 0-RTT begins 90 s after the next start",
+      { path, cause },
+    );
   }
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { Log } from "../../base/log.ts";
 import { keepReplayRecord, takeReplayRecord } from "./replay_record.ts";
 
-const log = new Log({ level: "error", format: "text", write: () => {}, now: () => 0 });
+const log = Log.to({ level: "error", format: "text", write: () => {}, now: () => 0 });
 
 Deno.test("a replay record is kept for one start, and for its owner alone", () => {
   const folder = Deno.makeTempDirSync();

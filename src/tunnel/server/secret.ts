@@ -16,11 +16,15 @@ export function serverSecret(folder: string, log: Log): Uint8Array {
   try {
     return readSecret(path, log) ?? makeSecret(folder, path, log);
   } catch (error) {
-    log.warn("clients will notice a restart late: there is no secret that outlives it", {
-      path,
-      cause: messageOf(error),
-      remedy: "make state_dir a folder that this user may write to",
-    });
+    log.warn(
+      "secret_not_saved",
+      "the server's secret can't be saved: clients will notice a restart late",
+      {
+        path,
+        cause: messageOf(error),
+        remedy: "make state_dir a folder that this user may write to",
+      },
+    );
     return crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
   }
 }
@@ -39,7 +43,10 @@ function readSecret(path: string, log: Log): Uint8Array | undefined {
   }
   const mode = Deno.statSync(path).mode ?? 0;
   if ((mode & OTHERS) !== 0) {
-    log.warn("the server's secret is open to other users", { path, remedy: `chmod 600 ${path}` });
+    log.warn("secret_readable", "other users can read the server's secret", {
+      path,
+      remedy: `chmod 600 ${path}`,
+    });
   }
   return bytes;
 }

@@ -7,7 +7,7 @@ function withFolder(act: (folder: string, log: Log, lines: string[]) => void): v
   const lines: string[] = [];
   const write = (line: string) => void lines.push(line);
   try {
-    act(folder, new Log({ level: "debug", format: "text", write, now: () => 0 }), lines);
+    act(folder, Log.to({ level: "debug", format: "text", write, now: () => 0 }), lines);
   } finally {
     Deno.removeSync(folder, { recursive: true });
   }
@@ -51,6 +51,9 @@ Deno.test("serverSecret() takes no damaged file, and warns of an open one", () =
     Deno.writeFileSync(path, own);
     Deno.chmodSync(path, 0o644);
     assert.deepEqual(serverSecret(folder, log), own);
-    assert.match(lines.pop()!, /open to other users path=\S+ remedy="chmod 600 /);
+    assert.match(
+      lines.pop()!,
+      /other users can read the server.s secret path=\S+ remedy="chmod 600 /,
+    );
   });
 });

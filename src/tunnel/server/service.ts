@@ -6,6 +6,7 @@
 import { EpollEvent, EventFd } from "../../../ffi/loop.ts";
 import type { Libraries } from "../../../ffi/libraries.ts";
 import { messageOf } from "../../base/errors.ts";
+import { Log } from "../../base/log.ts";
 import { RingReader } from "../../base/ring.ts";
 import type { UserAccount } from "../../proxy/users.ts";
 import type { Session } from "../../session/session.ts";
@@ -80,6 +81,7 @@ export class TunnelService implements Watcher, Timer {
   readonly tunnel: Tunnel;
   readonly #start: ServerStart;
   readonly #post: Post;
+  readonly #log: Log;
   readonly #words: BigInt64Array;
   readonly #inbox: Inbox;
   readonly #wake: EventFd;
@@ -93,11 +95,12 @@ export class TunnelService implements Watcher, Timer {
   constructor(libs: Libraries, start: ServerStart, post: Post, makeTunnel: MakeTunnel) {
     this.#start = start;
     this.#post = post;
+    this.#log = new Log((record) => post({ kind: "log", record }), "tunnel");
     this.#words = new BigInt64Array(start.shared);
     this.#inbox = new Inbox(new RingReader(start.inbox));
     const routes = routesOf(start);
     this.loop = new Loop(libs.native, (error) => {
-      post({ kind: "log", level: "error", text: `in the data plane: ${textOfError(error)}` });
+      this.#log.error("fault", textOfError(error));
     });
     this.resolver = new Resolver(this.loop, {
       ask: (id, name) => post({ kind: "resolve", id, name }),
@@ -173,7 +176,7 @@ export class TunnelService implements Watcher, Timer {
       this.#heard(message);
     } catch (error) {
       const reason = messageOf(error);
-      this.#post({ kind: "log", level: "error", text: `a message from main was left: ${reason}` });
+      this.#log.error("message_ignored", "a message from main is ignored", { cause: reason });
     }
     return true;
   }
@@ -188,9 +191,11 @@ export class TunnelService implements Watcher, Timer {
   #setDelivery(xsk: XskSpec | undefined): void {
     const { udp } = this.tunnel;
     if (udp === undefined || this.loop.isStopping) return;
-    this.#delivery ??= new XskDelivery(this.loop, udp, (level, text) => {
-      this.#post({ kind: "log", level, text });
-    });
+    this.#delivery ??= new XskDelivery(
+      this.loop,
+      udp,
+      this.#log.with({ component: "delivery" }),
+    );
     this.#delivery.set(xsk);
   }
 
@@ -222,12 +227,12 @@ export class TunnelService implements Watcher, Timer {
     const faults = targets.counters.faults + targets.splicer.counters.faults +
       relay.counters.faults + this.resolver.counters.faults;
     if (faults > this.#faults) {
-      const text = `${faults - this.#faults} connections ended by a fault of this program`;
-      this.#post({ kind: "log", level: "error", text });
+      const count = faults - this.#faults;
+      this.#log.error("fault", "connections ended by a fault of this program", { count });
     }
     this.#faults = faults;
     const text = this.#tooLong.text(this.loop.now, relay.counters.tooLong);
-    if (text !== undefined) this.#post({ kind: "log", level: "warn", text });
+    if (text !== undefined) this.#log.warn("datagram_too_long", text);
     if (this.#delivery === undefined) return;
     Atomics.store(this.#words, SharedWord.xskReceived, BigInt(this.#delivery.received));
     Atomics.store(this.#words, SharedWord.xskSent, BigInt(this.#delivery.sent));

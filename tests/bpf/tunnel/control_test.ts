@@ -31,7 +31,7 @@ interface Running {
 function start(harness: XdpHarness, sockets: readonly number[], eventsByPerf = false): Running {
   const lines: string[] = [];
   const write = (line: string) => void lines.push(line);
-  const log = new Log({ level: "debug", format: "text", write, now: Date.now });
+  const log = Log.to({ level: "debug", format: "text", write, now: Date.now });
   const events = new KernelEvents(log);
   const code = (name: "xdp_sessions" | "steer") => ({
     name,
@@ -133,7 +133,7 @@ Deno.test("events are counted by kind, and logged by name", () => {
   const lines: string[] = [];
   const write = (line: string) => void lines.push(line);
   const events = new KernelEvents(
-    new Log({ level: "debug", format: "text", write, now: Date.now }),
+    Log.to({ level: "debug", format: "text", write, now: Date.now }),
   );
   harness.run(frame(ethernet(), ipv4({ checksum: 1 }), udp()));
   harness.run(frame(ethernet(), ipv4(), udp({ length: 3 })));

@@ -243,8 +243,11 @@ Deno.test({
 
     await step("run attaches in driver mode and counts exactly what is sent", async () => {
       await using server = await start();
-      assert.match(await server.until("XDP attached"), /interface=va mode=native swapped=false/);
-      assert.match(await server.until(" ready "), /listen=:54321 level="native XDP on va"/);
+      assert.match(
+        await server.until("event=xdp_attached"),
+        /interface=va mode=native swapped=false/,
+      );
+      assert.match(await server.until(" ready "), /listen=:54321 xdp="native XDP on va"/);
       const before = icmpReceived(root.client);
       await sendJunk(sender, 500);
       const status = await root.status();
@@ -263,7 +266,7 @@ Deno.test({
 
     await step("a second start after kill -9 adopts the pins and swaps the program", async () => {
       await using server = await start();
-      const line = await server.until("XDP attached");
+      const line = await server.until("event=xdp_attached");
       assert.match(line, /swapped=true adopted=\S+/);
       const now = pins();
       assert.deepEqual(now.maps, ids!.maps);
@@ -283,7 +286,7 @@ Deno.test({
     await step("SIGTERM ends it with 0, and the program counts on", async () => {
       await using server = await start();
       assert.equal(await server.kill("SIGTERM"), 0);
-      assert.match(server.stderr, /stopping signal=SIGTERM/);
+      assert.match(server.stderr, /stopping signal=SIGTERM /);
       ids = pins();
       await sendJunk(sender, 25);
       assert.equal(packetsOf(await root.status(), OURS), sent);
@@ -301,7 +304,10 @@ Deno.test({
       const ebpf = { interface: "wa", xdp_mode: "native" };
       root.write("/other.yaml", configText(key, { instance: "edge-2", listen: ":54322", ebpf }));
       await using second = await start("/other.yaml");
-      assert.match(await second.until("XDP attached"), /interface=wa mode=native swapped=false/);
+      assert.match(
+        await second.until("event=xdp_attached"),
+        /interface=wa mode=native swapped=false/,
+      );
       using elsewhere = new Sender(root.client);
       elsewhere.send("203.0.113.1", 54322, Array(7).fill(new Uint8Array(30)));
       await sendJunk(sender, 5);

@@ -61,10 +61,10 @@ test("run leaves another XDP program alone and says whose it is", async (bench) 
   const foreign = xdpOf(bench).native;
   for (const mode of ["native", "auto", "generic"]) {
     await using server = await bench.start(bench.config({ xdp_mode: mode }));
-    const line = await server.until("running without XDP");
+    const line = await server.until("event=xdp_none");
     assert.match(line, new RegExp(`another XDP program is there \\(id ${foreign}, xdp_phantom\\)`));
     assert.match(line, new RegExp(`bpftool prog show id ${foreign}`));
-    assert.match(await server.until(" ready "), /level="no XDP"/);
+    assert.match(await server.until(" ready "), /xdp="no XDP"/);
     assert.equal(xdpOf(bench).native, foreign);
     assert.equal(await server.kill("SIGTERM"), 0);
   }
@@ -95,7 +95,7 @@ test("run attaches anew when its interface was made anew", async (bench) => {
   assert.deepEqual((await bench.status()).interfaces.map(({ mode }) => mode), [undefined]);
   bench.connect("va", "vb", "198.51.100");
   await using second = await bench.start(config);
-  const line = await second.until("XDP attached");
+  const line = await second.until("event=xdp_attached");
   assert.match(line, /mode=native swapped=false adopted=\S*stats/);
   assert.ok(await counts(bench));
 });
@@ -130,7 +130,7 @@ test("run takes the program off the interface of an earlier configuration", asyn
   const first = await bench.start(bench.config());
   await first.kill("SIGTERM");
   await using second = await bench.start(bench.config({ interface: "wa" }));
-  await second.until("XDP taken off an interface of an earlier run");
+  await second.until("XDP is taken off an interface of an earlier run");
   assert.equal(xdpOf(bench, "va").native, 0);
   assert.notEqual(xdpOf(bench, "wa").native, 0);
   assert.deepEqual((await bench.status()).interfaces.map((one) => one.interfaceName), ["wa"]);
@@ -139,15 +139,15 @@ test("run takes the program off the interface of an earlier configuration", asyn
 test("run takes the default route's interface for a missing one", async (bench) => {
   bench.server.ip("route", "add", "default", "via", "198.51.100.2");
   await using server = await bench.start(bench.config({ interface: "eth99" }));
-  const line = await server.until("no such interface");
+  const line = await server.until("event=interface_missing");
   assert.match(line, /WARN .*missing=eth99 name=va/);
-  assert.match(await server.until(" ready "), /level="native XDP on va"/);
+  assert.match(await server.until(" ready "), /xdp="native XDP on va"/);
 });
 
 test("run goes on without XDP when there is no interface to find", async (bench) => {
   await using server = await bench.start(bench.config({ interface: "eth99" }));
-  assert.match(await server.until("no interface"), /WARN .*configured=eth99 remedy=/);
-  assert.match(await server.until(" ready "), /level="no XDP"/);
+  assert.match(await server.until("there is no interface"), /WARN .*configured=eth99 remedy=/);
+  assert.match(await server.until(" ready "), /xdp="no XDP"/);
 });
 
 /** `phantom run` with only these capabilities, or with something mounted before. */
@@ -161,10 +161,10 @@ test("run does without pins on a read-only BPF file system", async (bench) => {
   const readOnly = 'mount -o remount,bind,ro /sys/fs/bpf && exec "$@"';
   {
     await using server = runLimited(bench, config, "unshare", ["-m", "bash", "-c", readOnly, "-"]);
-    const line = await server.until("nothing can be pinned");
+    const line = await server.until("event=pins_unavailable");
     assert.match(line, /WARN .*sessions and counters end with this process/);
     assert.match(line, /cause="Cannot make .*: is the BPF file system mounted read-only\?"/);
-    assert.match(await server.until(" ready "), /level="native XDP on va"/);
+    assert.match(await server.until(" ready "), /xdp="native XDP on va"/);
     assert.notEqual(xdpOf(bench).native, 0);
     const { server: said } = JSON.parse(
       (await bench.phantom("status", "--json", "-c", config)).stdout,
@@ -184,10 +184,10 @@ test("run without capabilities works without XDP and names them", async (bench) 
   for (const left of ["", ",+bpf,+perfmon", ",+net_admin"]) {
     const limits = [`--bounding-set=-all${left}`, "--inh-caps=-all"];
     await using server = runLimited(bench, bench.config(), "setpriv", limits);
-    const line = await server.until("running without XDP");
+    const line = await server.until("event=xdp_none");
     assert.match(line, /WARN .*EPERM/, left);
     assert.match(line, /run as root, or with CAP_BPF, CAP_NET_ADMIN and CAP_PERFMON/, left);
-    assert.match(await server.until(" ready "), /level="no XDP"/);
+    assert.match(await server.until(" ready "), /xdp="no XDP"/);
     assert.equal(await server.kill("SIGTERM"), 0);
     assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
   }
@@ -220,7 +220,7 @@ test("run and check take a BPF object from program_path", async (bench) => {
   const config = bench.config({ program_path: bench.folder });
   {
     await using server = await bench.start(config);
-    await server.until(`BPF program from a file path=${bench.folder}/xdp_phantom.o`);
+    await server.until(`the BPF program is read from a file path=${bench.folder}/xdp_phantom.o`);
     assert.ok(await counts(bench));
   }
   const { code, stdout } = await bench.phantom("check", "-c", config);
@@ -240,7 +240,7 @@ test("run and check refuse a foreign object in program_path", async (bench) => {
     assert.match(stdout, /Cannot use .*xdp_phantom\.o as it is no BPF object of ours .*remove it/);
   }
   await using server = await bench.start(config);
-  const line = await server.until("running without XDP");
+  const line = await server.until("event=xdp_none");
   assert.match(line, /Cannot use .*xdp_phantom\.o as it is no BPF object of ours/);
   assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
 });
@@ -254,7 +254,7 @@ test("run and check refuse an object of another layout", async (bench) => {
   assert.equal(code, 4, stdout);
   assert.match(stdout, /built for another version: .*ph_stat differs.*unset ebpf\.program_path/);
   await using server = await bench.start(config);
-  assert.match(await server.until("running without XDP"), /ph_stat differs/);
+  assert.match(await server.until("event=xdp_none"), /ph_stat differs/);
 });
 
 test("run makes a pinned map of another size anew, with a warning", async (bench) => {
@@ -270,7 +270,7 @@ test("run makes a pinned map of another size anew, with a warning", async (bench
     other.pin(path);
   }
   await using second = await bench.start(config);
-  assert.match(await second.until("has another size"), /WARN .*map=event_gate/);
+  assert.match(await second.until("event=map_resized"), /WARN .*map=event_gate/);
   const after = pinnedIds(bench.pins());
   using map = openPinnedMap(libs, path)!;
   assert.equal(map.info.maxEntries, EventKind.count);
@@ -289,8 +289,11 @@ test("run takes over the sessions of another layout, and makes the other maps", 
   Deno.renameSync(`${bench.pins()}/maps-${layoutHash}`, old);
   {
     await using second = await bench.start(config);
-    assert.match(await second.until("XDP attached"), /swapped=true adopted=\S*sessions,sources/);
-    await second.until("maps of another version are removed");
+    assert.match(
+      await second.until("event=xdp_attached"),
+      /swapped=true adopted=\S*sessions,sources/,
+    );
+    await second.until("event=maps_removed");
     assert.ok(await counts(bench));
   }
   assert.throws(() => Deno.statSync(old), Deno.errors.NotFound);
@@ -379,7 +382,7 @@ test("run --init makes a configuration of 0600 and prints a link with its key", 
   assert.deepEqual(Uint8Array.fromBase64(url.username, { alphabet: "base64url" }), key);
   assert.equal(`${url.host}${url.search}`, `${SERVER_IP}:${PORT}?v=4`);
   assertNoKey(server.stderr, key);
-  assert.match(await server.until(" ready "), /level="native XDP on va"/);
+  assert.match(await server.until(" ready "), /xdp="native XDP on va"/);
   assert.equal(await server.kill("SIGTERM"), 0);
   // A second --init keeps the file.
   await using again = new Running(command);
@@ -449,7 +452,7 @@ test("abandon() takes off what was new, and leaves what was there before", async
         code: { name: "xdp_phantom", bytes: bpfObject("xdp_phantom"), origin: "embedded" },
         constants: { stats_enabled: 1 },
         ports: [PORT],
-        log: new Log({ level: "error", format: "text", write: () => {}, now: Date.now }),
+        log: Log.to({ level: "error", format: "text", write: () => {}, now: Date.now }),
       })
     );
   const first = start();
@@ -549,7 +552,7 @@ test("a server whose program is taken off has it back within two seconds", async
 
 test("enable_stats false loads a program that counts nothing", async (bench) => {
   await using server = await bench.start(bench.config({ enable_stats: false }));
-  await server.until("XDP attached");
+  await server.until("event=xdp_attached");
   using sender = new Sender(bench.client);
   sender.send(SERVER_IP, PORT, Array(5).fill(new Uint8Array(20)));
   await new Promise((resolve) => setTimeout(resolve, 50));

@@ -148,7 +148,7 @@ test("a lost attachment is made anew within two seconds", async (bench) => {
   assert.ok(ms < 2000, `${ms} ms`);
   assert.equal(xdpOf(bench, "va").native, plane.interfaces()[0]!.programId);
   assert.match(bench.line("XDP was taken off, attaching anew"), /WARN .*interface=va/);
-  assert.match(bench.line("XDP attached"), /interface=va mode=native/);
+  assert.match(bench.line("event=xdp_attached"), /interface=va mode=native/);
   const { lost, reattached, dropped } = plane.health;
   assert.deepEqual({ lost, reattached, dropped }, { lost: 1, reattached: 1, dropped: 0 });
   // The new one is pinned and the old one gone.
@@ -166,7 +166,7 @@ test("where another program took the place the level drops, until it goes", asyn
   await bench.watch(plane, () => plane.level === "no XDP");
   assert.equal(levelsOf(plane.interfaces()), "va none");
   assert.equal(plane.health.dropped, 1);
-  const line = bench.line("no native XDP on an interface");
+  const line = bench.line("native XDP does not work on an interface");
   assert.match(line, new RegExp(`another XDP program is there \\(id ${id}, xdp_pass\\)`));
   assert.match(line, new RegExp(`remedy="\`bpftool prog show id ${id}\``));
   assert.deepEqual(bench.pins.links(), []);
@@ -195,7 +195,7 @@ test("a program put behind our link is put back", async (bench) => {
   bench.pinnedLink().update(object.program("xdp_drop"));
   await bench.watch(plane, () => plane.health.replaced === 1);
   assert.equal(xdpOf(bench, "va").native, plane.interfaces()[0]!.programId);
-  assert.match(bench.line("somebody replaced the XDP program"), /WARN .*interface=va/);
+  assert.match(bench.line("event=xdp_replaced"), /WARN .*interface=va/);
   plane.close();
 });
 
@@ -277,7 +277,7 @@ test("counters that stand still while packets come are an event", async (bench) 
     bench.namespace.enter(() => plane.check());
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
-  assert.match(bench.line("the XDP program counts none"), /interfaces=va/);
+  assert.match(bench.line("event=xdp_silent"), /interfaces=va/);
   plane.close();
 });
 

@@ -145,7 +145,7 @@ test("entries of a changed layout move field by field, by name and type", (bench
     assert.equal(view.getBigUint64(8, true), 0n);
     assert.equal(view.getBigUint64(16, true), 1000n + BigInt(number));
   }
-  assert.match(bench.line("entries of a map moved"), /map=flows entries=1000$/);
+  assert.match(bench.line("event=map_migrated"), /map=flows entries=1000 /);
   second.close();
   return remaining({ maps: { flows: ids.maps["flows"]! }, links: [], programs: [] })
     .then((left) => assert.deepEqual(left, []));
@@ -160,7 +160,7 @@ test("keys of another layout are never misread: the map starts empty and says so
   ) {
     const next = bench.start(versionWith(bench, layout, { key }));
     assert.equal(flowsIn(next.map("flows")).size, 0);
-    assert.match(bench.line("can't be read and starts empty"), /WARN .*map=flows/);
+    assert.match(bench.line("event=map_not_migrated"), /WARN .*map=flows/);
     next.close();
   }
 });
@@ -182,14 +182,14 @@ test("a map of another size keeps its entries, as far as there is room", (bench)
   first.close();
   const larger = bench.start(versionWith(bench, "1", { type: "HASH", size: 8192 }));
   assert.deepEqual(flowsIn(larger.map("flows")), before);
-  assert.match(bench.line("has another size"), /map=flows before=4096 now=8192/);
+  assert.match(bench.line("event=map_resized"), /map=flows before=4096 now=8192/);
   assert.ok(!bench.pins.mapNames(hash("1")).some((name) => name.endsWith("-old")));
   larger.close();
   const smaller = bench.start(versionWith(bench, "1", { type: "HASH", size: 600 }));
   const kept = flowsIn(smaller.map("flows"));
   assert.equal(kept.size, 600);
   for (const [number, value] of kept) assert.equal(value, before.get(number));
-  assert.match(bench.line("not all had room"), /WARN .*map=flows entries=600 lost=400/);
+  assert.match(bench.line("event=map_migrated_partly"), /WARN .*map=flows entries=600 lost=400/);
   smaller.close();
 });
 
@@ -221,7 +221,7 @@ test("what comes into the old map until the swap moves too", (bench) => {
   const lines = bench.lines;
   const push = lines.push.bind(lines);
   lines.push = (...items: string[]) => {
-    if (items.some((line) => line.includes("entries of a map moved map=flows"))) {
+    if (items.some((line) => line.includes("event=map_migrated"))) {
       const key = new Uint8Array(KEY_BYTES);
       key.set([0xff, 0xff]);
       old.set(key, new Uint8Array(16));
@@ -231,7 +231,7 @@ test("what comes into the old map until the swap moves too", (bench) => {
   const changed = { value: "__u64 first; __u64 count;" };
   const second = bench.start(versionWith(bench, "2", changed));
   assert.equal(flowsIn(second.map("flows")).size, 101);
-  assert.match(bench.line("moved late"), /map=flows entries=1$/);
+  assert.match(bench.line("event=map_migrated_late"), /map=flows entries=1 /);
   second.close();
 });
 

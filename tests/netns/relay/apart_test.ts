@@ -68,7 +68,7 @@ Deno.test("the relay carries both families from one interface to another in XDP"
   await using net = new RelayHosts({ apart: true });
   await startBackends(net);
   const relay = await net.relay("relay", { relays: relays(net) });
-  assert.match(await relay.until("relay runs"), /native XDP on wan, native XDP on lan/);
+  assert.match(await relay.until("event=relay_started"), /native XDP on wan, native XDP on lan/);
   for (const [client, backends] of [[true, true], [false, false]] as const) {
     const name = `checksums left to hardware: ${client}`;
     await t.step(name, async () => {
@@ -92,7 +92,7 @@ Deno.test("generic XDP carries all, whoever leaves checksums to hardware", async
     ebpf: { xdp_mode: "generic" },
     relays: relays(net),
   });
-  assert.match(await relay.until("relay runs"), /generic XDP on wan, generic XDP on lan/);
+  assert.match(await relay.until("event=relay_started"), /generic XDP on wan, generic XDP on lan/);
   for (const client of [false, true]) {
     for (const backends of [false, true]) {
       await t.step(`hardware's: of the client ${client}, of backends ${backends}`, async () => {
@@ -119,8 +119,8 @@ Deno.test("where another's program is on the interface, the relay works and says
   const relay = await net.relay("relay", {
     relays: [{ listen: `${PORT}`, to: [{ address: net.place("a", 4, BACKEND_PORT) }] }],
   });
-  assert.match(await relay.until("relay runs"), /where="?user space/);
-  assert.match(await relay.until("many times slower"), /doctor/);
+  assert.match(await relay.until("event=relay_started"), /where="?user space/);
+  assert.match(await relay.until("event=relay_user_space"), /doctor/);
   assertWhole(await net.client(net.address("relay", 4), { flows: 4, count: 5, bytes: 999 }), 999);
 });
 
@@ -132,9 +132,9 @@ Deno.test("a veth that would lose frames is named, and generic XDP loses none", 
       ebpf: { xdp_mode: mode },
       relays: [{ listen: `${PORT}`, to: [{ address: net.place("a", 4, BACKEND_PORT) }] }],
     });
-    await relay.until("relay runs");
+    await relay.until("event=relay_started");
     if (mode === "native") {
-      const told = await relay.until("runs no XDP program");
+      const told = await relay.until("event=relay_veth_no_xdp");
       assert.match(told, /interface=wan other_end=relay .*generic/);
       const args = ["run", "-A", `${repository}main.ts`, "doctor", "--json"];
       const doctor = net.hosts.relay.command(Deno.execPath(), args, piped);
@@ -142,7 +142,7 @@ Deno.test("a veth that would lose frames is named, and generic XDP loses none", 
     } else {
       assertWhole(await net.client(net.address("relay", 4), { flows: 4, count: 5 }), 32);
       assert.ok((await statusOf(net)).backends[0]!.packetsOut > 10, "not in XDP");
-      assert.ok(!relay.output.includes("runs no XDP program"), relay.output);
+      assert.ok(!relay.output.includes("event=relay_veth_no_xdp"), relay.output);
       assert.match(await relay.until("(GSO)"), /interface=wan other_end=relay /);
     }
   }

@@ -56,7 +56,7 @@ for (const level of LEVELS) {
       const short = await net.client(there, { port: PORT + at, flows: 4, count: 5 });
       assert.equal(short.answers.length, 20);
     }));
-    if (level === "XDP") assert.match(await relay.until("takes shorter packets"), /mtu=1300/);
+    if (level === "XDP") assert.match(await relay.until("event=backend_mtu"), /mtu=1300/);
   });
 }
 

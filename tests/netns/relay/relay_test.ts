@@ -50,7 +50,7 @@ for (const level of ["XDP", "user space"] as const) {
         ...ebpf,
         relays: [{ listen: `${PORT}-${PORT + 1}`, to, affinity: "port" }],
       });
-      const log = await relay.until("relay runs");
+      const log = await relay.until("event=relay_started");
       assert.ok(log.includes(level === "XDP" ? "native XDP" : "user space"), log);
       const there = net.address("relay", family);
       for (const offload of ["on", "off"]) {
@@ -115,7 +115,7 @@ for (const level of ["XDP", "user space"] as const) {
     const going = net.client(net.address("relay", 4), { flows: 12, count: 60, gapMs: 60 });
     await new Promise((resolve) => setTimeout(resolve, 1000));
     await a.kill("SIGKILL");
-    await relay.until("is down");
+    await relay.until("event=backend_down");
     const { answers } = await going;
     for (let flow = 0; flow < 12; flow++) {
       const own = answers.filter((one) => one.flow === flow).toSorted((x, y) =>
@@ -126,7 +126,7 @@ for (const level of ["XDP", "user space"] as const) {
     }
     assert.ok(answers.some(({ backend }) => backend === "a"), "a had no clients");
     await net.backend("a", 4);
-    await relay.until("is up again");
+    await relay.until("event=backend_up");
     const again = await net.client(net.address("relay", 4), { flows: 24, count: 1 });
     assert.deepEqual(backendsOf(again.answers), ["a", "b"]);
   });

@@ -6,6 +6,7 @@ import { endpoint, routeWords } from "../../../ffi/endpoint.ts";
 import { UdpOutbox } from "../../../ffi/udp.ts";
 import { XskPort, xskRunMax } from "../../../ffi/xsk.ts";
 import { ipBytes } from "../../../src/base/ip.ts";
+import { Log, type LogRecord } from "../../../src/base/log.ts";
 import { ClientTunnel } from "../../../src/tunnel/client/tunnel.ts";
 import { Loop } from "../../../src/loop/loop.ts";
 import { ServerTunnel } from "../../../src/tunnel/server/tunnel.ts";
@@ -274,7 +275,7 @@ class Tunnels implements Disposable {
   readonly server: ServerTunnel;
   readonly client: ClientTunnel;
   readonly delivery: XskDelivery;
-  readonly log: string[] = [];
+  readonly log: LogRecord[] = [];
   readonly #bed: DeliveryBed;
 
   constructor(bed: DeliveryBed, address: string = SERVER.v4) {
@@ -286,9 +287,11 @@ class Tunnels implements Disposable {
     this.client = new ClientTunnel(loop, own, loop, this.atClient);
     bed.server.enter(() => this.server.start());
     bed.client.enter(() => this.client.start());
-    this.delivery = new XskDelivery(loop, this.server.udp, (level, text) => {
-      this.log.push(`${level} ${text}`);
-    });
+    this.delivery = new XskDelivery(
+      loop,
+      this.server.udp,
+      new Log((record) => this.log.push(record)),
+    );
   }
 
   deliver(): void {
@@ -307,7 +310,9 @@ class Tunnels implements Disposable {
     this.#bed.server.enter(() => {
       const end = performance.now() + ms;
       while (!isSo()) {
-        if (performance.now() > end) throw new Error(`Not in ${ms} ms: ${isSo}: ${this.log}`);
+        if (performance.now() > end) {
+          throw new Error(`Not in ${ms} ms: ${isSo}: ${JSON.stringify(this.log)}`);
+        }
         this.loop.round(1);
       }
     });
@@ -381,7 +386,9 @@ for (const address of [SERVER.v4, SERVER.v6]) {
   test(`a session over AF_XDP, both ways, whole: ${address}`, { queues: 2 }, (bed) => {
     using tunnels = new Tunnels(bed, address);
     tunnels.deliver();
-    assert.match(tunnels.log.join(), /^info AF_XDP delivers sx, queues 0, 1, copying$/);
+    const [{ event, fields }, ...more] = tunnels.log as [LogRecord];
+    assert.deepEqual([event, more], ["af_xdp_open", []]);
+    assert.deepEqual(fields, { interface: INTERFACE, queues: "0,1", zeroCopy: false });
     tunnels.transfer(8 * MEGABYTE);
     const { received, sent } = tunnels.delivery;
     assert.ok(received > 5000 && sent > 5000, `${received} ${sent}`);
@@ -419,8 +426,9 @@ test("an interface that vanishes: sockets deliver, nothing spins, AF_XDP comes b
   tunnels.deliver();
   tunnels.transfer(MEGABYTE);
   bed.unplug();
-  tunnels.until(() => tunnels.log.some((line) => line.startsWith("warn")));
-  assert.match(tunnels.log[1]!, /^warn AF_XDP on sx: E\w+ .*sockets deliver until it is back$/);
+  tunnels.until(() => tunnels.log.some(({ level }) => level === "warn"));
+  assert.equal(tunnels.log[1]!.event, "af_xdp_lost");
+  assert.match(String(tunnels.log[1]!.fields.cause), /^AF_XDP on sx: E\w+ /);
   assert.equal(tunnels.delivery.isOpen, false);
   const cpu = Deno.readTextFileSync("/proc/thread-self/stat").split(") ")[1]!.split(" ");
   const rounds = { count: 0 };

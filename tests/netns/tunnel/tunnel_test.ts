@@ -137,12 +137,12 @@ test("a server reads its rules again when it is told to", {}, async ({ topology,
   const rules = [{ domain: TARGET.name, outbound: "reject" }];
   topology.writeServer({ rules, idle: "10m" });
   server.signal("SIGHUP");
-  await server.until("configuration read again");
-  assert.match(await server.until("take effect at the next start"), /settings=idle$/);
+  await server.until("event=config_reloaded");
+  assert.match(await server.until("event=config_needs_restart"), /settings=idle$/);
   await assert.rejects(ask());
   topology.writeServer({ rules: "none" });
   server.signal("SIGHUP");
-  assert.match(await server.until("stays as it was"), /rules: must be a list/);
+  assert.match(await server.until("event=config_rejected"), /rules: must be a list/);
   await assert.rejects(ask());
 });
 
@@ -175,7 +175,7 @@ test("bench needs nothing but a link; a server may refuse to be measured", {
   assert.ok(downMbps > 20 && upMbps > 20 && rttMs < 100 && lostShare < 0.5, stdout);
   topology.writeServer({ bench: false });
   server.signal("SIGHUP");
-  await server.until("configuration read again");
+  await server.until("event=config_reloaded");
   const refused = await topology.phantom(topology.client, ...args);
   assert.equal(refused.code, 1, refused.stdout);
   assert.match(refused.stderr, /the source can't be reached.*"bench: false"/);

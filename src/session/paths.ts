@@ -1,19 +1,22 @@
 /**
  * The paths of a session: which one carries the data, which have proved that the peer is there,
- * and what each is owed. Times and windows of a path are recovery's (reliability/path.ts).
+ * and what each is owed. Times and windows of a path are recovery's.
  */
 
+import type { Path as RecoveryPath } from "../reliability/path.ts";
 import type { Writer } from "../wire/cursor.ts";
 import * as frames from "../wire/frames.ts";
 import { DATA_OVERHEAD, UNPROVEN_PATH_FACTOR } from "../wire/limits.ts";
 import { CHALLENGE_REPEAT_MS, CHALLENGES_MAX, PATHS_MAX, PONGS_MAX } from "./limits.ts";
 
 export const NO_PATH = -1;
+const TWO_32 = 0x1_0000_0000;
 /** A packet that may not even be so long is not begun. */
 const SMALLEST_PACKET = 64 + DATA_OVERHEAD;
 
 export class SessionPath {
-  readonly index: number;
+  /** Its clock, its window, what is in flight on it. */
+  readonly recovery: RecoveryPath;
   /** The peer has answered from there. */
   isProven: boolean;
   /** Its carrier takes nothing now. */
@@ -44,10 +47,14 @@ export class SessionPath {
   /** PATH_STATUS to be said on this path. */
   owesStatus = false;
 
-  constructor(index: number, isProven: boolean, isClient = false) {
-    this.index = index;
+  constructor(recovery: RecoveryPath, isProven: boolean, isClient = false) {
+    this.recovery = recovery;
     this.isProven = isProven;
     this.isClient = isClient;
+  }
+
+  get index(): number {
+    return this.recovery.index;
   }
 
   get owesPong(): boolean {
@@ -97,6 +104,22 @@ export class SessionPath {
     this.pingLow = low;
   }
 
+  /** The PING that went out was lost: it is said again, unless there is a newer one. */
+  pingLost(high: number, low: number): void {
+    if (this.pingHigh === high && this.pingLow === low) this.owesPing = true;
+  }
+
+  oweResponse(high: number, low: number): void {
+    this.owesResponse = true;
+    this.responseHigh = high;
+    this.responseLow = low;
+  }
+
+  /** Asks the peer to prove that it is there. `random`: numbers from 0 up to 1. */
+  challengeAnew(now: number, random: () => number): void {
+    this.challenge(now, random() * TWO_32 >>> 0, random() * TWO_32 >>> 0);
+  }
+
   challenge(now: number, high: number, low: number): void {
     this.challengeHigh = high;
     this.challengeLow = low;
@@ -120,7 +143,7 @@ export class SessionPath {
     return true;
   }
 
-  /** Answers and challenges. PING and PATH_STATUS are recorded: see Session. */
+  /** Answers and challenges. PING and PATH_STATUS are recorded: see PacketOutput. */
   writeEchoes(now: number, w: Writer): void {
     if (this.owesResponse) {
       this.owesResponse = !frames.writePathResponse(w, this.responseHigh, this.responseLow);
@@ -177,8 +200,9 @@ export class SessionPaths {
     return index < PATHS_MAX ? index : NO_PATH;
   }
 
-  add(index: number, isProven: boolean): void {
-    this.#list[index] = new SessionPath(index, isProven, this.#isClient);
+  add(recovery: RecoveryPath, isProven: boolean): void {
+    const { index } = recovery;
+    this.#list[index] = new SessionPath(recovery, isProven, this.#isClient);
     if (this.active !== NO_PATH) return;
     if (this.sequence > 0) this.activate(index);
     else this.active = index;
@@ -190,7 +214,18 @@ export class SessionPaths {
     if (this.active === index) this.active = NO_PATH;
   }
 
-  /** Data goes this way from now on; the client says so. */
+  /** Where data could go instead of `not`: a proven path rather than another; or NO_PATH. */
+  best(not: number): number {
+    let best = NO_PATH;
+    for (let i = 0; i < this.#list.length; i++) {
+      const path = this.#list[i];
+      if (path === undefined || i === not || path.recovery.dead) continue;
+      if (best === NO_PATH || (path.isProven && !this.#list[best]!.isProven)) best = i;
+    }
+    return best;
+  }
+
+  /** Data goes by this path from now on; the client says so. */
   activate(index: number): void {
     const path = this.#list[index];
     if (path === undefined) return;

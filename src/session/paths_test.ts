@@ -1,11 +1,18 @@
 import assert from "node:assert/strict";
+import { Cubic } from "../reliability/congestion/cubic.ts";
+import { Path } from "../reliability/path.ts";
+import { PathMtu } from "../reliability/pmtu.ts";
 import { Writer } from "../wire/cursor.ts";
 import { FrameReader, FrameType } from "../wire/frames.ts";
 import { CHALLENGE_REPEAT_MS, CHALLENGES_MAX, PATHS_MAX, PONGS_MAX } from "./limits.ts";
 import { NO_PATH, SessionPath, SessionPaths } from "./paths.ts";
 
+function recoveryPath(index: number): Path {
+  return new Path(index, new Cubic(4, 1200), new PathMtu());
+}
+
 Deno.test("a stranger's path is allowed three times what came by it", () => {
-  const path = new SessionPath(0, false);
+  const path = new SessionPath(recoveryPath(0), false);
   assert.equal(path.allowance, 0);
   assert(path.isBlocked);
   path.receivedBytes = 100;
@@ -16,11 +23,15 @@ Deno.test("a stranger's path is allowed three times what came by it", () => {
   assert(path.isBlocked);
   path.isProven = true;
   assert(!path.isBlocked);
-  assert.equal(new SessionPath(0, false, true).isBlocked, false, "a client knows its server");
+  assert.equal(
+    new SessionPath(recoveryPath(0), false, true).isBlocked,
+    false,
+    "a client knows its server",
+  );
 });
 
 Deno.test("only the answer to a challenge that went out proves a path", () => {
-  const path = new SessionPath(0, false);
+  const path = new SessionPath(recoveryPath(0), false);
   assert.equal(path.answers(0, 0), false, "nothing was asked");
   path.challenge(10, 1, 2);
   assert.equal(path.answers(1, 2), false, "it has not gone out");
@@ -32,7 +43,7 @@ Deno.test("only the answer to a challenge that went out proves a path", () => {
 });
 
 Deno.test("a challenge is repeated so often and no more", () => {
-  const path = new SessionPath(0, true);
+  const path = new SessionPath(recoveryPath(0), true);
   path.challenge(0, 1, 2);
   let now = 0;
   let sent = 0;
@@ -47,7 +58,7 @@ Deno.test("a challenge is repeated so often and no more", () => {
 });
 
 Deno.test("what does not fit into a packet stays owed", () => {
-  const path = new SessionPath(0, true);
+  const path = new SessionPath(recoveryPath(0), true);
   path.owePong(1, 2);
   path.owesResponse = true;
   path.writeEchoes(0, new Writer(new Uint8Array(10)));
@@ -55,7 +66,7 @@ Deno.test("what does not fit into a packet stays owed", () => {
 });
 
 Deno.test("each PING gets its PONG, in order, up to the maximum", () => {
-  const path = new SessionPath(0, true);
+  const path = new SessionPath(recoveryPath(0), true);
   for (let i = 0; i < PONGS_MAX; i++) assert(path.owePong(0, i));
   assert.equal(path.owePong(0, 99), false);
   const seen: number[] = [];
@@ -75,7 +86,7 @@ Deno.test("SessionPaths takes its maximum, and uses free places again", () => {
   const paths = new SessionPaths(true);
   for (let i = 0; i < PATHS_MAX; i++) {
     assert.equal(paths.freeIndex, i);
-    paths.add(i, true);
+    paths.add(recoveryPath(i), true);
   }
   assert.equal(paths.freeIndex, NO_PATH);
   paths.remove(3);
@@ -84,9 +95,9 @@ Deno.test("SessionPaths takes its maximum, and uses free places again", () => {
 
 Deno.test("the client's highest PATH_STATUS wins, once its path is proven", () => {
   const paths = new SessionPaths(false);
-  paths.add(0, true);
-  paths.add(1, false);
-  paths.add(2, true);
+  paths.add(recoveryPath(0), true);
+  paths.add(recoveryPath(1), false);
+  paths.add(recoveryPath(2), true);
   paths.onStatus(paths.at(2)!, 5, true);
   assert.equal(paths.active, 2);
   paths.onStatus(paths.at(0)!, 4, true);
@@ -103,16 +114,16 @@ Deno.test("the client's highest PATH_STATUS wins, once its path is proven", () =
 
 Deno.test("without PATH_STATUS the server follows proven paths; a client never does", () => {
   const server = new SessionPaths(false);
-  server.add(0, true);
-  server.add(1, false);
+  server.add(recoveryPath(0), true);
+  server.add(recoveryPath(1), false);
   server.follow(server.at(1)!);
   assert.equal(server.active, 0);
   server.at(1)!.isProven = true;
   server.follow(server.at(1)!);
   assert.equal(server.active, 1);
   const client = new SessionPaths(true);
-  client.add(0, true);
-  client.add(1, true);
+  client.add(recoveryPath(0), true);
+  client.add(recoveryPath(1), true);
   client.follow(client.at(1)!);
   client.onStatus(client.at(1)!, 9, true);
   assert.equal(client.active, 0);
@@ -120,8 +131,8 @@ Deno.test("without PATH_STATUS the server follows proven paths; a client never d
 
 Deno.test("a lost PATH_STATUS is said again only while it is the newest", () => {
   const paths = new SessionPaths(true);
-  paths.add(0, true);
-  paths.add(1, true);
+  paths.add(recoveryPath(0), true);
+  paths.add(recoveryPath(1), true);
   paths.activate(1);
   paths.at(1)!.owesStatus = false;
   paths.activate(0);
@@ -132,6 +143,6 @@ Deno.test("a lost PATH_STATUS is said again only while it is the newest", () => 
   assert(paths.at(0)!.owesStatus);
   paths.remove(0);
   assert.equal(paths.active, NO_PATH);
-  paths.add(0, true);
+  paths.add(recoveryPath(0), true);
   assert(paths.at(0)!.owesStatus, "the server has to hear of the new one");
 });

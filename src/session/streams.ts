@@ -11,47 +11,19 @@ import { CloseCode, FrameType, OpenedCode, StreamKind } from "../wire/frames.ts"
 import { SESSION_WINDOW_BYTES } from "../wire/limits.ts";
 import type { Budget } from "./budget.ts";
 import type { SessionCounters } from "./counters.ts";
+import type { Events } from "./events.ts";
 import { FORGET_RESET_MS, READ_STEP_BYTES, RETRY_MS, SESSION_WINDOW_MAX } from "./limits.ts";
 import { Pending, type Stream } from "./stream.ts";
 import { StreamTable } from "./stream_table.ts";
 
-/** What streams tell the driver; `session` is the one that has them. */
-export interface StreamEvents<Owner> {
-  /** The peer opened a stream; `answer` it. Data may follow at once. */
-  opened(session: Owner, stream: number, bytes: Uint8Array, at: number, length: number): void;
-  /** The peer's answer to our stream: an OpenedCode, and the address it is bound to. */
-  answered(
-    session: Owner,
-    stream: number,
-    code: number,
-    bytes: Uint8Array,
-    at: number,
-    length: number,
-  ): void;
-  /** Data in order; how much was taken. After less than `length` comes no more before `resume`. */
-  data(
-    session: Owner,
-    stream: number,
-    bytes: Uint8Array<ArrayBufferLike>,
-    at: number,
-    length: number,
-  ): number;
-  /** The peer has finished; all data was taken. */
-  ended(session: Owner, stream: number): void;
-  /** The peer gave the stream up. */
-  wasReset(session: Owner, stream: number, code: number): void;
-  /** A write that was cut short has room again. */
-  writable(session: Owner, stream: number): void;
-  /** Both halves are over; the id means nothing any more. */
-  gone(session: Owner, stream: number): void;
-}
-
 /** Of a session that had no such stream yet; never added to. */
 const NO_STREAMS = new Set<Stream>();
+const NO_IDS = new Set<number>();
+const NONE: Stream[] = [];
 
 export class Streams<Owner> {
   readonly owner: Owner;
-  readonly events: StreamEvents<Owner>;
+  readonly events: Events<Owner>;
   readonly counters: SessionCounters;
   readonly table: StreamTable;
   /** What we may still send, and what the peer may. */
@@ -68,11 +40,11 @@ export class Streams<Owner> {
   /** The session is over: nothing is said to the driver any more. */
   isClosed = false;
   /** When it was closed: our streams of which the peer has acknowledged nothing, not even OPEN. */
-  readonly unheard = new Set<number>();
+  unheard: ReadonlySet<number> = NO_IDS;
   /** Streams that were reset, in the order in which they are forgotten. */
   #resets = NO_STREAMS;
   /** Those of them that still have to be given a time. */
-  readonly #unstamped: Stream[] = [];
+  #unstamped = NONE;
   #forgetAt = Infinity;
   /** Writers that wait though nothing of theirs is in flight: the budget was spent. */
   #starved = NO_STREAMS;
@@ -83,7 +55,7 @@ export class Streams<Owner> {
 
   constructor(
     owner: Owner,
-    events: StreamEvents<Owner>,
+    events: Events<Owner>,
     counters: SessionCounters,
     budget: Budget,
   ) {
@@ -254,6 +226,7 @@ export class Streams<Owner> {
     stream.endTold = true;
     stream.pending &= ~Pending.maxStream;
     this.#resets = withStream(this.#resets, stream);
+    if (this.#unstamped === NONE) this.#unstamped = [];
     this.#unstamped.push(stream);
     stream.receive.release();
     this.consume(stream, stream.window.held);
@@ -291,11 +264,13 @@ export class Streams<Owner> {
   }
 
   #noteUnheard(): void {
+    const unheard = new Set<number>();
     for (const stream of this.table.all()) {
       const { send, unsettled, isAnswered } = stream;
       const isHeard = (unsettled & Pending.open) === 0 || send.unacked < send.end;
-      if (!isHeard && !isAnswered) this.unheard.add(stream.id);
+      if (!isHeard && !isAnswered) unheard.add(stream.id);
     }
+    if (unheard.size > 0) this.unheard = unheard;
   }
 
   // ---- what recovery says

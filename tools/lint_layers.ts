@@ -103,7 +103,6 @@ export const DEBTS: Readonly<Record<string, readonly string[]>> = {
   "src/kernel/xdp_plane.ts": ["relay"],
   "src/loop/inbox.ts": ["tunnel"],
   "src/loop/pool.ts": ["tunnel"],
-  "src/outbound/splice.ts": ["session"],
 };
 
 /** No I/O, no Deno, no clock, no randomness of their own: these get them passed in. */

@@ -16,7 +16,8 @@ import type { InboundContext, Live, StreamUser } from "./context.ts";
 import { Linger } from "./linger.ts";
 import { type Reopener, sayAgain, Unheard } from "./unheard.ts";
 import type { Watcher } from "../loop/loop.ts";
-import { Splice, type SpliceOwner } from "../outbound/splice.ts";
+import { SocketEnd, type SocketEndOwner } from "../outbound/socket_end.ts";
+import { StreamEnd } from "../outbound/stream_end.ts";
 
 /** Taken from a client before the server has answered. */
 export const EARLY_BYTES_MAX = 256 << 10;
@@ -35,7 +36,7 @@ export interface Answerer {
   refuse(code: number): void;
 }
 
-export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live {
+export class Connect implements StreamUser, Reopener, SocketEndOwner, Watcher, Live {
   session: Session | undefined;
   stream = -1;
   readonly #context: InboundContext;
@@ -43,7 +44,8 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
   /** Of a forward: none. */
   readonly #answerer: Answerer | undefined;
   #tag = NOT_WATCHED;
-  #splice: Splice | undefined;
+  /** The client's end, once the stream stands. */
+  #end: SocketEnd | undefined;
   /** Bytes that the session had no memory for. */
   #rest: Uint8Array<ArrayBuffer> = NOTHING;
   #early = 0;
@@ -138,12 +140,13 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
 
   #join(): void {
     this.#unwatch();
-    const { splicer } = this.#context;
+    const { splicer, tunnel } = this.#context;
     const rest = this.#rest;
     this.#rest = NOTHING;
-    this.#splice = new Splice(splicer, this, this.session!, this.stream, this.#socket, rest);
+    const end = this.#end = new SocketEnd(splicer, this, this.#socket, rest);
+    end.join(new StreamEnd(splicer, tunnel, this.session!, this.stream, end));
     try {
-      this.#splice.start(this.#unheard.isFinished);
+      end.start(this.#unheard.isFinished);
     } catch (error) {
       // The system has no room to watch it.
       this.#context.fault(error);
@@ -156,10 +159,10 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
   answered(code: number, bytes: Uint8Array, at: number, length: number): void {
     if (code !== OpenedCode.ok) {
       this.#context.counters.targetsRefused++;
-      if (this.#splice === undefined) return this.#refuse(code);
+      if (this.#end === undefined) return this.#refuse(code);
       return this.abort();
     }
-    if (this.#splice !== undefined) return;
+    if (this.#end !== undefined) return;
     this.#unheard.drop();
     const answerer = this.#answerer;
     answerer?.accept(bytes, at, length);
@@ -171,21 +174,21 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
 
   data(bytes: Uint8Array<ArrayBuffer>, at: number, length: number): number {
     // Before the answer is out it waits in the session.
-    return this.#splice === undefined ? 0 : this.#splice.data(bytes, at, length);
+    return this.#end === undefined ? 0 : this.#end.write(bytes, at, length);
   }
 
   ended(): void {
     this.#hasEnded = true;
-    this.#splice?.end();
+    this.#end?.finish();
   }
 
   wasReset(_code: number): void {
-    if (this.#splice === undefined) this.#refuse(OpenedCode.unreachable);
+    if (this.#end === undefined) this.#refuse(OpenedCode.unreachable);
     else this.abort();
   }
 
   writable(): void {
-    this.#splice?.writable();
+    this.#end?.resume();
   }
 
   lost(isUnheard: boolean): void {
@@ -211,7 +214,7 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
 
   // ---- the end ----
 
-  spliceClosed(): void {
+  endClosed(): void {
     this.#context.streams.forget(this);
     this.#context.live.delete(this);
   }
@@ -222,7 +225,7 @@ export class Connect implements StreamUser, Reopener, SpliceOwner, Watcher, Live
     this.#context.streams.forget(this);
     this.#unheard.drop();
     this.#unwatch();
-    if (this.#splice === undefined) this.#socket.abort();
-    else this.#splice.abort();
+    if (this.#end === undefined) this.#socket.abort();
+    else this.#end.reset(RstCode.cancelled);
   }
 }

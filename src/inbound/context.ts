@@ -8,7 +8,7 @@ import { Associations } from "./associations.ts";
 import { InboundCounters, type InboundTunnel } from "./counters.ts";
 import { Reopening } from "./unheard.ts";
 import type { Loop } from "../loop/loop.ts";
-import { Splicer } from "../outbound/splice.ts";
+import { Splicer } from "../outbound/splicer.ts";
 
 /** Local connections at a time; one more is closed at once. */
 export const CONNECTIONS_MAX = 16_384;
@@ -113,7 +113,7 @@ export class InboundContext {
     this.loop = loop;
     this.native = loop.native;
     this.tunnel = tunnel;
-    this.splicer = new Splicer(loop, tunnel);
+    this.splicer = new Splicer(loop);
     this.streams = new Streams(tunnel);
     this.reopening = new Reopening(loop);
     this.associations = new Associations(loop, tunnel, this.counters);

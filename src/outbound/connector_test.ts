@@ -71,8 +71,8 @@ class Bench implements Disposable {
     return heard;
   }
 
-  answer(name: string, resolution: Resolution): void {
-    this.waiting.get(name)!.resolved(resolution);
+  answer(name: string, resolution: Omit<Resolution, "until">): void {
+    this.waiting.get(name)!.resolved({ ...resolution, until: Infinity });
   }
 
   until(what: () => boolean): void {
@@ -138,7 +138,7 @@ Deno.test("Connector has nothing told after an abort, and waits for no name", ()
   const waiter = bench.waiting.get("a.example")!;
   resolving.abort();
   assert.equal(bench.waiting.size, 0);
-  waiter.resolved({ addresses: [LOOPBACK] });
+  waiter.resolved({ addresses: [LOOPBACK], until: Infinity });
   bench.connector.connect("alice", targetOf(`127.0.0.1:${port}`), heard).abort();
   for (let i = 0; i < 5; i++) bench.loop.round(1);
   assert.equal(heard.told, 0);

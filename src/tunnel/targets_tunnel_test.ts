@@ -11,7 +11,7 @@ import { encodeAddress } from "../wire/address.ts";
 import { ClientTunnel } from "./client/tunnel.ts";
 import { ServerTunnel } from "./server/tunnel.ts";
 import { TunnelService } from "./server/service.ts";
-import { HELD_BYTES_MAX } from "../outbound/splice.ts";
+import { HELD_BYTES_MAX } from "../outbound/splicer.ts";
 
 const libs = libraries();
 const { native } = libs;

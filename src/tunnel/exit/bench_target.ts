@@ -6,7 +6,7 @@
 import { BENCH_LIMITS, type BenchLimits, BenchPort } from "../../proxy/bench.ts";
 import { RstCode } from "../../wire/frames.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer } from "../../loop/loop.ts";
-import type { StreamSession, Waker } from "../../outbound/splice.ts";
+import type { ByteEnd } from "../../outbound/byte_end.ts";
 
 /** What a source writes in its turn: other streams have theirs. */
 const TURN_BYTES = 256 << 10;
@@ -21,28 +21,21 @@ export interface BenchOwner {
 export class BenchTargets implements Task {
   isPosted = false;
   readonly loop: Loop;
-  readonly waker: Waker<StreamSession>;
   readonly limits: BenchLimits;
   readonly #block = new Uint8Array(BLOCK_BYTES);
   #count = 0;
   #ready: BenchStream[] = [];
 
-  constructor(loop: Loop, waker: Waker<StreamSession>, limits: BenchLimits = BENCH_LIMITS) {
+  constructor(loop: Loop, limits: BenchLimits = BENCH_LIMITS) {
     this.loop = loop;
-    this.waker = waker;
     this.limits = limits;
   }
 
-  /** Takes over a stream that was answered; undefined: there are too many. */
-  open(
-    owner: BenchOwner,
-    session: StreamSession,
-    id: number,
-    port: number,
-  ): BenchStream | undefined {
+  /** What measures by one stream, once it is joined with it; undefined: there are too many. */
+  open(owner: BenchOwner, port: number): BenchStream | undefined {
     if (this.#count >= this.limits.streams) return undefined;
     this.#count++;
-    return new BenchStream(this, owner, session, id, port);
+    return new BenchStream(this, owner, port);
   }
 
   closed(): void {
@@ -66,14 +59,13 @@ export class BenchTargets implements Task {
   }
 }
 
-/** One measurement. */
-export class BenchStream implements Timer {
+/** One measurement: the end that a stream is joined with instead of a socket. */
+export class BenchStream implements ByteEnd, Timer {
   heapIndex: number = NOT_ARMED;
   dueAt = 0;
   readonly #shared: BenchTargets;
   readonly #owner: BenchOwner;
-  readonly #session: StreamSession;
-  readonly #id: number;
+  #peer: ByteEnd | undefined;
   readonly #isSource: boolean;
   #left: number;
   #isReady = false;
@@ -82,25 +74,22 @@ export class BenchStream implements Timer {
   #hasFinished = false;
   #hasEnded = false;
 
-  constructor(
-    shared: BenchTargets,
-    owner: BenchOwner,
-    session: StreamSession,
-    id: number,
-    port: number,
-  ) {
+  constructor(shared: BenchTargets, owner: BenchOwner, port: number) {
     this.#shared = shared;
     this.#owner = owner;
-    this.#session = session;
-    this.#id = id;
     this.#isSource = port === BenchPort.source;
     this.#left = shared.limits.bytes;
     this.#arm();
-    if (this.#isSource) this.writable();
+  }
+
+  /** Begins. */
+  join(peer: ByteEnd): void {
+    this.#peer = peer;
+    if (this.#isSource) this.resume();
   }
 
   /** Data of the client: all is taken, and none kept. */
-  data(_bytes: Uint8Array, _at: number, length: number): number {
+  write(_bytes: Uint8Array, _at: number, length: number): number {
     if (this.#isClosed) return 0;
     // A source has no use for any, and a sink for so much only.
     if (!this.#isSource) this.#left -= length;
@@ -108,33 +97,37 @@ export class BenchStream implements Timer {
     return length;
   }
 
+  room(): number {
+    return this.#isClosed ? 0 : TURN_BYTES;
+  }
+
   /** The client has said all: so has a sink; a source that is not wanted any more ends, too. */
-  end(): void {
+  finish(): void {
     this.#hasEnded = true;
     this.#finish();
   }
 
-  writable(): void {
+  resume(): void {
     if (!this.#isSource || this.#isReady || this.#isClosed || this.#hasFinished) return;
     this.#isReady = true;
     this.#shared.writeLater(this);
   }
 
-  writeTurn(block: Uint8Array): void {
+  writeTurn(block: Uint8Array<ArrayBuffer>): void {
     this.#isReady = false;
     if (this.#isClosed || this.#hasFinished) return;
+    const peer = this.#peer!;
     let turn = Math.min(TURN_BYTES, this.#left);
     let isFull = false;
     while (turn > 0 && !isFull) {
-      const length = Math.min(block.length, turn);
-      const taken = this.#session.write(this.#id, block, 0, length);
-      isFull = taken < length;
+      const length = Math.min(block.length, turn, peer.room());
+      const taken = length > 0 ? peer.write(block, 0, length) : 0;
+      isFull = taken === 0 || taken < length;
       turn -= taken;
       this.#left -= taken;
     }
     if (this.#left === 0) this.#finish();
-    else if (!isFull) this.writable();
-    this.#shared.waker.wake(this.#session);
+    else if (!isFull) this.resume();
   }
 
   /** The time is over. */
@@ -144,7 +137,7 @@ export class BenchStream implements Timer {
   }
 
   /** The stream was reset, or its session is over. */
-  abort(): void {
+  reset(): void {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#shared.loop.disarm(this);
@@ -160,20 +153,18 @@ export class BenchStream implements Timer {
     if (this.#isClosed) return;
     if (!this.#hasFinished) {
       this.#hasFinished = true;
-      this.#session.finish(this.#id);
-      this.#shared.waker.wake(this.#session);
+      this.#peer!.finish();
       // The client has its own half to end: not for ever.
       this.#arm();
     }
     if (!this.#hasEnded) return;
-    this.abort();
+    this.reset();
     this.#owner.benchClosed();
   }
 
   #giveUp(): void {
-    this.abort();
-    this.#session.reset(this.#id, RstCode.timedOut);
-    this.#shared.waker.wake(this.#session);
+    this.reset();
+    this.#peer!.reset(RstCode.timedOut);
     this.#owner.benchClosed();
   }
 }

@@ -5,7 +5,7 @@
 
 import type { Resolver } from "../../loop/resolver.ts";
 import type { Routes } from "../../outbound/routes.ts";
-import type { Waker } from "../../outbound/splice.ts";
+import type { Waker } from "../../outbound/stream_end.ts";
 import type { Admission, UserAccount } from "../../proxy/users.ts";
 import { SessionIndex } from "../../session/session_index.ts";
 

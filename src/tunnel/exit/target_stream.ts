@@ -11,8 +11,10 @@
 import type { TcpSocket } from "../../../ffi/tcp.ts";
 import type { Loop } from "../../loop/loop.ts";
 import type { ConnectEvents, Connecting, Connector } from "../../outbound/connector.ts";
-import { Splice, type SpliceOwner, type Splicer } from "../../outbound/splice.ts";
-import type { StreamSession, Waker } from "../../outbound/splice.ts";
+import type { ByteEnd } from "../../outbound/byte_end.ts";
+import { SocketEnd, type SocketEndOwner } from "../../outbound/socket_end.ts";
+import type { Splicer } from "../../outbound/splicer.ts";
+import { StreamEnd, type StreamSession, type Waker } from "../../outbound/stream_end.ts";
 import { BENCH_HOST } from "../../proxy/bench.ts";
 import { OpenedCode, RstCode } from "../../wire/frames.ts";
 import type { Target } from "../../proxy/target.ts";
@@ -39,12 +41,10 @@ export interface StreamHost {
   remove(session: TargetSession, id: number): void;
 }
 
-/** Where the bytes of a stream go: a connection's splice, or what the server itself serves. */
-type Carrier = Pick<Splice, "data" | "end" | "abort" | "writable">;
-
-export class TargetStream implements ConnectEvents, SpliceOwner, BenchOwner {
+export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner {
   readonly id: number;
-  carrier: Carrier | undefined;
+  /** What its bytes go to: a connection, or what the server itself serves. */
+  end: ByteEnd | undefined;
   readonly #host: StreamHost;
   readonly #session: TargetSession;
   #connecting: Connecting | undefined;
@@ -73,32 +73,40 @@ export class TargetStream implements ConnectEvents, SpliceOwner, BenchOwner {
     const { bench, connector, waker } = this.#host;
     if (connector.routes.bench === false) return this.failed(OpenedCode.denied);
     if (!BenchTargets.isPort(port)) return this.failed(OpenedCode.refused);
-    this.carrier = bench.open(this, this.#session, this.id, port);
-    if (this.carrier === undefined) return this.failed(OpenedCode.tooManyStreams);
+    const end = bench.open(this, port);
+    if (end === undefined) return this.failed(OpenedCode.tooManyStreams);
+    this.end = end;
     this.#session.answer(this.id, OpenedCode.ok, NO_ADDRESS);
+    end.join(this.#joinedWith(end));
     this.#session.resume(this.id);
     waker.wake(this.#session);
   }
 
   benchClosed(): void {
     this.#remove();
-    this.carrier = undefined;
+    this.end = undefined;
+  }
+
+  #joinedWith(end: ByteEnd): StreamEnd {
+    const { splicer, waker } = this.#host;
+    return new StreamEnd(splicer, waker, this.#session, this.id, end);
   }
 
   connected(socket: TcpSocket, early: Uint8Array<ArrayBuffer>): void {
     this.#connecting = undefined;
     const { splicer, counters, waker } = this.#host;
     try {
-      const splice = new Splice(splicer, this, this.#session, this.id, socket, early);
-      this.carrier = splice;
+      const end = new SocketEnd(splicer, this, socket, early);
+      this.end = end;
+      end.join(this.#joinedWith(end));
       this.#session.answer(this.id, OpenedCode.ok, boundAddress(socket));
-      splice.start();
+      end.start();
       counters.connected++;
       this.#session.resume(this.id);
-      if (this.#endedEarly) this.carrier?.end();
+      if (this.#endedEarly) this.end?.finish();
       waker.wake(this.#session);
     } catch (error) {
-      if (this.carrier === undefined) socket.abort();
+      if (this.end === undefined) socket.abort();
       this.#fault(error);
     }
   }
@@ -110,23 +118,24 @@ export class TargetStream implements ConnectEvents, SpliceOwner, BenchOwner {
     this.#host.refuse(this.#session, this.id, code);
   }
 
-  end(): void {
-    if (this.carrier === undefined) this.#endedEarly = true;
-    else this.carrier.end();
+  /** The client has nothing more to say. */
+  finish(): void {
+    if (this.end === undefined) this.#endedEarly = true;
+    else this.end.finish();
   }
 
   /** The client, or its session, has gone. */
   abort(): void {
     if (this.#isOver) return;
     this.#remove();
-    this.carrier?.abort();
+    this.end?.reset(RstCode.cancelled);
     this.#connecting?.abort();
-    this.carrier = this.#connecting = undefined;
+    this.end = this.#connecting = undefined;
   }
 
-  spliceClosed(): void {
+  endClosed(): void {
     this.#remove();
-    this.carrier = undefined;
+    this.end = undefined;
   }
 
   #remove(): void {

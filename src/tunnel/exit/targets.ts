@@ -11,7 +11,8 @@ import { BAD_ADDRESS, NO_ADDRESS } from "../../wire/address.ts";
 import type { Loop } from "../../loop/loop.ts";
 import { Connector } from "../../outbound/connector.ts";
 import type { Routes } from "../../outbound/routes.ts";
-import { Splicer, type Waker } from "../../outbound/splice.ts";
+import { Splicer } from "../../outbound/splicer.ts";
+import type { Waker } from "../../outbound/stream_end.ts";
 import { BenchTargets } from "./bench_target.ts";
 import { type ExitOptions, ExitSessions } from "./exit_sessions.ts";
 import { type StreamHost, type TargetSession, TargetStream } from "./target_stream.ts";
@@ -61,8 +62,8 @@ export class Targets implements StreamHost {
     this.loop = loop;
     this.waker = options.waker;
     this.connector = new Connector(loop, options.resolver, options);
-    this.splicer = new Splicer(loop, options.waker);
-    this.bench = new BenchTargets(loop, options.waker, options.benchLimits);
+    this.splicer = new Splicer(loop);
+    this.bench = new BenchTargets(loop, options.benchLimits);
     this.#sessions = new ExitSessions(options, connectionsMax, sessionConnectionsMax);
   }
 
@@ -126,14 +127,14 @@ export class Targets implements StreamHost {
     at: number,
     length: number,
   ): number {
-    const carrier = this.#sessions.get(session, id)?.carrier;
-    if (carrier === undefined) return 0;
+    const end = this.#sessions.get(session, id)?.end;
+    if (end === undefined) return 0;
     // Packets and buffers of this worker are never shared memory.
-    return carrier.data(bytes as Uint8Array<ArrayBuffer>, at, length);
+    return end.write(bytes as Uint8Array<ArrayBuffer>, at, length);
   }
 
   ended(session: TargetSession, id: number): void {
-    this.#sessions.get(session, id)?.end();
+    this.#sessions.get(session, id)?.finish();
   }
 
   wasReset(session: TargetSession, id: number): void {
@@ -141,7 +142,7 @@ export class Targets implements StreamHost {
   }
 
   writable(session: TargetSession, id: number): void {
-    this.#sessions.get(session, id)?.carrier?.writable();
+    this.#sessions.get(session, id)?.end?.resume();
   }
 
   gone(session: TargetSession, id: number): void {

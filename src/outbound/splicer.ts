@@ -1,0 +1,169 @@
+/**
+ * What all ends of a worker share: the memory that sockets are read into and in which small pieces
+ * towards them gather, how much may be read in a round, how much may be kept in copies, and the
+ * work of the end of a round.
+ */
+
+import { type Loop, NOT_ARMED, type Task, type Timer } from "../loop/loop.ts";
+
+/** Bytes read from one socket at a time, and in one round. */
+export const READ_BYTES = 128 << 10;
+export const READ_ROUND_BYTES = 256 << 10;
+/** Bytes read of all sockets before packets get their turn again. */
+const READ_ALL_BYTES = 2 << 20;
+/** Memory where pieces towards one socket gather during a round, and how many sockets have one. */
+export const GATHER_BYTES = 64 << 10;
+const GATHER_SLOTS = 32;
+/** What all ends may hold in copies: pieces that a socket or its peer did not take. */
+export const HELD_BYTES_MAX = 32 << 20;
+/** When to offer again what there was no memory for. */
+const RETRY_MS = 20;
+
+export const NO_SLOT = -1;
+
+/** Counted since the start. */
+export class SpliceCounters {
+  /** Towards sockets. */
+  bytesUp = 0;
+  /** From sockets. */
+  bytesDown = 0;
+  /** A copy was not made since all together held too much. */
+  heldFull = 0;
+  /** Exceptions that ended a connection: none is expected. */
+  faults = 0;
+}
+
+/** Has a slot of the gathering memory. */
+export interface Gatherer {
+  /** Writes what has gathered. */
+  flush(): void;
+}
+
+/** Reads at the end of a round. */
+export interface Reader {
+  readAgain(): void;
+}
+
+/** Is to be tried again. */
+export interface Retrier {
+  retry(): void;
+}
+
+export class Splicer implements Task {
+  isPosted = false;
+  readonly counters: SpliceCounters = new SpliceCounters();
+  readonly loop: Loop;
+  readonly readArena: Uint8Array<ArrayBuffer> = new Uint8Array(READ_BYTES);
+  readonly gatherArena: Uint8Array<ArrayBuffer> = new Uint8Array(GATHER_SLOTS * GATHER_BYTES);
+  /** Bytes in copies of all ends. */
+  held = 0;
+  #readLeft = 0;
+  #readSince = -1;
+  readonly #slots: (Gatherer | undefined)[] = new Array(GATHER_SLOTS).fill(undefined);
+  readonly #freeSlots: number[] = Array.from({ length: GATHER_SLOTS }, (_, i) => i);
+  #readers: Reader[] = [];
+  #running: Reader[] = [];
+  readonly #retries: Retrier[] = [];
+  readonly #retryTimer: RetryTimer;
+
+  constructor(loop: Loop) {
+    this.loop = loop;
+    this.#retryTimer = new RetryTimer(() => this.#retry());
+  }
+
+  /** A slot of the gathering memory for the rest of the round; NO_SLOT: all are taken. */
+  takeSlot(gatherer: Gatherer): number {
+    const slot = this.#freeSlots.pop();
+    if (slot === undefined) return NO_SLOT;
+    this.#slots[slot] = gatherer;
+    this.loop.post(this);
+    return slot;
+  }
+
+  giveSlot(slot: number): void {
+    this.#slots[slot] = undefined;
+    this.#freeSlots.push(slot);
+  }
+
+  /** Bytes that may be read now: first come first served as sockets become ready. */
+  get readLeft(): number {
+    if (this.#readSince !== this.loop.now) {
+      this.#readSince = this.loop.now;
+      this.#readLeft = READ_ALL_BYTES;
+    }
+    return this.#readLeft;
+  }
+
+  hasRead(bytes: number): void {
+    this.#readLeft -= bytes;
+    this.counters.bytesDown += bytes;
+  }
+
+  /** Reads of it go on at the end of the round. */
+  readLater(reader: Reader): void {
+    this.#readers.push(reader);
+    this.loop.post(this);
+  }
+
+  /** Nobody may ever say that there is memory again: it is tried. */
+  retryLater(retrier: Retrier): void {
+    this.#retries.push(retrier);
+    if (this.#retryTimer.heapIndex === NOT_ARMED) {
+      this.loop.arm(this.#retryTimer, this.loop.now + RETRY_MS);
+    }
+  }
+
+  /** An error of this program has ended one connection. */
+  fault(error: unknown): void {
+    this.counters.faults++;
+    this.loop.fault(error);
+  }
+
+  runTask(): void {
+    for (let slot = 0; slot < GATHER_SLOTS; slot++) this.#slots[slot]?.flush();
+    const readers = this.#readers;
+    this.#readers = this.#running;
+    this.#running = readers;
+    // Those that wait have their own share: sockets that are ready can't use it up.
+    this.#readSince = this.loop.now;
+    this.#readLeft = READ_ALL_BYTES;
+    for (let i = 0; i < readers.length; i++) readers[i]!.readAgain();
+    readers.length = 0;
+  }
+
+  #retry(): void {
+    for (const retrier of this.#retries.splice(0)) retrier.retry();
+  }
+}
+
+class RetryTimer implements Timer {
+  heapIndex: number = NOT_ARMED;
+  dueAt = 0;
+  readonly fire: () => void;
+
+  constructor(fire: () => void) {
+    this.fire = fire;
+  }
+}
+
+/** What was not taken of a piece: a copy, counted among what all hold. */
+export class Rest {
+  readonly bytes: Uint8Array<ArrayBuffer>;
+  readonly #splicer: Splicer;
+  at = 0;
+
+  constructor(splicer: Splicer, bytes: Uint8Array<ArrayBuffer>) {
+    this.#splicer = splicer;
+    this.bytes = bytes;
+    splicer.held += bytes.length;
+  }
+
+  get left(): number {
+    return this.bytes.length - this.at;
+  }
+
+  /** It is needed no more. */
+  drop(): void {
+    this.#splicer.held -= this.bytes.length;
+  }
+}

@@ -16,6 +16,8 @@ export type LookupError = "not-found" | "failed";
 export interface Answer {
   /** IP texts, in the order of preference; empty with an error. */
   readonly addresses: readonly string[];
+  /** How long they hold, as the name server says; this machine's resolver does not tell. */
+  readonly ttlSeconds?: number;
   readonly error?: LookupError;
 }
 
@@ -77,51 +79,75 @@ export class NameLookup {
 
 async function findBySystem(name: string): Promise<Answer> {
   try {
-    const found = await (await systemResolver()).lookup(name, { all: true, verbatim: true });
-    return answerOf(found.map(({ address }) => address));
+    const found = await (await dns()).lookup(name, { all: true, verbatim: true });
+    return answerOf(found);
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? error.code : "";
-    const isUnknown = code === "ENOTFOUND" || code === "ENODATA";
-    return { addresses: [], error: isUnknown ? "not-found" : "failed" };
+    return answerOfError(error);
   }
 }
 
 /** Asks one server after the other; the first that answers at all decides. */
 async function findByServers(name: string, servers: readonly NameServer[]): Promise<Answer> {
   for (const { host, port } of servers) {
-    const answers = await Promise.all(
-      (["AAAA", "A"] as const).map((type) => askServer(name, type, { ipAddr: host, port })),
-    );
-    const addresses = answers.flatMap((answer) => answer.addresses);
-    if (addresses.length > 0) return answerOf(addresses);
-    if (answers.every(({ error }) => error === "not-found")) return answers[0]!;
+    const server = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    const answers = await Promise.all([askServer(name, 6, server), askServer(name, 4, server)]);
+    const found = answers.flatMap((answer) => "found" in answer ? answer.found : []);
+    if (found.length > 0) return answerOf(found);
+    if (answers.every((answer) => "error" in answer && answer.error === "not-found")) {
+      return { addresses: [], error: "not-found" };
+    }
   }
   return { addresses: [], error: "failed" };
 }
 
+/** An address as a resolver tells it. */
+interface Found {
+  readonly address: string;
+  readonly ttl?: number;
+}
+
 async function askServer(
   name: string,
-  type: "A" | "AAAA",
-  nameServer: { ipAddr: string; port: number },
-): Promise<Answer> {
+  family: 4 | 6,
+  server: string,
+): Promise<{ found: readonly Found[] } | { error: LookupError }> {
+  const { Resolver } = await dns();
+  const resolver = new Resolver();
+  resolver.setServers([server]);
+  // A dot at the end: no search list of this machine is tried.
+  const asked = family === 4
+    ? resolver.resolve4(`${name}.`, { ttl: true })
+    : resolver.resolve6(`${name}.`, { ttl: true });
+  // The runtime can't take a question back: that of a server that keeps silent ends by itself.
+  const silence = Promise.withResolvers<never>();
+  const timer = setTimeout(() => silence.reject(new Error("no answer")), SERVER_TIMEOUT_MS);
   try {
-    // A dot at the end: no search list of this machine is tried.
-    const signal = AbortSignal.timeout(SERVER_TIMEOUT_MS);
-    return answerOf(await Deno.resolveDns(`${name}.`, type, { nameServer, signal }));
+    return { found: await Promise.race([asked, silence.promise]) };
   } catch (error) {
-    const isUnknown = error instanceof Deno.errors.NotFound;
-    return { addresses: [], error: isUnknown ? "not-found" : "failed" };
+    return { error: answerOfError(error).error };
+  } finally {
+    clearTimeout(timer);
   }
 }
 
-function answerOf(found: readonly string[]): Answer {
+function answerOfError(error: unknown): { addresses: []; error: LookupError } {
+  const code = error instanceof Error && "code" in error ? error.code : "";
+  const isUnknown = code === "ENOTFOUND" || code === "ENODATA";
+  return { addresses: [], error: isUnknown ? "not-found" : "failed" };
+}
+
+function answerOf(found: readonly Found[]): Answer {
   // A scope belongs to link-local addresses, which no name of a server's client should lead to.
-  const addresses = [...new Set(found)].filter((one) => !one.includes("%")).slice(0, ADDRESSES_MAX);
-  return addresses.length > 0 ? { addresses } : { addresses, error: "not-found" };
+  const wanted = found.filter(({ address }) => !address.includes("%"));
+  const addresses = [...new Set(wanted.map(({ address }) => address))].slice(0, ADDRESSES_MAX);
+  if (addresses.length === 0) return { addresses, error: "not-found" };
+  // All of them are asked for again when the first of them no longer holds.
+  const ttls = wanted.flatMap(({ ttl }) => ttl ?? []);
+  return ttls.length > 0 ? { addresses, ttlSeconds: Math.min(...ttls) } : { addresses };
 }
 
 /** Loaded with the first name: the start of the server does not wait for it. */
-async function systemResolver(): Promise<typeof import("node:dns/promises")> {
+async function dns(): Promise<typeof import("node:dns/promises")> {
   // It uses a deprecated module of the runtime's own; nobody here can do anything about that.
   const { default: process } = await import("node:process");
   Object.assign(process, { noDeprecation: true });

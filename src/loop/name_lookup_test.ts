@@ -63,7 +63,21 @@ async function serveNames(): Promise<{ port: number; asked: string[]; close(): v
     asked.push(`${name} ${type}`);
     const isKnown = name === "known.example";
     const data = type === 1 ? [192, 0, 2, 7] : [0x20, 1, 0xd, 0xb8, ...Array(11).fill(0), 7];
-    const answer = [0xc0, 12, 0, type, 0, 1, 0, 0, 0, 60, 0, data.length, ...data];
+    const answer = [
+      0xc0,
+      12,
+      0,
+      type,
+      0,
+      1,
+      0,
+      0,
+      0,
+      type === 1 ? 50 : 70,
+      0,
+      data.length,
+      ...data,
+    ];
     const head = [query[0]!, query[1]!, 0x81, isKnown ? 0x80 : 0x83, 0, 1, 0, isKnown ? 1 : 0];
     const question = query.subarray(12, end + 4);
     const reply = [...head, 0, 0, 0, 0, ...question, ...(isKnown ? answer : [])];
@@ -94,6 +108,8 @@ Deno.test({
       const lookup = NameLookup.of([{ host: "127.0.0.1", port: server.port }]);
       const found = await lookup.find("known.example");
       assert.deepEqual([...found.addresses].sort(), ["192.0.2.7", "2001:db8::7"]);
+      // That of the address that holds for the shorter time.
+      assert.equal(found.ttlSeconds, 50);
       assert.deepEqual(await lookup.find("other.example"), {
         addresses: [],
         error: "not-found",

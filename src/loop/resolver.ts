@@ -8,9 +8,15 @@
 import { parseIp } from "../base/ip.ts";
 import { type Loop, NOT_ARMED, type Timer } from "./loop.ts";
 
-/** How long an answer is believed, and how long that there is none. */
+/** How long an answer is believed that does not say so itself, and how long that there is none. */
 export const FOUND_MS = 60_000;
 export const NOT_FOUND_MS = 5_000;
+/**
+ * Bounds of what answers say of themselves: no name is asked for with every connection, and an
+ * address that has changed is found within minutes, whatever was promised.
+ */
+export const FOUND_MIN_MS = 5_000;
+export const FOUND_MAX_MS = 300_000;
 export const LOOKUP_TIMEOUT_MS = 5_000;
 /** Names remembered. */
 export const CACHE_MAX = 4096;
@@ -26,6 +32,8 @@ export interface Resolution {
   readonly addresses: readonly Uint8Array[];
   /** "busy": too many look-ups wait. */
   readonly error?: "not-found" | "failed" | "timed-out" | "busy";
+  /** In ms of the loop: then it is to be asked for again. */
+  readonly until: number;
 }
 
 /** What main answers, by the ring. */
@@ -34,6 +42,8 @@ export interface NameAnswer {
   readonly id: number;
   /** IP texts; empty with an error. */
   readonly addresses: readonly string[];
+  /** How long they hold, where that is known. */
+  readonly ttlSeconds?: number;
   readonly error?: "not-found" | "failed";
 }
 
@@ -73,13 +83,7 @@ interface Lookup {
   readonly waiters: Set<NameWaiter>;
 }
 
-interface Known {
-  readonly resolution: Resolution;
-  readonly until: number;
-}
-
-const BUSY: Resolution = { addresses: [], error: "busy" };
-const TIMED_OUT: Resolution = { addresses: [], error: "timed-out" };
+const BUSY: Resolution = { addresses: [], error: "busy", until: -Infinity };
 
 export class Resolver implements Timer {
   heapIndex = NOT_ARMED;
@@ -88,7 +92,7 @@ export class Resolver implements Timer {
   readonly #loop: Pick<Loop, "now" | "arm" | "disarm" | "fault">;
   readonly #options: Required<ResolverOptions>;
   /** Oldest first, hence the first to be forgotten. */
-  readonly #known = new Map<string, Known>();
+  readonly #known = new Map<string, Resolution>();
   /** Oldest first, hence the first to time out. */
   readonly #lookups = new Map<number, Lookup>();
   readonly #byName = new Map<string, Lookup>();
@@ -122,7 +126,7 @@ export class Resolver implements Timer {
     const known = this.#known.get(name);
     if (known !== undefined && this.#loop.now < known.until) {
       this.counters.hits++;
-      return known.resolution;
+      return known;
     }
     const lookup = this.#byName.get(name) ?? this.#begin(name);
     if (lookup === undefined || lookup.waiters.size >= this.#options.waitersMax) {
@@ -148,7 +152,8 @@ export class Resolver implements Timer {
     const addresses = answer.addresses.slice(0, ADDRESSES_MAX).map((text) => parseIp(text))
       .filter((ip) => ip !== undefined);
     const error = addresses.length > 0 ? undefined : answer.error ?? "not-found";
-    const resolution = error === undefined ? { addresses } : { addresses, error };
+    const until = this.#loop.now + this.#lifetimeMs(error === undefined, answer.ttlSeconds);
+    const resolution = { addresses, ...(error === undefined ? {} : { error }), until };
     this.#remember(lookup.name, resolution);
     this.#end(lookup, resolution);
   }
@@ -160,7 +165,8 @@ export class Resolver implements Timer {
         return;
       }
       this.counters.timeouts++;
-      this.#end(lookup, TIMED_OUT);
+      const until = now + this.#options.notFoundMs;
+      this.#end(lookup, { addresses: [], error: "timed-out", until });
     }
   }
 
@@ -183,11 +189,16 @@ export class Resolver implements Timer {
     return lookup;
   }
 
+  #lifetimeMs(isFound: boolean, ttlSeconds: number | undefined): number {
+    if (!isFound) return this.#options.notFoundMs;
+    if (ttlSeconds === undefined) return this.#options.foundMs;
+    return Math.min(Math.max(1000 * ttlSeconds, FOUND_MIN_MS), FOUND_MAX_MS);
+  }
+
   #remember(name: string, resolution: Resolution): void {
-    const { cacheMax, foundMs, notFoundMs } = this.#options;
-    const lifetime = resolution.error === undefined ? foundMs : notFoundMs;
+    const { cacheMax } = this.#options;
     this.#known.delete(name);
-    this.#known.set(name, { resolution, until: this.#loop.now + lifetime });
+    this.#known.set(name, resolution);
     for (const oldest of this.#known.keys()) {
       if (this.#known.size <= cacheMax) break;
       this.#known.delete(oldest);

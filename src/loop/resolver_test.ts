@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { ipBytes } from "../base/ip.ts";
 import { NOT_ARMED, type Timer } from "./loop.ts";
 import type { NameWaiter, Resolution, ResolverOptions } from "./resolver.ts";
-import { FOUND_MS, LOOKUP_TIMEOUT_MS, NOT_FOUND_MS, Resolver } from "./resolver.ts";
+import {
+  FOUND_MAX_MS,
+  FOUND_MIN_MS,
+  FOUND_MS,
+  LOOKUP_TIMEOUT_MS,
+  NOT_FOUND_MS,
+  Resolver,
+} from "./resolver.ts";
 
 /** A loop for one timer, with a clock that a test turns. */
 class FakeLoop {
@@ -71,7 +78,8 @@ Deno.test("Resolver asks once for a name, tells all who wait, and remembers", ()
   const addresses = ["192.0.2.1", "2001:db8::1"];
   resolver.answered({ kind: "resolved", id: 0, addresses });
   assert.deepEqual(waiters.map(({ told }) => told.length), [1, 1, 0]);
-  assert.deepEqual(waiters[0]!.told[0], { addresses: addresses.map(ipBytes) });
+  const until = loop.now + FOUND_MS;
+  assert.deepEqual(waiters[0]!.told[0], { addresses: addresses.map(ipBytes), until });
   assert.equal(loop.isArmed, false);
   assert.deepEqual(resolver.resolve("a.example", waiters[0]!), waiters[0]!.told[0]);
   assert.equal(resolver.counters.hits, 1);
@@ -81,13 +89,39 @@ Deno.test("Resolver asks once for a name, tells all who wait, and remembers", ()
   assert.deepEqual(Object.keys(bench), []);
 });
 
+Deno.test("Resolver believes an answer as long as it says, within bounds", () => {
+  const bench = new Bench();
+  const { resolver, loop } = bench;
+  const waiter = new FakeWaiter();
+  const lifetimes = [
+    [0, FOUND_MIN_MS],
+    [1, FOUND_MIN_MS],
+    [20, 20_000],
+    [86_400, FOUND_MAX_MS],
+    [undefined, FOUND_MS],
+  ] as const;
+  for (const [i, [ttlSeconds, ms]] of lifetimes.entries()) {
+    const name = `n${i}.example`;
+    resolver.resolve(name, waiter);
+    const { id } = bench.asked.at(-1)!;
+    const ttl = ttlSeconds === undefined ? {} : { ttlSeconds };
+    resolver.answered({ kind: "resolved", id, addresses: ["192.0.2.1"], ...ttl });
+    assert.equal(waiter.told.at(-1)?.until, loop.now + ms);
+    loop.pass(ms - 1);
+    assert.notEqual(resolver.resolve(name, waiter), undefined);
+    loop.pass(1);
+    assert.equal(resolver.resolve(name, waiter), undefined);
+  }
+});
+
 Deno.test("Resolver remembers for a short time that there is no such name", () => {
   const bench = new Bench();
   const { resolver, loop } = bench;
   const waiter = new FakeWaiter();
   resolver.resolve("no.example", waiter);
   bench.answer();
-  assert.deepEqual(waiter.told[0], { addresses: [], error: "not-found" });
+  const until = loop.now + NOT_FOUND_MS;
+  assert.deepEqual(waiter.told[0], { addresses: [], error: "not-found", until });
   assert.equal(resolver.resolve("no.example", waiter)?.error, "not-found");
   loop.pass(NOT_FOUND_MS);
   resolver.resolve("no.example", waiter);
@@ -149,7 +183,7 @@ Deno.test("Resolver leaves out what is no address, and survives a waiter that th
   resolver.resolve("odd.example", bad);
   resolver.resolve("odd.example", waiter);
   bench.answer("fe80::1%eth0", "010.0.0.1", "2001:db8::2", "rubbish");
-  assert.deepEqual(waiter.told, [{ addresses: [ipBytes("2001:db8::2")] }]);
+  assert.deepEqual(waiter.told.map(({ addresses }) => addresses), [[ipBytes("2001:db8::2")]]);
   assert.equal(resolver.counters.faults, 1);
   assert.deepEqual(bench.loop.faults.map(String), ["Error: no"]);
 });

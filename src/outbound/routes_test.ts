@@ -30,26 +30,28 @@ class Bench implements Disposable {
   readonly loop = new Loop(native);
   readonly session = new FakeSession();
   readonly targets: Targets;
-  readonly relay: TargetAssociations;
+  readonly associations: TargetAssociations;
   readonly account: UserAccount = new UserAccount();
   #opened = 0;
 
   constructor(routing: Routing) {
     const resolver = {
-      resolve: (name: string): Resolution => ({ addresses: (NAMES[name] ?? []).map(ipBytes) }),
+      resolve(name: string): Resolution {
+        return { addresses: (NAMES[name] ?? []).map(ipBytes), until: Infinity };
+      },
       forget() {},
     };
     const options = { ...routesOf(routing), waker, resolver, accountOf: () => this.account };
     this.targets = new Targets(this.loop, options);
-    this.relay = new TargetAssociations(this.loop, options);
+    this.associations = new TargetAssociations(this.loop, options);
     this.session.sink = this.targets;
     this.targets.sessionOpened(this.session, "alice");
-    this.relay.sessionOpened(this.session, "alice");
+    this.associations.sessionOpened(this.session, "alice");
   }
 
   set(routing: Routing): void {
     this.targets.setRoutes(routesOf(routing));
-    this.relay.setRoutes(routesOf(routing));
+    this.associations.setRoutes(routesOf(routing));
   }
 
   open(host: string, port: number): number {
@@ -60,7 +62,7 @@ class Bench implements Disposable {
 
   send(assoc: number, host: string, port: number): void {
     const address = encodeAddress(host, port)!;
-    this.relay.datagram(this.session, assoc, address, 0, address.length, 0, 1);
+    this.associations.datagram(this.session, assoc, address, 0, address.length, 0, 1);
   }
 
   until(what: () => boolean): void {
@@ -85,7 +87,7 @@ class Bench implements Disposable {
 
   [Symbol.dispose](): void {
     this.targets.stop();
-    this.relay.stop();
+    this.associations.stop();
     assert.equal(this.account.connections, 0);
     this.loop.close();
   }
@@ -172,7 +174,7 @@ Deno.test("outbounds of this machine have their own source, for streams and data
   // No proxy carries datagrams.
   bench.set({ rules: [], outbounds: [{ name: "up", kind: "socks5" }], defaultOutbound: "up" });
   bench.send(1, "1.1.1.1", 9);
-  assert.equal(bench.relay.counters.refused, 1);
+  assert.equal(bench.associations.counters.refused, 1);
 });
 
 Deno.test("an interface that is not there fails streams and datagrams, and nothing else", () => {
@@ -180,7 +182,7 @@ Deno.test("an interface that is not there fails streams and datagrams, and nothi
   using bench = new Bench({ rules: [{ cidr: LOCAL, outbound: "away" }], outbounds });
   assert.notEqual(bench.code(bench.open("127.0.0.1", 9)), OpenedCode.ok);
   bench.send(1, "127.0.0.1", 9);
-  assert.equal(bench.relay.counters.noSocket, 1);
+  assert.equal(bench.associations.counters.noSocket, 1);
 });
 
 Deno.test("addresses of one family alone are tried where that is wanted", () => {
@@ -200,12 +202,12 @@ Deno.test("a user's connections are limited, streams and associations together",
   const id = bench.open("127.0.0.1", port);
   assert.equal(bench.code(id), OpenedCode.ok);
   bench.send(1, "127.0.0.1", 9);
-  assert.equal(bench.relay.count, 1);
+  assert.equal(bench.associations.count, 1);
   assert.equal(bench.code(bench.open("127.0.0.1", port)), OpenedCode.tooManyStreams);
   bench.send(2, "127.0.0.1", 9);
-  assert.equal(bench.relay.count, 1);
+  assert.equal(bench.associations.count, 1);
   assert.equal(bench.account.connections, 2);
-  bench.relay.assocEnded(bench.session, 1);
+  bench.associations.assocEnded(bench.session, 1);
   assert.equal(bench.code(bench.open("127.0.0.1", port)), OpenedCode.ok);
   bench.targets.wasReset(bench.session, id);
   assert.equal(bench.account.connections, 1);

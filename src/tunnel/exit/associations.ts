@@ -16,7 +16,7 @@ import { addressPort, AddressType, readIpAddress, writeIpAddress } from "../../w
 import { DATAGRAM_BYTES_MAX } from "../../session/limits.ts";
 import type { Session } from "../../session/session.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer, type Watcher } from "../../loop/loop.ts";
-import { NameCache, type NamedTarget } from "./datagram_names.ts";
+import { DatagramNames, type NamedTarget } from "./datagram_names.ts";
 import { DatagramOutbox } from "./datagram_outbox.ts";
 import type { Origin, Routes } from "../../outbound/routes.ts";
 import { type ExitOptions, ExitSessions } from "./exit_sessions.ts";
@@ -323,7 +323,7 @@ export class Association {
   readonly session: DatagramSession;
   readonly id: number;
   readonly user: string;
-  readonly names: NameCache;
+  readonly names: DatagramNames;
   lastUsed = 0;
   /** The socket that comes from any address of this machine. */
   readonly direct: AssociationSocket;
@@ -336,9 +336,8 @@ export class Association {
     this.session = session;
     this.id = id;
     this.user = user;
-    const { loop, options } = owner;
-    this.names = new NameCache(
-      loop,
+    const { options } = owner;
+    this.names = new DatagramNames(
       options.resolver,
       (named, bytes) => owner.sendLate(this, named, bytes),
       () => owner.routes.dial ?? {},

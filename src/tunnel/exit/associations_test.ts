@@ -30,6 +30,7 @@ class FakeResolver {
   asked = 0;
   isSlow = false;
   answers: string[] = ["127.0.0.1"];
+  until = Infinity;
 
   resolve(_name: string, waiter: NameWaiter): Resolution | undefined {
     this.asked++;
@@ -45,7 +46,8 @@ class FakeResolver {
 
   answer(): Resolution {
     const addresses = this.answers.map(ipBytes);
-    return addresses.length > 0 ? { addresses } : { addresses, error: "not-found" };
+    const until = this.until;
+    return addresses.length > 0 ? { addresses, until } : { addresses, error: "not-found", until };
   }
 }
 
@@ -223,6 +225,27 @@ Deno.test("a name that leads to a private address is refused, also when it turns
   bench.resolver.answers = [];
   bench.send(2, "none.example", port, utf8("5"));
   assert.equal(bench.associations.counters.noAddress, 1);
+});
+
+Deno.test("a name that no longer holds is asked for again; its address serves meanwhile", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  const { port } = target.local;
+  bench.send(1, "t.example", port, utf8("1"));
+  bench.send(1, "t.example", port, utf8("2"));
+  assert.equal(bench.resolver.asked, 1);
+  bench.resolver.until = -Infinity;
+  bench.send(2, "t.example", port, utf8("3"));
+  bench.resolver.isSlow = true;
+  for (const word of ["4", "5"]) bench.send(2, "t.example", port, utf8(word));
+  assert.equal(bench.resolver.asked, 3);
+  const heard: string[] = [];
+  bench.until(() => {
+    const count = target.receive(bench.inbox);
+    for (let i = 0; i < count; i++) heard.push(text(bench.inbox.bytes(i)));
+    return heard.length === 5;
+  });
+  assert.deepEqual(heard.sort(), ["1", "2", "3", "4", "5"]);
 });
 
 Deno.test("an association remembers so many names", () => {

@@ -1,15 +1,15 @@
 /**
- * The names that an association's datagrams go to: looked up once in a while, with a few datagrams
- * kept meanwhile, and found again by the very bytes of the address, without making a text.
+ * The names that an association's datagrams go to, each with what is the association's own: the
+ * verdict of the rules for its user, the address that they allow, and a few datagrams that wait for
+ * it. What names mean, and how long that holds, the worker's Resolver knows. They are found by the
+ * very bytes of the address, without a text being made for each datagram.
  */
 
 import type { EyeballsOptions } from "../../proxy/happy_eyeballs.ts";
 import { isIpv4Mapped } from "../../base/ip.ts";
 import type { Pending } from "../../proxy/rules.ts";
 import { Target } from "../../proxy/target.ts";
-import type { Loop } from "../../loop/loop.ts";
 import type { NameWaiter, Resolution, Resolver } from "../../loop/resolver.ts";
-import { FOUND_MS, NOT_FOUND_MS } from "../../loop/resolver.ts";
 
 /** Names of one association; the oldest is forgotten. */
 export const NAMES_MAX = 32;
@@ -19,8 +19,7 @@ export const WAITING_MAX = 8;
 /** Sends a datagram that waited. */
 export type SendLate = (named: NamedTarget, bytes: Uint8Array) => void;
 
-export class NameCache {
-  readonly loop: Pick<Loop, "now">;
+export class DatagramNames {
   readonly resolver: Pick<Resolver, "resolve" | "forget">;
   readonly sendLate: SendLate;
   /** Which of a name's addresses are wanted. */
@@ -28,12 +27,10 @@ export class NameCache {
   readonly #names: NamedTarget[] = [];
 
   constructor(
-    loop: Pick<Loop, "now">,
     resolver: Pick<Resolver, "resolve" | "forget">,
     sendLate: SendLate,
     families: () => EyeballsOptions = () => ({}),
   ) {
-    this.loop = loop;
     this.resolver = resolver;
     this.sendLate = sendLate;
     this.families = families;
@@ -70,7 +67,7 @@ export class NamedTarget implements NameWaiter {
   readonly key: Uint8Array;
   readonly target: Target = new Target();
   rulesVersion = -1;
-  readonly #cache: NameCache;
+  readonly #cache: DatagramNames;
   readonly #name: string;
   #pending: Pending | undefined;
   #address: Uint8Array | undefined;
@@ -78,7 +75,7 @@ export class NamedTarget implements NameWaiter {
   #isResolving = false;
   #waiting: Uint8Array[] = [];
 
-  constructor(cache: NameCache, key: Uint8Array, target: Target) {
+  constructor(cache: DatagramNames, key: Uint8Array, target: Target) {
     this.#cache = cache;
     this.key = key;
     this.target.copyFrom(target);
@@ -144,13 +141,10 @@ export class NamedTarget implements NameWaiter {
   }
 
   /** Takes the first address that the rules allow; where none is preferred, IPv4. */
-  #take({ addresses, error }: Resolution): void {
-    const { now } = this.#cache.loop;
-    if (error !== undefined && error !== "not-found" && this.#address !== undefined) {
-      // Nobody said that the old address is wrong.
-      this.#until = now + NOT_FOUND_MS;
-      return;
-    }
+  #take({ addresses, error, until }: Resolution): void {
+    this.#until = until;
+    // Nobody said that the old address is wrong.
+    if (error !== undefined && error !== "not-found" && this.#address !== undefined) return;
     const { allowed } = this.#pending!.decideAfterResolution(addresses);
     const { preferred = 4, only = false } = this.#cache.families();
     const best = allowed.find(({ isIpv4 }) => isIpv4 === (preferred === 4)) ??
@@ -162,12 +156,11 @@ export class NamedTarget implements NameWaiter {
       this.#address = new Uint8Array(16);
       best.copyIp(this.#address, 0);
     }
-    const lifetime = best !== undefined ? FOUND_MS : error === "busy" ? 0 : NOT_FOUND_MS;
-    this.#until = now + lifetime;
   }
 }
 
-const NOWHERE: Resolution = { addresses: [], error: "not-found" };
+/** Until the rules are others. */
+const NOWHERE: Resolution = { addresses: [], error: "not-found", until: Infinity };
 
 function isSame(key: Uint8Array, bytes: Uint8Array, at: number, length: number): boolean {
   if (key.length !== length) return false;

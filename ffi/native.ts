@@ -33,6 +33,8 @@ export const nativeSymbols = {
 
   // int32_t ph_lock_folder(const char *path)
   ph_lock_folder: { parameters: ["buffer"], result: "i32" },
+  // int32_t ph_open_folder(const char *path)
+  ph_open_folder: { parameters: ["buffer"], result: "i32" },
   // int32_t ph_is_bpffs(const char *path)
   ph_is_bpffs: { parameters: ["buffer"], result: "i32" },
   // int32_t ph_mount_bpffs(const char *path)

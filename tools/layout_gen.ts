@@ -31,12 +31,6 @@ import {
 } from "./layout_emit.ts";
 import { holesWithin, type MapDefinition, mapsOf } from "./layout_maps.ts";
 
-const MAIN_OBJECT = "xdp_phantom";
-/** Until all callers say whose layout they mean. */
-const MAIN_ALIASES = `
-export const layoutHashes: Readonly<Record<string, string>> = layouts.${MAIN_OBJECT}.hashes;
-export const layoutHash: string = layouts.${MAIN_OBJECT}.hash;
-`;
 const CONTRACT_PREFIX = "ph_";
 const PAD_NAME = /^_*pad(ding)?[0-9_]*$/;
 const IDENTIFIER = /^[A-Za-z_][A-Za-z0-9_]*$/;
@@ -487,7 +481,7 @@ export interface ObjectLayout {
 
 export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
 ${texts.join("")}};
-${objects.some(([object]) => object === MAIN_OBJECT) ? MAIN_ALIASES : ""}`;
+`;
 }
 
 function objectNameOf(path: string): string {

@@ -100,7 +100,6 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
  * go from here, and none may come.
  */
 export const DEBTS: Readonly<Record<string, readonly string[]>> = {
-  "src/kernel/xdp_plane.ts": ["relay"],
   "src/loop/inbox.ts": ["tunnel"],
   "src/loop/pool.ts": ["tunnel"],
 };

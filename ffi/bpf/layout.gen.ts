@@ -1454,6 +1454,3 @@ export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
     },
   },
 };
-
-export const layoutHashes: Readonly<Record<string, string>> = layouts.xdp_phantom.hashes;
-export const layoutHash: string = layouts.xdp_phantom.hash;

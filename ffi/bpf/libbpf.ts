@@ -60,6 +60,8 @@ export const libbpfSymbols = {
   bpf_map__initial_value: { parameters: ["pointer", "buffer"], result: "pointer" },
   // int bpf_map__set_initial_value(struct bpf_map *map, const void *data, size_t size)
   bpf_map__set_initial_value: { parameters: ["pointer", "buffer", "usize"], result: "i32" },
+  // int bpf_map__set_inner_map_fd(struct bpf_map *map, int fd)
+  bpf_map__set_inner_map_fd: { parameters: ["pointer", "i32"], result: "i32" },
   // bool bpf_map__is_internal(const struct bpf_map *map)
   bpf_map__is_internal: { parameters: ["pointer"], result: "bool" },
   // ---- programs of an object ----
@@ -78,9 +80,6 @@ export const libbpfSymbols = {
   bpf_program__set_autoload: { parameters: ["pointer", "bool"], result: "i32" },
   // ---- attachment ----
 
-  // int bpf_xdp_attach(int ifindex, int prog_fd, __u32 flags, const struct bpf_xdp_attach_opts
-  //   *opts)
-  bpf_xdp_attach: { parameters: ["i32", "i32", "u32", "buffer"], result: "i32" },
   // int bpf_xdp_query(int ifindex, int flags, struct bpf_xdp_query_opts *opts)
   bpf_xdp_query: { parameters: ["i32", "i32", "buffer"], result: "i32" },
   // int bpf_tc_hook_create(struct bpf_tc_hook *hook)
@@ -103,6 +102,8 @@ export const libbpfSymbols = {
   // int bpf_prog_attach(int prog_fd, int attachable_fd, enum bpf_attach_type type,
   //   unsigned int flags)
   bpf_prog_attach: { parameters: ["i32", "i32", "u32", "u32"], result: "i32" },
+  // int bpf_prog_detach2(int prog_fd, int attachable_fd, enum bpf_attach_type type)
+  bpf_prog_detach2: { parameters: ["i32", "i32", "u32"], result: "i32" },
 
   // ---- map contents ----
 

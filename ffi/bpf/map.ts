@@ -116,6 +116,15 @@ export class BpfMap extends Handle {
     );
   }
 
+  /**
+   * Puts a map into a map of maps, in the place of another in one step; programs that look see the
+   * one or the other. Once this returns, none looks at the other any more. What `get` answers for
+   * the key is the map's id.
+   */
+  put(key: Uint8Array<ArrayBuffer>, inner: BpfMap, write: Write = "any"): void {
+    this.set(key, new Uint8Array(Uint32Array.of(inner.fd).buffer), write);
+  }
+
   /** Adds an entry unless its key is there, or there is no room: says which. */
   add(
     key: Uint8Array<ArrayBuffer>,
@@ -367,8 +376,13 @@ export interface MapShape {
   readonly flags?: number;
 }
 
-export function createMap(libs: Libraries, shape: MapShape): BpfMap {
-  const opts = optionsOf(BpfMapCreateOpts, { mapFlags: shape.flags ?? 0 });
+/**
+ * Makes a map. One of maps (ARRAY_OF_MAPS, HASH_OF_MAPS; its values have 4 bytes) takes only maps
+ * that are made as `inner` is.
+ */
+export function createMap(libs: Libraries, shape: MapShape, inner?: BpfMap): BpfMap {
+  const mapFlags = shape.flags ?? 0;
+  const opts = optionsOf(BpfMapCreateOpts, { mapFlags, innerMapFd: inner?.fd ?? 0 });
   const fd = libs.libbpf.bpf_map_create(
     shape.type,
     cString(shape.name),

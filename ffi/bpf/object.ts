@@ -97,6 +97,14 @@ export class BpfObject extends Handle {
     checked(result, () => `reuse map ${name}`);
   }
 
+  /** Which maps a map of maps takes, where the object does not say so: those made as this one. */
+  setInner(name: string, inner: BpfMap): void {
+    this.#assertNotLoaded("set an inner map");
+    const pointer = this.#mapPointer(name);
+    const result = this.#libs.libbpf.bpf_map__set_inner_map_fd(pointer, inner.fd);
+    checked(result, () => `set the inner map of ${name}`);
+  }
+
   /** Does without a map: good where a constant keeps the programs from ever coming to it. */
   omit(name: string): void {
     this.#assertNotLoaded("leave out a map");

@@ -6,7 +6,8 @@
 import { checked, errnoCode, SysError } from "../errors.ts";
 import type { Libraries } from "../libraries.ts";
 import { BpfAttachType, BpfMapType, BpfProgLoadOpts, BpfProgType } from "./libbpf.gen.ts";
-import { attachTcx, attachXdp, ClsactFilter, queryXdp, type XdpMode } from "./link.ts";
+import { attachTcx, ClsactFilter } from "./tc_link.ts";
+import { attachXdp, queryXdp, type XdpMode } from "./xdp_link.ts";
 import { addressOf, cString, holding, optionsOf, textOf } from "../memory.ts";
 import { createMap, possibleCpus } from "./map.ts";
 import { BpfProgram } from "./program.ts";

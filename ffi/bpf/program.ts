@@ -119,29 +119,6 @@ export class BpfProgram extends Handle {
   }
 }
 
-const SO_ATTACH = { filter: 50, reuseport: 52 } as const;
-const SO_DETACH_FILTER = 27;
-
-/**
- * Puts a program on a socket: a filter of what it gets, or (SK_REUSEPORT) the choice among all
- * that share its port. It stays until the socket closes, or another takes its place.
- */
-export function attachToSocket(
-  libs: Libraries,
-  program: BpfProgram,
-  socket: number,
-  as: keyof typeof SO_ATTACH,
-): void {
-  const result = libs.native.symbols.ph_attach_program(socket, SO_ATTACH[as], program.fd);
-  checked(result, () => `attach ${program.label} to socket ${socket}`);
-}
-
-/** Takes a filter off a socket again. */
-export function detachFromSocket(libs: Libraries, socket: number): void {
-  const result = libs.native.symbols.ph_attach_program(socket, SO_DETACH_FILTER, 0);
-  checked(result, () => `detach the filter of socket ${socket}`);
-}
-
 /** The program with this id, as another process may have loaded it; undefined when it is gone. */
 export function openProgramById(libs: Libraries, id: number): BpfProgram | undefined {
   const fd = libs.libbpf.bpf_prog_get_fd_by_id(id);

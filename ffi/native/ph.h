@@ -39,6 +39,8 @@ PH_API int32_t ph_object_load(void *fn, void *object, uint8_t *log, uint32_t cap
 
 /* Opens and locks a folder for this process; the fd, or -EWOULDBLOCK when another holds it. */
 PH_API int32_t ph_lock_folder(const char *path);
+/* Opens a folder; the fd. */
+PH_API int32_t ph_open_folder(const char *path);
 /* 1 when path lies on a BPF file system, else 0. */
 PH_API int32_t ph_is_bpffs(const char *path);
 PH_API int32_t ph_mount_bpffs(const char *path);

@@ -25,13 +25,20 @@ __attribute__((constructor)) static void tune_malloc(void)
 	mallopt(M_MMAP_THRESHOLD, MAPPED_BYTES_MIN);
 }
 
-int32_t ph_lock_folder(const char *path)
+int32_t ph_open_folder(const char *path)
 {
 	int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+
+	return fd < 0 ? -errno : fd;
+}
+
+int32_t ph_lock_folder(const char *path)
+{
+	int fd = ph_open_folder(path);
 	int err;
 
 	if (fd < 0)
-		return -errno;
+		return fd;
 	if (flock(fd, LOCK_EX | LOCK_NB) == 0)
 		return fd;
 	err = -errno;

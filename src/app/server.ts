@@ -8,7 +8,6 @@ import { endpoint } from "../../ffi/endpoint.ts";
 import { BpfMapType } from "../../ffi/bpf/libbpf.gen.ts";
 import { probeMapType } from "../../ffi/bpf/probe.ts";
 import { SysError } from "../../ffi/errors.ts";
-import { TunnelLimit } from "../../ffi/bpf/layout.gen.ts";
 import { type Libraries, openLibraries } from "../../ffi/libraries.ts";
 import { possibleCpus } from "../../ffi/bpf/map.ts";
 import { UdpSocket } from "../../ffi/udp.ts";
@@ -17,10 +16,10 @@ import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
 import { type Config, formatAddress, USERS_MAX } from "../config/mod.ts";
 import { AwakeCores } from "./awake_cores.ts";
-import { Delivery } from "../tunnel/kernel/delivery.ts";
+import { Delivery, deliveryPart } from "../tunnel/kernel/delivery.ts";
 import { KernelControl } from "../tunnel/kernel/control.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
-import { InstanceBusyError, PinFolder } from "../kernel/pins.ts";
+import { PinFolder } from "../kernel/pins.ts";
 import { RelayControl } from "../relay/control.ts";
 import type { Resources } from "../kernel/resources.ts";
 import { keepReplayRecord, takeReplayRecord } from "../tunnel/server/replay_record.ts";
@@ -32,7 +31,9 @@ import type { Usage } from "../proxy/users.ts";
 import { type ServerStatus, statusPath, StatusSocket } from "./status_socket.ts";
 import { type WorkerCounters, Workers, type WorkerTask } from "../loop/pool.ts";
 import type { Routing } from "../outbound/routing.ts";
-import { XdpPlane } from "../kernel/xdp_plane.ts";
+import { XdpPlane } from "../tunnel/kernel/plane.ts";
+import { sessionsPart } from "../tunnel/kernel/sessions.ts";
+import { relayPart } from "../relay/kernel_relay.ts";
 import { relayPlan } from "../relay/plan.ts";
 
 const BYTES_A_MEGABIT = 125_000;
@@ -50,6 +51,7 @@ interface Parts {
   readonly users: ServerUsers;
   readonly lookup: NameLookup;
   readonly log: Log;
+  readonly pins: PinFolder | undefined;
   readonly relay: RelayControl | undefined;
   readonly control: KernelControl | undefined;
   readonly delivery: Delivery | undefined;
@@ -92,9 +94,11 @@ export class Server {
     const routing = await routingText(config, lookup, log);
     let control: KernelControl | undefined;
     const tasks = workerTasks(config, serverSecret(config.stateDir, log), users, routing);
+    const kernelLog = log.with({ component: "kernel" });
+    const pins = openPins(libs, config, kernelLog);
     // Another thread loads the BPF program while the workers' isolates come up, which blocks this
     // one. A failure of either is seen below.
-    const loading = startPlane(libs, config, resources, log.with({ component: "kernel" }));
+    const loading = startPlane(libs, config, resources, { pins, log: kernelLog });
     loading.catch(() => {});
     const starting = Workers.start({
       libs,
@@ -124,12 +128,13 @@ export class Server {
       const datagrams = () => workers.counters().datagrams;
       const awake = config.lowLatency ? new AwakeCores({ datagrams, log }) : undefined;
       return new Server(workers, plane, {
-        ...{ config, users, lookup, log, relay, control, delivery, awake },
+        ...{ config, users, lookup, log, pins, relay, control, delivery, awake },
       });
     } catch (error) {
       await relay?.stop();
       control?.stop();
       plane?.abandon();
+      pins?.close();
       await starting.then((workers) => workers.stop(), () => {});
       throw error;
     }
@@ -199,6 +204,7 @@ export class Server {
     this.#parts.control?.stop();
     this.#parts.users.save();
     this.#plane?.close();
+    this.#parts.pins?.close();
   }
 }
 
@@ -258,44 +264,46 @@ function claimPort(libs: Libraries, { ebpf, instance, listen }: Config): void {
   }
 }
 
+/** Where what outlives this process is kept, locked; nothing where that is off or can't be. */
+function openPins(libs: Libraries, { ebpf, instance }: Config, log: Log): PinFolder | undefined {
+  return ebpf.enabled ? PinFolder.open(libs, ebpf.pinPath, instance, log) : undefined;
+}
+
 /** Attached, as far as that goes; nothing where it can't be had. */
 async function startPlane(
   libs: Libraries,
   config: Config,
   resources: Resources,
-  log: Log,
+  { pins, log }: { readonly pins: PinFolder | undefined; readonly log: Log },
 ): Promise<XdpPlane | undefined> {
-  const { ebpf, instance, listen } = config;
+  const { ebpf, listen } = config;
   if (!ebpf.enabled) {
     log.info("xdp_off", "XDP is off", { reason: "ebpf.enabled is false" });
     return undefined;
   }
-  const plan = relayPlan(config);
   const code = resources.bpf("xdp_phantom", ebpf.programPath);
   if (code.origin !== "embedded") {
     log.info("bpf_program_file", "the BPF program is read from a file", { path: code.origin });
   }
   try {
     const plane = await XdpPlane.startBeside(libs, {
-      pinPath: ebpf.pinPath,
-      instance,
+      pins,
       interfaces: ebpf.interface,
       mode: ebpf.xdpMode,
       code,
       egress: resources.bpf("tc_egress"),
-      constants: {
-        stats_enabled: ebpf.enableStats ? 1 : 0,
-        af_xdp_enabled: hasAfXdp(libs, config) ? 1 : 0,
-      },
-      sizes: { sessions: ebpf.mapSize, front: possibleCpus(libs) * TunnelLimit.frontSlots },
+      parts: [
+        sessionsPart(ebpf.mapSize, possibleCpus(libs)),
+        deliveryPart(hasAfXdp(libs, config)),
+        relayPart(relayPlan(config)),
+      ],
+      counts: ebpf.enableStats,
       ports: [listen.port],
-      ...(plan === undefined ? {} : { relay: plan }),
       log,
     });
     logLevels(plane, config, log);
     return plane;
   } catch (error) {
-    if (error instanceof InstanceBusyError) throw error;
     log.warn("xdp_none", "the server runs without XDP", {
       cause: error instanceof Error ? error.message : "",
     });
@@ -303,6 +311,8 @@ async function startPlane(
     log.info("doctor_hint", "`phantom doctor` tells what this machine lacks", {
       listen: formatAddress(listen),
     });
+    // Nothing else is kept there.
+    pins?.close();
     return undefined;
   }
 }

@@ -7,7 +7,8 @@ import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import type { EventCounts } from "../kernel/events.ts";
 import type { SessionCounts } from "../tunnel/kernel/sessions.ts";
-import type { HealthCounters, InterfaceState } from "../kernel/hooked_interfaces.ts";
+import type { HealthCounters } from "../kernel/hooked_interfaces.ts";
+import type { InterfaceState } from "../kernel/xdp_hook.ts";
 import type { WorkerCounters } from "../loop/pool.ts";
 
 const ANSWER_MS = 1000;

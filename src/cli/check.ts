@@ -1,12 +1,15 @@
 /** `phantom check` */
 
 import { BpfError } from "../../ffi/bpf/bpf_error.ts";
-import { type Libraries, openLibraries } from "../../ffi/libraries.ts";
+import { layouts } from "../../ffi/bpf/layout.gen.ts";
+import { openLibraries } from "../../ffi/libraries.ts";
 import type { BpfObject } from "../../ffi/bpf/object.ts";
 import { messageOf } from "../base/errors.ts";
+import { Log } from "../base/log.ts";
 import { type Config, ConfigError, formatProblem, type Problem } from "../config/mod.ts";
 import { type BpfCode, type ObjectName, Resources } from "../kernel/resources.ts";
-import { eventConstants, openBeside, openProgram } from "../kernel/xdp_plane.ts";
+import { eventsPart } from "../kernel/events.ts";
+import { ObjectPlane } from "../kernel/object_plane.ts";
 import type { Command } from "./args.ts";
 import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";
@@ -14,6 +17,11 @@ import { Exit } from "./exit.ts";
 const MAIN: ObjectName = "xdp_phantom";
 /** Loaded with its maps, so only where it loads. */
 const BESIDE: readonly ObjectName[] = ["xdp_sessions", "tc_egress", "steer"];
+
+const SILENT = new Log(() => {});
+
+/** What has been through the verifier. */
+type Loaded = Pick<BpfObject, "verifierLogs" | "close">;
 
 interface LoadReport {
   readonly object: string;
@@ -56,14 +64,14 @@ export const command: Command = {
 function loadAll(resources: Resources, config: Config | undefined, verbose: boolean): LoadReport[] {
   const libs = openLibraries((name) => resources.library(name));
   const folder = config?.ebpf.programPath;
-  const byPerf = eventConstants(libs);
-  const constants = { stats_enabled: config?.ebpf.enableStats === false ? 0 : 1, ...byPerf };
+  const events = eventsPart(libs);
+  const stats = { constants: { stats_enabled: config?.ebpf.enableStats === false ? 0 : 1 } };
   const reports: LoadReport[] = [];
-  let main: BpfObject | undefined;
-  const attempt = (code: BpfCode, load: (verbose: boolean) => BpfObject): BpfObject | undefined => {
+  let main: ObjectPlane | undefined;
+  const attempt = <T extends Loaded>(code: BpfCode, load: () => T): T | undefined => {
     const report = { object: code.name, origin: code.origin };
     try {
-      const object = load(verbose);
+      const object = load();
       const log = [...object.verifierLogs().values()].join("\n");
       reports.push({ ...report, ok: true, ...(verbose ? { log } : {}) });
       return object;
@@ -76,32 +84,19 @@ function loadAll(resources: Resources, config: Config | undefined, verbose: bool
   };
   try {
     const code = resources.bpf(MAIN, folder);
-    main = attempt(code, (verbose) => loadMain(libs, code, constants, verbose));
+    const parts = [events, stats];
+    const options = { libs, code, layout: layouts[MAIN], parts, log: SILENT, verbose };
+    main = attempt(code, () => ObjectPlane.open(options));
     for (const name of main === undefined ? [] : BESIDE) {
       // Only this one of them sends events.
-      const settings = name === "xdp_sessions" ? byPerf : {};
+      const part = name === "xdp_sessions" ? events : {};
       const code = resources.bpf(name, name === "tc_egress" ? "" : folder);
-      attempt(code, (verbose) => openBeside(libs, main!, code, settings, verbose))?.close();
+      attempt(code, () => main!.beside(code, part, verbose))?.close();
     }
   } finally {
     main?.close();
   }
   return reports;
-}
-
-function loadMain(
-  libs: Libraries,
-  code: BpfCode,
-  constants: Readonly<Record<string, number | bigint>>,
-  verbose: boolean,
-): BpfObject {
-  const object = openProgram(libs, code, { constants });
-  try {
-    return object.load({ verbose });
-  } catch (error) {
-    object.close();
-    throw error;
-  }
 }
 
 function print(path: string, problems: readonly Problem[], reports: readonly LoadReport[]): void {

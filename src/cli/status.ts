@@ -1,7 +1,6 @@
 /** `phantom status` */
 
 import { openLibraries } from "../../ffi/libraries.ts";
-import { layoutHash } from "../../ffi/bpf/layout.gen.ts";
 import type { EventCount } from "../kernel/events.ts";
 import { PinFolder } from "../kernel/pins.ts";
 import { Resources } from "../kernel/resources.ts";
@@ -12,8 +11,9 @@ import {
   mapUses,
   pinnedCounters,
   type PinnedState,
+  planeMapsFolder,
   planeStates,
-} from "../kernel/xdp_plane.ts";
+} from "../tunnel/kernel/plane.ts";
 import { type RelayReport, relayReport } from "../relay/relay_state.ts";
 import { columns, type Command } from "./args.ts";
 import { Exit } from "./exit.ts";
@@ -46,7 +46,7 @@ export const command: Command = {
       interfaces: pins.exists ? planeStates(libs, pins) : [],
       counters: pins.exists ? pinnedCounters(libs, pins) : undefined,
       maps: pins.exists ? mapUses(libs, pins) : [],
-      relay: pins.exists ? relayReport(libs, pins.maps(layoutHash)) : undefined,
+      relay: pins.exists ? relayReport(libs, planeMapsFolder(pins)) : undefined,
       // One of the same instance, whose pins lie elsewhere, is not the one that was asked for.
       server: isAsked(said, pins.path, given.has("pin-path")) ? said : undefined,
     };

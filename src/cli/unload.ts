@@ -2,7 +2,7 @@
 
 import { openLibraries } from "../../ffi/libraries.ts";
 import { Resources } from "../kernel/resources.ts";
-import { unloadPlane } from "../kernel/xdp_plane.ts";
+import { unloadPlane } from "../tunnel/kernel/plane.ts";
 import type { Command } from "./args.ts";
 import { Exit } from "./exit.ts";
 import { pinsOf, PLANE_OPTIONS } from "./plane_options.ts";

@@ -5,10 +5,27 @@
 
 import { endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
 import { type Event, EventKind, eventKindName, reasonName } from "../../ffi/bpf/layout.gen.ts";
+import { BpfMapType } from "../../ffi/bpf/libbpf.gen.ts";
+import { probeMapType } from "../../ffi/bpf/probe.ts";
+import type { Libraries } from "../../ffi/libraries.ts";
 import type { Log, LogValues } from "../base/log.ts";
+import type { ProgramPart } from "./object_plane.ts";
 
+/** The ring buffer that programs send events by. */
+export const EVENTS = "events";
+/** The map in its place where the kernel has none (before 5.8). */
+export const PERF_EVENTS = "perf_events";
 /** Events of the kernel that are logged one by one in each round; the rest is counted. */
 const LOGGED_MAX = 5;
+
+/** For objects that send events. */
+export function eventsPart(libs: Libraries): ProgramPart {
+  const byPerf = probeMapType(libs, BpfMapType.ringbuf).have === false;
+  return {
+    constants: { events_by_perf: byPerf ? 1 : 0 },
+    omit: [byPerf ? EVENTS : PERF_EVENTS],
+  };
+}
 
 export interface EventCount {
   /** That came. */

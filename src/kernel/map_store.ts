@@ -20,7 +20,7 @@ import {
   planCopy,
   wholeCopy,
 } from "./map_migration.ts";
-import type { PinFolder } from "./pins.ts";
+import type { ObjectPins } from "./pins.ts";
 
 /** The map with the types. No map of a program is called so. */
 export const TYPES_MAP = "ph_types";
@@ -31,7 +31,7 @@ const BPF_F_RDONLY_PROG = 1 << 7;
 export interface MapsOptions {
   readonly libs: Libraries;
   readonly object: BpfObject;
-  readonly pins: PinFolder;
+  readonly pins: ObjectPins;
   /** Hash of the object's layout. */
   readonly layout: string;
   readonly log: Log;
@@ -46,7 +46,7 @@ interface Source {
   seen: number;
 }
 
-export class PlaneMaps {
+export class MapStore {
   /** Names of those that an earlier run left, as they are. */
   readonly adopted: string[] = [];
   readonly #options: MapsOptions;
@@ -63,8 +63,8 @@ export class PlaneMaps {
   }
 
   /** Finds every map that the object, which is not loaded yet, can have. */
-  static find(options: MapsOptions): PlaneMaps {
-    const maps = new PlaneMaps(options);
+  static find(options: MapsOptions): MapStore {
+    const maps = new MapStore(options);
     try {
       for (const shape of maps.#shapes) maps.#find(shape);
       return maps;

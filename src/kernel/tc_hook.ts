@@ -1,144 +1,222 @@
 /**
- * The program that counts what leaves an interface: by a pinned tcx link, which the next run
- * adopts; on kernels before 6.6 by a filter of fixed identity, which it replaces. It only counts:
- * where it can't be, nothing else suffers.
+ * TC, on the way in or out: by a pinned tcx link, which the next run adopts; on kernels before 6.6
+ * by a filter of fixed identity, which the next run replaces. Beside other programs, and beside
+ * XDP.
  */
 
-import { SysError } from "../../ffi/errors.ts";
-import type { Libraries } from "../../ffi/libraries.ts";
+import { type BpfLink, isPinnedLink, openPinnedLink } from "../../ffi/bpf/link.ts";
 import {
   attachTcx,
-  type BpfLink,
   ClsactFilter,
   type FilterIdentity,
-  openPinnedLink,
   removeFilter,
-} from "../../ffi/bpf/link.ts";
+  type TcDirection,
+} from "../../ffi/bpf/tc_link.ts";
 import type { BpfProgram } from "../../ffi/bpf/program.ts";
-import type { PinFolder } from "./pins.ts";
+import { SysError } from "../../ffi/errors.ts";
+import { type Interface, interfaceOf } from "../../ffi/interfaces.ts";
+import type { Libraries } from "../../ffi/libraries.ts";
+import { cString } from "../../ffi/memory.ts";
+import {
+  AttachmentPin,
+  detachLink,
+  type FailedLevel,
+  type Held,
+  type HeldState,
+  type Hook,
+  swapIn,
+  takeOffLink,
+} from "./hook.ts";
+import { type HookPins, removePin } from "./pins.ts";
 
-/** Ours among the filters of a clsact qdisc: "PH". */
-const IDENTITY: FilterIdentity = { handle: 0x5048, priority: 0x5048 };
-
-interface EgressOptions {
-  readonly libs: Libraries;
-  readonly pins: PinFolder | undefined;
-  readonly program: BpfProgram;
+/** What tells a hook of TC from others, also to `phantom unload`. */
+export interface TcPlace {
+  /** Its folder among the pins. */
+  readonly name: string;
+  readonly direction: TcDirection;
+  /** Among the filters of a clsact qdisc; programs run by priority, the least first. */
+  readonly identity: FilterIdentity;
 }
 
-export class EgressAttachment {
-  readonly #options: EgressOptions;
-  readonly #ifindex: number;
-  #hold: BpfLink | ClsactFilter;
+export interface TcHookOptions {
+  readonly libs: Libraries;
+  readonly pins: HookPins | undefined;
+  readonly program: BpfProgram;
+  readonly place: TcPlace;
+  readonly title: string;
+  readonly follows?: string;
+  /** @default {"auto"} tcx where the kernel has it */
+  readonly level?: "auto" | TcLevel;
+}
 
-  /** Throws a SysError where it can't be. */
-  constructor(options: EgressOptions, name: string, ifindex: number) {
+export type TcLevel = "tcx" | "clsact";
+
+type Hold = BpfLink | ClsactFilter;
+
+export class TcHook implements Hook {
+  readonly name: string;
+  readonly title: string;
+  readonly pins: HookPins | undefined;
+  readonly follows?: string;
+  readonly #options: TcHookOptions;
+
+  constructor(options: TcHookOptions) {
+    this.#options = options;
+    this.name = options.place.name;
+    this.title = options.title;
+    this.pins = options.pins;
+    if (options.follows !== undefined) this.follows = options.follows;
+  }
+
+  attach(device: Interface): TcHeld | readonly FailedLevel[] {
+    const { level = "auto" } = this.#options;
+    try {
+      const adopted = adopt(this.#options, device);
+      const hold = adopted ?? attached(this.#options, device.ifindex);
+      return new TcHeld(this.#options, device, hold, adopted !== undefined);
+    } catch (error) {
+      if (!(error instanceof SysError)) throw error;
+      const remedy = error.code === "EPERM" || error.code === "EACCES"
+        ? "run as root, or with CAP_NET_ADMIN (deploy/phantom.service does)"
+        : "a kernel with CONFIG_NET_SCH_INGRESS and CONFIG_NET_CLS_BPF, or Linux 6.6";
+      return [{ level: level === "tcx" ? "tcx" : "clsact", cause: error.message, remedy }];
+    }
+  }
+
+  takeOff(interfaceName: string): void {
+    const { libs, place } = this.#options;
+    if (this.pins !== undefined) takeOffTc(libs, this.pins, place, interfaceName);
+  }
+}
+
+class TcHeld implements Held {
+  readonly level: TcLevel;
+  readonly programId: number;
+  readonly swapped: boolean;
+  readonly failed: readonly FailedLevel[] = [];
+  readonly #options: TcHookOptions;
+  readonly #ifindex: number;
+  readonly #hold: Hold;
+  readonly #pin: AttachmentPin;
+
+  constructor(
+    options: TcHookOptions,
+    { name, ifindex }: Interface,
+    hold: Hold,
+    swapped: boolean,
+  ) {
     this.#options = options;
     this.#ifindex = ifindex;
-    this.#hold = adopted(options, name, ifindex) ?? attached(options, name, ifindex);
+    this.#hold = hold;
+    this.level = hold instanceof ClsactFilter ? "clsact" : "tcx";
+    this.programId = options.program.info().id;
+    this.swapped = swapped;
+    // A filter can't be pinned: its program says that it is there, and on which interface.
+    const pinned = hold instanceof ClsactFilter ? options.program : hold;
+    this.#pin = new AttachmentPin(options.pins, pinned, name);
   }
 
-  /** Whether it is still there. */
-  get isAttached(): boolean {
-    if (this.#hold instanceof ClsactFilter) {
-      try {
-        return this.#hold.programId() === this.#options.program.info().id;
-      } catch (error) {
-        if (error instanceof SysError) return false;
-        throw error;
-      }
-    }
-    return this.#hold.info().ifindex === this.#ifindex;
+  get pinFault(): string {
+    return this.#pin.fault;
   }
 
-  /** Under another name of the interface. Whoever was pinned there before is gone. */
-  pinAs(name: string): void {
-    const { pins } = this.#options;
-    if (pins === undefined || this.#hold instanceof ClsactFilter) return;
-    removePin(pins.egress(name));
-    this.#hold.pin(pins.egress(name, true));
+  state(): HeldState {
+    const programId = this.#attachedId();
+    if (programId === this.programId) return "attached";
+    if (programId !== 0) return "replaced";
+    return interfaceOf(this.#options.libs, this.#ifindex) ? "lost" : "gone";
   }
 
-  unpin(name: string): void {
-    const { pins } = this.#options;
-    if (pins !== undefined) removePin(pins.egress(name));
+  restore(): void {
+    this.#hold.update(this.#options.program);
+  }
+
+  keepPin(): boolean {
+    return this.#pin.keep();
+  }
+
+  unpin(): void {
+    this.#pin.remove();
+  }
+
+  rename(name: string): void {
+    this.#pin.rename(name);
   }
 
   detach(): void {
-    try {
-      if (!(this.#hold instanceof ClsactFilter)) this.#hold.detach();
-    } catch (error) {
-      // The interface is gone already.
-      if (!(error instanceof SysError)) throw error;
-    }
-    this.#hold.close();
+    if (!(this.#hold instanceof ClsactFilter)) detachLink(this.#hold);
+    this.forget();
   }
 
-  /** Lets go: a pinned link goes on, a filter ends. */
+  forget(): void {
+    this.#hold.close();
+    this.#pin.remove();
+  }
+
   close(): void {
-    this.#hold.close();
+    if (this.#hold instanceof ClsactFilter && this.#pin.isThere) this.#hold.leave();
+    else this.#hold.close();
+  }
+
+  /** 0: nothing is. */
+  #attachedId(): number {
+    if (!(this.#hold instanceof ClsactFilter)) {
+      const { ifindex, programId } = this.#hold.info();
+      return ifindex === this.#ifindex ? programId : 0;
+    }
+    try {
+      return this.#hold.programId();
+    } catch (error) {
+      if (error instanceof SysError) return 0;
+      throw error;
+    }
   }
 }
 
-/** Takes off what an earlier run left on an interface. */
-export function takeOffEgress(
+/** Takes off what an earlier run left on an interface: a link, or a filter. */
+export function takeOffTc(
   libs: Libraries,
-  pins: PinFolder,
-  name: string,
-  ifindex: number,
+  pins: HookPins,
+  { direction, identity }: TcPlace,
+  interfaceName: string,
 ): void {
-  const path = pins.egress(name);
-  const link = openPinnedLink(libs, path);
-  if (link !== undefined) {
-    link.detach();
-    link.close();
-    removePin(path);
-  } else if (ifindex > 0) removeFilter(libs, ifindex, "egress", IDENTITY);
+  const path = pins.path(interfaceName);
+  if (takeOffLink(libs, path)) return;
+  const ifindex = libs.native.symbols.ph_ifindex(cString(interfaceName));
+  if (ifindex > 0) removeFilter(libs, ifindex, direction, identity);
+  removePin(path);
 }
 
-function adopted(
-  { libs, pins, program }: EgressOptions,
-  name: string,
-  ifindex: number,
+/** The link that an earlier run left, with our program in it; nothing when it won't do. */
+function adopt(
+  { libs, pins, program, level = "auto" }: TcHookOptions,
+  { name, ifindex }: Interface,
 ): BpfLink | undefined {
-  const path = pins?.egress(name);
-  const link = path === undefined ? undefined : openPinnedLink(libs, path);
-  if (link === undefined) return undefined;
-  if (link.info().ifindex === ifindex) {
-    link.update(program);
-    return link;
+  if (pins === undefined || !pins.has(name)) return undefined;
+  const path = pins.path(name);
+  if (isPinnedLink(libs, path) && level !== "clsact") {
+    const link = openPinnedLink(libs, path)!;
+    if (link.info().ifindex === ifindex) return swapIn(link, program);
+    link.close();
   }
-  link.close();
-  removePin(path!);
+  // The interface was made anew, or this is an earlier filter's program: the new one replaces it.
+  if (!takeOffLink(libs, path)) removePin(path);
   return undefined;
 }
 
 function attached(
-  { libs, pins, program }: EgressOptions,
-  name: string,
+  { libs, program, place, level = "auto" }: TcHookOptions,
   ifindex: number,
-): BpfLink | ClsactFilter {
-  let link: BpfLink;
-  try {
-    link = attachTcx(libs, program, ifindex, "egress");
-  } catch (error) {
-    // A kernel without tcx does not know the attach type.
-    if (!(error instanceof SysError) || error.code !== "EINVAL") throw error;
-    return new ClsactFilter(libs, program, ifindex, "egress", IDENTITY);
+): Hold {
+  const { direction, identity } = place;
+  if (level !== "clsact") {
+    try {
+      return attachTcx(libs, program, ifindex, direction);
+    } catch (error) {
+      // A kernel without tcx does not know the attach type.
+      const isOld = error instanceof SysError && error.code === "EINVAL";
+      if (!isOld || level === "tcx") throw error;
+    }
   }
-  try {
-    if (pins !== undefined) link.pin(pins.egress(name, true));
-    return link;
-  } catch (error) {
-    link.close();
-    throw error;
-  }
-}
-
-function removePin(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+  return new ClsactFilter(libs, program, ifindex, direction, identity);
 }

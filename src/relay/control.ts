@@ -20,7 +20,7 @@ import { type BackendNow, KernelRelay, type RelayPlan } from "./kernel_relay.ts"
 import { BackendChecks, type CheckTarget } from "./checks.ts";
 import { RelayIcmp } from "./icmp.ts";
 import { RelayByte, type RelayMessage, RelayWord } from "./protocol.ts";
-import type { XdpPlane } from "../kernel/xdp_plane.ts";
+import type { XdpView } from "../kernel/xdp_hook.ts";
 
 const ROUTES_MS = 1000;
 const SWEEP_MS = 10_000;
@@ -39,7 +39,7 @@ export interface RelayControlOptions {
   /** Who may say HELLO to a backend, for checks. */
   readonly users: Config["users"];
   /** Where none runs, all is relayed in user space. */
-  readonly plane: XdpPlane | undefined;
+  readonly plane: XdpView | undefined;
   /** 32 bytes; handed over. */
   readonly psk: Uint8Array;
   readonly log: Log;

@@ -5,7 +5,6 @@
  */
 
 import {
-  ListenWord,
   RelayBackend,
   RelayBackendState,
   RelayConfig,
@@ -16,11 +15,11 @@ import {
   relayOutcomeName,
   RelayService,
   RelayWay,
-  TunnelLimit,
 } from "../../ffi/bpf/layout.gen.ts";
 import type { BpfMap } from "../../ffi/bpf/map.ts";
-import type { BpfObject } from "../../ffi/bpf/object.ts";
 import { NS_A_MS } from "../base/units.ts";
+import { LISTEN_PORTS, setPorts } from "../kernel/listen_ports.ts";
+import type { ProgramPart } from "../kernel/object_plane.ts";
 import { maglevTable, NOBODY } from "./maglev.ts";
 
 /** The places of a service in relay_maglev: four to an entry. */
@@ -76,23 +75,32 @@ export interface RelayCount {
   readonly bytes: number;
 }
 
-/** Makes the object's maps as large as the plan needs, or takes the relay out of the program. */
-export function sizeRelayMaps(object: BpfObject, plan: RelayPlan | undefined): void {
+/**
+ * What the relay brings to the program on XDP: maps as large as the plan needs and the ports; or it
+ * is taken out of the program.
+ */
+export function relayPart(plan: RelayPlan | undefined): ProgramPart {
+  const prepare = (map: (name: string) => BpfMap) =>
+    setPorts(map(LISTEN_PORTS), plan === undefined ? NO_PORTS : portsOf(plan));
   if (plan === undefined || plan.services.length === 0) {
-    object.setConstant("relay_enabled", 0);
-    return;
+    return { constants: { relay_enabled: 0 }, prepare };
   }
   const services = plan.services.length;
   const backends = plan.services.reduce((sum, one) => sum + one.backends.length, 0);
   const listens = plan.services.reduce((sum, one) => sum + one.last - one.first + 1, 0);
-  object.resize("relay_listens", listens);
-  object.resize("relay_services", services);
-  object.resize("relay_maglev", services * ENTRIES_A_SERVICE);
-  object.resize("relay_backends", backends);
-  object.resize("relay_traffic", backends);
-  object.resize("relay_flows", 2 * plan.flowsMax);
-  object.resize("relay_cache", RelayLimit.cache);
-  object.setConstant("relay_cache_mask", RelayLimit.cache - 1);
+  return {
+    constants: { relay_cache_mask: RelayLimit.cache - 1 },
+    sizes: {
+      relay_listens: listens,
+      relay_services: services,
+      relay_maglev: services * ENTRIES_A_SERVICE,
+      relay_backends: backends,
+      relay_traffic: backends,
+      relay_flows: 2 * plan.flowsMax,
+      relay_cache: RelayLimit.cache,
+    },
+    prepare,
+  };
 }
 
 export interface KernelRelayOptions {
@@ -291,28 +299,23 @@ export function tableOf(service: RelayServiceSpec, now: readonly BackendNow[]): 
   return maglevTable(candidates, RelayLimit.table);
 }
 
-/** The relay's bits in a row of listen_ports. */
-export function relayBits(plan: RelayPlan | undefined): ListenWord[] {
-  const words = Array.from(
-    { length: TunnelLimit.listenWords },
-    () => ({ ports: 0n, relays: 0n, returns: 0n }),
-  );
-  if (plan === undefined) return words;
-  for (const { first, last } of plan.services) {
-    for (let port = first; port <= last; port++) words[port >> 6]!.relays |= bit(port);
-  }
-  const { first, count } = plan.ports;
-  for (let port = first; port < first + count; port++) words[port >> 6]!.returns |= bit(port);
-  return words;
+const NO_PORTS = { relays: [], returns: [] };
+
+/** Those that it listens on, and those that it sends from. */
+function portsOf(
+  { services, ports }: RelayPlan,
+): { readonly relays: number[]; readonly returns: number[] } {
+  const listens = services.flatMap(({ first, last }) => range(first, last - first + 1));
+  return { relays: listens, returns: range(ports.first, ports.count) };
+}
+
+function range(first: number, count: number): number[] {
+  return Array.from({ length: count }, (_, i) => first + i);
 }
 
 /** Whether 16 bytes are a mapped IPv4 address. */
 export function isV4(ip: Uint8Array): boolean {
   return ip[10] === 255 && ip[11] === 255 && ip.subarray(0, 10).every((byte) => byte === 0);
-}
-
-function bit(port: number): bigint {
-  return 1n << BigInt(port & 63);
 }
 
 function bytesOf(number: number): Uint8Array<ArrayBuffer> {

@@ -4,7 +4,7 @@
  * after `make bpf lib`; without a name all of them, in about a minute.
  */
 
-import { attachXdp } from "../../ffi/bpf/link.ts";
+import { attachXdp } from "../../ffi/bpf/xdp_link.ts";
 import {
   Config,
   ConfigFlag,

@@ -14,7 +14,7 @@
  */
 
 import { endpoint, type Route, routeTo } from "../../ffi/endpoint.ts";
-import { attachXdp } from "../../ffi/bpf/link.ts";
+import { attachXdp } from "../../ffi/bpf/xdp_link.ts";
 import { Epoll, EpollEvent } from "../../ffi/loop.ts";
 import type { BpfMap } from "../../ffi/bpf/map.ts";
 import { cString } from "../../ffi/memory.ts";

@@ -8,7 +8,8 @@
  * XDP_DROP in a namespace of its own, and beside junk at the server.
  */
 
-import { attachXdp, type BpfLink } from "../../ffi/bpf/link.ts";
+import type { BpfLink } from "../../ffi/bpf/link.ts";
+import { attachXdp } from "../../ffi/bpf/xdp_link.ts";
 import { cString } from "../../ffi/memory.ts";
 import { BpfObject } from "../../ffi/bpf/object.ts";
 import { bpfObject, freshPinPath, libraries } from "../fixtures/libraries.ts";

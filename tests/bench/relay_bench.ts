@@ -8,17 +8,13 @@
  * their work on the core that sends; nginx has the other core for itself.
  */
 
-import { ListenWord, RelayLimit } from "../../ffi/bpf/layout.gen.ts";
+import { RelayLimit } from "../../ffi/bpf/layout.gen.ts";
 import { BpfMapType } from "../../ffi/bpf/libbpf.gen.ts";
 import { type BpfMap, createMap } from "../../ffi/bpf/map.ts";
 import type { BpfObject } from "../../ffi/bpf/object.ts";
 import { ipBytes } from "../../src/base/ip.ts";
-import {
-  KernelRelay,
-  relayBits,
-  type RelayPlan,
-  sizeRelayMaps,
-} from "../../src/relay/kernel_relay.ts";
+import { bringPart } from "../../src/kernel/object_plane.ts";
+import { KernelRelay, relayPart, type RelayPlan } from "../../src/relay/kernel_relay.ts";
 import { libraries } from "../fixtures/libraries.ts";
 import { piped, Running } from "../fixtures/process.ts";
 import { isInstalled, sleep, word } from "./bench_net.ts";
@@ -40,14 +36,6 @@ interface Carrier {
   stop(): Promise<void> | void;
 }
 
-function fast(map: (name: string) => ReturnType<BpfObject["map"]>, plan: RelayPlan): void {
-  relayBits(plan).forEach((bits, index) => {
-    const value = new Uint8Array(ListenWord.size);
-    ListenWord.write(new DataView(value.buffer), 0, bits);
-    map("listen_ports").set(new Uint8Array(Uint32Array.of(index).buffer), value);
-  });
-}
-
 /** xdp_phantom with a relay in it, in the relay's namespace; not attached. */
 function relayProgram(net: RelayNet, family: 4 | 6): BpfObject {
   const { receiver, relayIn, relayOut } = family === 4 ? V4 : V6;
@@ -61,8 +49,9 @@ function relayProgram(net: RelayNet, family: 4 | 6): BpfObject {
     idleMs: 60_000,
     flowsMax: 16_384,
   };
+  const part = relayPart(plan);
   const program = net.load("xdp_phantom", (object) => {
-    sizeRelayMaps(object, plan);
+    bringPart(object, part);
     object.reuse("relay_devices", net.relay.enter(makeDevices));
   });
   const relay = new KernelRelay({ map: (name) => program.map(name), plan });
@@ -72,7 +61,7 @@ function relayProgram(net: RelayNet, family: 4 | 6): BpfObject {
     for (const index of devices) setProgram(program, index, 0);
   });
   relay.update([[{ state: "up", source: bytes(relayOut) }]]);
-  fast((name) => program.map(name), plan);
+  part.prepare!((name) => program.map(name));
   return program;
 }
 

@@ -5,7 +5,8 @@
  *     sender ns: out ── in : relay ns : out ── in : receiver ns
  */
 
-import { attachXdp, type BpfLink } from "../../ffi/bpf/link.ts";
+import type { BpfLink } from "../../ffi/bpf/link.ts";
+import { attachXdp } from "../../ffi/bpf/xdp_link.ts";
 import { cString } from "../../ffi/memory.ts";
 import { BpfObject } from "../../ffi/bpf/object.ts";
 import { ipBytes } from "../../src/base/ip.ts";

@@ -9,7 +9,7 @@ import { monotonicMs } from "../../../ffi/loop.ts";
 import { type BpfMap, keyOfIndex } from "../../../ffi/bpf/map.ts";
 import { BpfObject } from "../../../ffi/bpf/object.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
-import { detachFromSocket } from "../../../ffi/bpf/program.ts";
+import { detachFromSocket } from "../../../ffi/bpf/socket_link.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { NS_A_MS } from "../../base/units.ts";

@@ -13,11 +13,11 @@ import {
 import type { Libraries } from "../../../ffi/libraries.ts";
 import { receiveQueues, xskQueuesMax } from "../../../ffi/xsk.ts";
 import type { Log } from "../../base/log.ts";
-import type { InterfaceState } from "../../kernel/hooked_interfaces.ts";
 import type { XskSpec } from "../../transport/xsk_spec.ts";
 import type { ToWorker } from "../protocol.ts";
-import type { XdpPlane } from "../../kernel/xdp_plane.ts";
 import { ownerMask } from "../../wire/session_id.ts";
+import type { ProgramPart } from "../../kernel/object_plane.ts";
+import type { InterfaceState, XdpView } from "../../kernel/xdp_hook.ts";
 
 export type DeliverySetting = "auto" | "socket" | "af_xdp";
 
@@ -72,7 +72,7 @@ function reasonAgainst(
 
 export interface DeliveryOptions {
   readonly libs: Libraries;
-  readonly plane: Pick<XdpPlane, "interfaces" | "map">;
+  readonly plane: Pick<XdpView, "interfaces" | "map">;
   readonly workers: {
     readonly count: number;
     tellEach(messageOf: (index: number) => ToWorker | undefined): void;
@@ -80,6 +80,14 @@ export interface DeliveryOptions {
   readonly setting: DeliverySetting;
   readonly port: number;
   readonly log: Log;
+}
+
+/** What it brings to the program on XDP; `isPossible`: by AF_XDP, which this kernel may lack. */
+export function deliveryPart(isPossible: boolean): ProgramPart {
+  return {
+    constants: { af_xdp_enabled: isPossible ? 1 : 0 },
+    ...(isPossible ? {} : { omit: ["xsks"] }),
+  };
 }
 
 export class Delivery {

@@ -14,10 +14,12 @@ import {
   SessionResult,
   SessionState,
   SessionValue,
+  TunnelLimit,
 } from "../../../ffi/bpf/layout.gen.ts";
 import type { BpfMap, MapRows } from "../../../ffi/bpf/map.ts";
 import type { BpfProgram } from "../../../ffi/bpf/program.ts";
 import { NS_A_MS } from "../../base/units.ts";
+import type { ProgramPart } from "../../kernel/object_plane.ts";
 
 /** Entries looked at in one step; about a millisecond. */
 const STEP_ENTRIES = 4096;
@@ -26,6 +28,11 @@ const SEEN_AT = SessionValue.offset.lastSeenNs;
 const TWO_32 = 0x1_0000_0000;
 /** From here on the table is said to fill up, and from there to be full. */
 export const PRESSURE_STEPS: readonly number[] = [70, 90];
+
+/** What the table brings to the program on XDP. */
+export function sessionsPart(entriesMax: number, cpus: number): ProgramPart {
+  return { sizes: { sessions: entriesMax, front: cpus * TunnelLimit.frontSlots } };
+}
 
 export interface Timeouts {
   readonly newMs: number;

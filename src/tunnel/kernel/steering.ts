@@ -8,7 +8,7 @@
 import type { Libraries } from "../../../ffi/libraries.ts";
 import { keyOfIndex } from "../../../ffi/bpf/map.ts";
 import { BpfObject } from "../../../ffi/bpf/object.ts";
-import { attachToSocket } from "../../../ffi/bpf/program.ts";
+import { attachToSocket } from "../../../ffi/bpf/socket_link.ts";
 import type { BpfMap } from "../../../ffi/bpf/map.ts";
 import type { BpfCode } from "../../kernel/resources.ts";
 

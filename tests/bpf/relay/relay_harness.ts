@@ -1,14 +1,14 @@
 /** The relay in xdp_phantom, loaded and not attached, in a network that its routes lead through. */
 
-import { ListenWord, RelayOutcome } from "../../../ffi/bpf/layout.gen.ts";
-import { BpfObject } from "../../../ffi/bpf/object.ts";
+import { layouts, RelayOutcome } from "../../../ffi/bpf/layout.gen.ts";
 import { ipBytes } from "../../../src/base/ip.ts";
+import { Log } from "../../../src/base/log.ts";
+import { ObjectPlane } from "../../../src/kernel/object_plane.ts";
 import {
   type BackendNow,
   KernelRelay,
-  relayBits,
+  relayPart,
   type RelayPlan,
-  sizeRelayMaps,
 } from "../../../src/relay/kernel_relay.ts";
 import { RelayNet, V4, V6 } from "../../bench/relay_net.ts";
 import { macOf } from "../../bench/relay_net.ts";
@@ -39,19 +39,24 @@ export class RelayHarness implements Disposable {
   readonly kernel: KernelRelay;
   readonly plan: RelayPlan;
   readonly world: RelayWorld;
-  readonly #object: BpfObject;
+  readonly #object: ObjectPlane;
   readonly #indices: Readonly<Record<Side, number>>;
 
   constructor(plan: RelayPlan, { unansweredS, generic = false }: HarnessOptions = {}) {
     const { relay, sender, receiver } = this.net;
     this.plan = plan;
-    this.#object = new BpfObject(libraries(), "xdp_phantom", bpfObject("xdp_phantom"));
-    sizeRelayMaps(this.#object, plan);
-    if (unansweredS !== undefined) this.#object.setConstant("relay_unanswered_s", unansweredS);
-    this.#object.load();
+    this.#object = ObjectPlane.open({
+      libs: libraries(),
+      code: { name: "xdp_phantom", bytes: bpfObject("xdp_phantom"), origin: "embedded" },
+      layout: layouts.xdp_phantom,
+      parts: [
+        relayPart(plan),
+        unansweredS === undefined ? {} : { constants: { relay_unanswered_s: unansweredS } },
+      ],
+      log: new Log(() => {}),
+    });
     this.#indices = { in: this.net.index(relay, "in"), out: this.net.index(relay, "out") };
     this.kernel = new KernelRelay({ map: (name) => this.#object.map(name), plan });
-    this.#listen();
     const hops: Readonly<Record<Side, NextHop>> = {
       in: hopOf(this.#indices.in, macOf(sender, "out"), macOf(relay, "in")),
       out: hopOf(this.#indices.out, macOf(receiver, "in"), macOf(relay, "out")),
@@ -103,15 +108,6 @@ export class RelayHarness implements Disposable {
   [Symbol.dispose](): void {
     this.#object.close();
     this.net[Symbol.dispose]();
-  }
-
-  #listen(): void {
-    const map = this.#object.map("listen_ports");
-    relayBits(this.plan).forEach((word, index) => {
-      const value = new Uint8Array(ListenWord.size);
-      ListenWord.write(new DataView(value.buffer), 0, word);
-      map.set(new Uint8Array(Uint32Array.of(index).buffer), value);
-    });
   }
 }
 

@@ -1,14 +1,16 @@
 /** The server from source, in a network namespace: everything that can be in its way at start. */
 
 import assert from "node:assert/strict";
-import { EventKind, layoutHash } from "../../../ffi/bpf/layout.gen.ts";
-import { attachXdp, openPinnedLink, queryXdp } from "../../../ffi/bpf/link.ts";
+import { EventKind, layouts } from "../../../ffi/bpf/layout.gen.ts";
+import { openPinnedLink } from "../../../ffi/bpf/link.ts";
+import { attachXdp, queryXdp } from "../../../ffi/bpf/xdp_link.ts";
 import { BpfMapType } from "../../../ffi/bpf/libbpf.gen.ts";
 import { createMap, openPinnedMap } from "../../../ffi/bpf/map.ts";
 import { cString } from "../../../ffi/memory.ts";
 import { BpfObject } from "../../../ffi/bpf/object.ts";
 import { Log } from "../../../src/base/log.ts";
-import { XdpPlane } from "../../../src/kernel/xdp_plane.ts";
+import { PinFolder } from "../../../src/kernel/pins.ts";
+import { XdpPlane } from "../../../src/tunnel/kernel/plane.ts";
 import { icmpReceived, pinnedIds, remaining, Sender } from "../../fixtures/kernel.ts";
 import { bpfObject, libraries, repository } from "../../fixtures/libraries.ts";
 import { run } from "../../fixtures/netns.ts";
@@ -262,7 +264,7 @@ test("run makes a pinned map of another size anew, with a warning", async (bench
   const first = await bench.start(config);
   await first.kill("SIGTERM");
   const before = pinnedIds(bench.pins());
-  const path = `${bench.pins()}/maps-${layoutHash}/event_gate`;
+  const path = `${bench.pins()}/xdp_phantom/maps-${layouts.xdp_phantom.hash}/event_gate`;
   Deno.removeSync(path);
   {
     const shape = { name: "event_gate", type: BpfMapType.percpuArray, keySize: 4, valueSize: 16 };
@@ -284,9 +286,8 @@ test("run takes over the sessions of another layout, and makes the other maps", 
   assert.ok(await counts(bench));
   await first.kill("SIGTERM");
   const { maps, links } = pinnedIds(bench.pins());
-  const old = `${bench.pins()}/maps-0123456789abcdef`;
-  // bpffs moves no pins between folders, but renames a folder.
-  Deno.renameSync(`${bench.pins()}/maps-${layoutHash}`, old);
+  const old = `${bench.pins()}/xdp_phantom/maps-0123456789abcdef`;
+  Deno.renameSync(`${bench.pins()}/xdp_phantom/maps-${layouts.xdp_phantom.hash}`, old);
   {
     await using second = await bench.start(config);
     assert.match(
@@ -326,7 +327,7 @@ test("run refuses a port that is in use", async (bench) => {
 });
 
 test("run counts what leaves once it is ready, also at the next start", async (bench) => {
-  const path = `${bench.pins()}/egress/va`;
+  const path = `${bench.pins()}/hooks/tc_egress/va`;
   const programOf = () => {
     using link = openPinnedLink(libs, path)!;
     return link.info().programId;
@@ -442,28 +443,33 @@ test("the server outlives whoever read its log", async (bench) => {
 });
 
 test("abandon() takes off what was new, and leaves what was there before", async (bench) => {
-  const start = () =>
+  const log = new Log(() => {});
+  const open = () => PinFolder.open(libs, bench.pinPath, "default", log)!;
+  const start = (pins: PinFolder) =>
     bench.server.enter(() =>
       XdpPlane.start(libs, {
-        pinPath: bench.pinPath,
-        instance: "default",
+        pins,
         interfaces: ["va"],
         mode: "native",
         code: { name: "xdp_phantom", bytes: bpfObject("xdp_phantom"), origin: "embedded" },
-        constants: { stats_enabled: 1 },
+        parts: [],
         ports: [PORT],
-        log: Log.to({ level: "error", format: "text", write: () => {}, now: Date.now }),
+        log,
       })
     );
-  const first = start();
+  const unused = open();
+  const first = start(unused);
   const ids = pinnedIds(bench.pins());
   first.abandon();
+  unused.close();
   assert.deepEqual(await remaining(ids), []);
   assert.throws(() => Deno.statSync(bench.pinPath), Deno.errors.NotFound);
-  start().close();
-  const second = start();
+  const pins = open();
+  start(pins).close();
+  const second = start(pins);
   assert.ok(second.interfaces()[0]?.swapped);
   second.abandon();
+  pins.close();
   assert.notEqual(xdpOf(bench).native, 0);
 });
 
@@ -535,7 +541,7 @@ test("status asks the server that runs, and does without one that does not", asy
 test("a server whose program is taken off has it back within two seconds", async (bench) => {
   const config = bench.config();
   await using server = await bench.start(config);
-  run("bpftool", "link", "detach", "pinned", `${bench.pins()}/links/va`);
+  run("bpftool", "link", "detach", "pinned", `${bench.pins()}/hooks/xdp/va`);
   const began = performance.now();
   assert.equal(xdpOf(bench).native, 0);
   while (xdpOf(bench).native === 0 && performance.now() - began < 5000) {

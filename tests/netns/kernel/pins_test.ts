@@ -46,11 +46,11 @@ test("remove() takes all that is ours, and the pin path with the last instance",
   const [one, two] = [new PinFolder(libs, pinPath, "one"), new PinFolder(libs, pinPath, "two")];
   for (const pins of [one, two]) {
     pins.create();
-    pinMap(`${pins.maps("0123456789abcdef", true)}/pinned`);
-    pinMap(`${pins.maps("fedcba9876543210", true)}/pinned`);
+    pinMap(`${pins.object("one").maps("0123456789abcdef", true)}/pinned`);
+    pinMap(`${pins.object("one").maps("fedcba9876543210", true)}/pinned`);
     pins.unlock();
   }
-  assert.deepEqual(one.layouts(), ["0123456789abcdef", "fedcba9876543210"]);
+  assert.deepEqual(one.object("one").layouts(), ["0123456789abcdef", "fedcba9876543210"]);
   one.remove();
   assert.deepEqual([one.exists, two.exists], [false, true]);
   two.remove();
@@ -69,11 +69,11 @@ test("remove() leaves what is not ours and says so", (pinPath) => {
 test("remove() touches nothing outside a BPF file system", () => {
   const folder = Deno.makeTempDirSync();
   try {
-    Deno.mkdirSync(`${folder}/one/links`, { recursive: true });
-    Deno.writeTextFileSync(`${folder}/one/links/precious`, "");
+    Deno.mkdirSync(`${folder}/one/hooks/xdp`, { recursive: true });
+    Deno.writeTextFileSync(`${folder}/one/hooks/xdp/precious`, "");
     assert.throws(() => new PinFolder(libs, folder, "one").remove(), /in no BPF file system/);
     assert.throws(() => new PinFolder(libs, folder, "two").create(), /is no BPF file system/);
-    assert.ok(exists(`${folder}/one/links/precious`));
+    assert.ok(exists(`${folder}/one/hooks/xdp/precious`));
     assert.ok(!exists(`${folder}/two`));
   } finally {
     Deno.removeSync(folder, { recursive: true });

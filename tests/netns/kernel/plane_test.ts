@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { interfaceOf } from "../../../ffi/interfaces.ts";
 import { openPinnedLink } from "../../../ffi/bpf/link.ts";
 import { BpfObject } from "../../../ffi/bpf/object.ts";
-import { unloadPlane } from "../../../src/kernel/xdp_plane.ts";
+import { unloadPlane } from "../../../src/tunnel/kernel/plane.ts";
 import { pinnedIds, remaining, Sender } from "../../fixtures/kernel.ts";
 import { bpfObject, libraries } from "../../fixtures/libraries.ts";
 import {
@@ -29,6 +29,11 @@ function test(name: string, act: (bench: PlaneBench) => Promise<void> | void): v
       await act(bench);
     },
   });
+}
+
+/** Interfaces with a pinned link. */
+function xdpPins({ pins }: PlaneBench): string[] {
+  return pins.hook("xdp").interfaces();
 }
 
 function xdpOf(bench: PlaneBench, name: string) {
@@ -63,7 +68,7 @@ test("an interface with a dot in its name is pinned and adopted", (bench) => {
   bench.namespace.ip("link", "set", "dev", "va", "name", "va.100");
   const options = { interfaces: ["va.100"] };
   bench.start(options).close();
-  assert.deepEqual(bench.pins.links(), ["va.100"]);
+  assert.deepEqual(xdpPins(bench), ["va.100"]);
   const again = bench.start(options);
   assert.equal(levelsOf(again.interfaces()), "va.100 native");
   assert.ok(again.interfaces()[0]!.swapped);
@@ -79,7 +84,7 @@ test("interfaces that come are attached, those that go are forgotten", async (be
   const first = bench.ifindex("wa");
   bench.namespace.ip("link", "del", "wa");
   await bench.watch(plane, () => plane.interfaces().length === 1);
-  assert.deepEqual(bench.pins.links(), ["va"]);
+  assert.deepEqual(xdpPins(bench), ["va"]);
   assert.match(bench.line("an interface with XDP is gone"), /WARN .*interface=wa/);
   // Deleted and made anew between two looks: another interface of the same name.
   bench.namespace.veth("wa", "wb", bench.peer);
@@ -104,7 +109,7 @@ test("a plane without interfaces waits, and leaves nothing if none came", async 
   await bench.watch(plane, () => plane.level !== "no XDP");
   assert.equal(plane.level, "native XDP on later0");
   plane.close();
-  assert.deepEqual(bench.pins.links(), ["later0"]);
+  assert.deepEqual(xdpPins(bench), ["later0"]);
 });
 
 test("a renamed interface keeps its attachment where its new name is wanted", async (bench) => {
@@ -129,13 +134,13 @@ test("a renamed interface keeps its attachment where its new name is wanted", as
   namespace.ip("link", "set", "dev", "wa", "name", "other0");
   await bench.watch(plane, () => plane.interfaces().length === 1);
   assert.equal(xdpOf(bench, "other0").native, 0);
-  assert.deepEqual(bench.pins.links(), ["va"]);
+  assert.deepEqual(xdpPins(bench), ["va"]);
   plane.close();
   // Renamed while nobody looks: the next start finds its attachment under the new name.
   namespace.ip("link", "set", "dev", "va", "name", "vc");
   const next = bench.start({ interfaces: ["vc"] });
   assert.deepEqual(next.interfaces().map(({ swapped }) => swapped), [true]);
-  assert.deepEqual(bench.pins.links(), ["vc"]);
+  assert.deepEqual(xdpPins(bench), ["vc"]);
   next.close();
 });
 
@@ -169,7 +174,7 @@ test("where another program took the place the level drops, until it goes", asyn
   const line = bench.line("native XDP does not work on an interface");
   assert.match(line, new RegExp(`another XDP program is there \\(id ${id}, xdp_pass\\)`));
   assert.match(line, new RegExp(`remedy="\`bpftool prog show id ${id}\``));
-  assert.deepEqual(bench.pins.links(), []);
+  assert.deepEqual(xdpPins(bench), []);
   assert.equal(xdpOf(bench, "va").native, id);
   foreign.close();
   const ms = await bench.watch(plane, () => plane.level !== "no XDP");
@@ -201,14 +206,14 @@ test("a program put behind our link is put back", async (bench) => {
 
 test("the program at the way out lives as the other one does", async (bench) => {
   const plane = bench.start();
-  const egress = () => openPinnedLink(libs, bench.pins.egress("va"));
+  const egress = () => openPinnedLink(libs, bench.pins.hook("tc_egress").path("va"));
   {
     using link = egress()!;
     assert.equal(link.info().ifindex, bench.ifindex("va"));
     link.detach();
   }
   await bench.watch(plane, () => plane.health.reattached === 1);
-  assert.match(bench.line("the counter of what leaves was taken off"), /WARN .*interface=va/);
+  assert.match(bench.line("the counter of outgoing packets was taken off"), /WARN .*interface=va/);
   const id = (() => {
     using link = egress()!;
     assert.equal(link.info().ifindex, bench.ifindex("va"));
@@ -229,7 +234,7 @@ test("the program at the way out lives as the other one does", async (bench) => 
 test("a removed pin is made anew", async (bench) => {
   const plane = bench.start();
   const ids = pinnedIds(bench.pins.path);
-  Deno.removeSync(bench.pins.link("va"));
+  Deno.removeSync(bench.pins.hook("xdp").path("va"));
   await bench.watch(plane, () => plane.health.unpinned === 1);
   assert.deepEqual(pinnedIds(bench.pins.path).links, ids.links);
   plane.close();

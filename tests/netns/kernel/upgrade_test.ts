@@ -4,21 +4,19 @@ import assert from "node:assert/strict";
 import { SessionKey, SessionValue } from "../../../ffi/bpf/layout.gen.ts";
 import { type BpfMap, createMap, openPinnedMap } from "../../../ffi/bpf/map.ts";
 import { BpfMapType } from "../../../ffi/bpf/libbpf.gen.ts";
-import type { PlaneOptions, XdpPlane } from "../../../src/kernel/xdp_plane.ts";
-import { unloadPlane } from "../../../src/kernel/xdp_plane.ts";
+import { type PlaneOptions, unloadPlane, type XdpPlane } from "../../../src/tunnel/kernel/plane.ts";
+import type { ObjectPins } from "../../../src/kernel/pins.ts";
 import { masked } from "../../bpf/tunnel/keyed_packets.ts";
-import { compiled } from "../../fixtures/compiled.ts";
 import { type PinnedIds, pinnedIds, remaining, Sender } from "../../fixtures/kernel.ts";
 import { libraries } from "../../fixtures/libraries.ts";
 import {
   compileEdited,
-  filterOn,
+  filterPart,
   PLANE_PORT,
   PlaneBench,
   versionOf,
 } from "../../fixtures/plane.ts";
-import type { Namespace } from "../../fixtures/netns.ts";
-import { piped, Running } from "../../fixtures/process.ts";
+import { assertNothingLost, underLoad } from "../../fixtures/under_load.ts";
 import {
   OURS,
   packetsOf,
@@ -106,6 +104,10 @@ function flowsIn(map: BpfMap): Map<number, string> {
   return flows;
 }
 
+function mapPins({ pins }: PlaneBench): ObjectPins {
+  return pins.object("xdp_phantom");
+}
+
 /** A hash as the pins have it. */
 function hash(layout: string): string {
   return layout.padStart(16, "0");
@@ -124,7 +126,7 @@ test("a map whose own layout is unchanged goes over to another version as it is"
   assert.ok(!second.adopted.includes("stats"));
   assert.deepEqual(flowsIn(second.map("flows")), flows);
   assert.ok(second.interfaces()[0]!.swapped);
-  assert.deepEqual(bench.pins.layouts(), [hash("2")]);
+  assert.deepEqual(mapPins(bench).layouts(), [hash("2")]);
   second.close();
 });
 
@@ -168,7 +170,7 @@ test("keys of another layout are never misread: the map starts empty and says so
 test("maps of a version that left no types start empty", (bench) => {
   const first = bench.start(versionWith(bench, "1"));
   fill(first.map("flows"), 10);
-  Deno.removeSync(`${bench.pins.maps(hash("1"))}/ph_types`);
+  Deno.removeSync(`${mapPins(bench).maps(hash("1"))}/ph_types`);
   first.close();
   const second = bench.start(versionWith(bench, "2"));
   assert.equal(flowsIn(second.map("flows")).size, 0);
@@ -183,7 +185,7 @@ test("a map of another size keeps its entries, as far as there is room", (bench)
   const larger = bench.start(versionWith(bench, "1", { type: "HASH", size: 8192 }));
   assert.deepEqual(flowsIn(larger.map("flows")), before);
   assert.match(bench.line("event=map_resized"), /map=flows before=4096 now=8192/);
-  assert.ok(!bench.pins.mapNames(hash("1")).some((name) => name.endsWith("-old")));
+  assert.ok(!mapPins(bench).mapNames(hash("1")).some((name) => name.endsWith("-old")));
   larger.close();
   const smaller = bench.start(versionWith(bench, "1", { type: "HASH", size: 600 }));
   const kept = flowsIn(smaller.map("flows"));
@@ -198,7 +200,7 @@ test("a start that died on the way loses nothing", (bench) => {
   fill(first.map("flows"), 100);
   first.close();
   // As left by a start with another size that did not get to its swap.
-  const folder = bench.pins.maps(hash("1"));
+  const folder = mapPins(bench).maps(hash("1"));
   Deno.renameSync(`${folder}/flows`, `${folder}/flows-old`);
   {
     const shape = { name: "flows", type: BpfMapType.lruHash, keySize: 8, valueSize: 16 };
@@ -207,7 +209,7 @@ test("a start that died on the way loses nothing", (bench) => {
   }
   const second = bench.start(versionWith(bench, "1", { size: 2048 }));
   assert.equal(flowsIn(second.map("flows")).size, 100);
-  assert.deepEqual(bench.pins.mapNames(hash("1")).filter((one) => /-/.test(one)), []);
+  assert.deepEqual(mapPins(bench).mapNames(hash("1")).filter((one) => /-/.test(one)), []);
   second.close();
 });
 
@@ -215,13 +217,13 @@ test("what comes into the old map until the swap moves too", (bench) => {
   const first = bench.start(versionWith(bench, "1"));
   fill(first.map("flows"), 100);
   first.close();
-  const folder = bench.pins.maps(hash("1"));
+  const folder = mapPins(bench).maps(hash("1"));
   using old = openPinnedMap(libs, `${folder}/flows`)!;
   // The plane logs once it has moved the entries, and before it swaps the program.
   const lines = bench.lines;
   const push = lines.push.bind(lines);
   lines.push = (...items: string[]) => {
-    if (items.some((line) => line.includes("event=map_migrated"))) {
+    if (items.some((line) => line.includes("a map of another version is taken over map=flows"))) {
       const key = new Uint8Array(KEY_BYTES);
       key.set([0xff, 0xff]);
       old.set(key, new Uint8Array(16));
@@ -249,46 +251,8 @@ test("a map too large for the machine is a message, and what runs goes on", (ben
 
 const CYCLES = 200;
 const SESSIONS = 1000;
-const RATE = 20_000;
 /** With other work on the machine: alone it takes 6 s, most of them grace periods. */
 const TIME_MAX_MS = 180_000;
-
-interface Stream {
-  readonly port: number;
-  readonly sent: number;
-  readonly received: number;
-  readonly twice: number;
-  readonly missing: number;
-}
-
-/** Numbered datagrams to these ports, while `act` does something. */
-async function underLoad(
-  from: Namespace,
-  to: Namespace,
-  ports: Readonly<Record<number, Uint8Array>>,
-  act: () => Promise<void> | void,
-): Promise<Stream[]> {
-  const path = (name: string) => `/run/netns/${name}`;
-  const streams = Object.entries(ports).map(([port, payload]) => `${port}=${payload.toHex()}`);
-  const command = new Deno.Command(compiled("sequence"), {
-    ...piped,
-    stdin: "piped",
-    args: [path(from.name), path(to.name), SERVER_IP, `${RATE}`, ...streams],
-  });
-  await using running = new Running(command);
-  await running.until("ready");
-  await act();
-  await running.closeInput();
-  assert.equal(await running.end(), 0, running.output);
-  return JSON.parse(running.stdout.slice(running.stdout.indexOf("[")));
-}
-
-function assertNothingLost(streams: readonly Stream[]): void {
-  for (const { port, sent, received, twice, missing } of streams) {
-    assert.ok(sent > 1000, `${port}: ${sent}`);
-    assert.deepEqual({ received, twice, missing }, { received: sent, twice: 0, missing: -1 });
-  }
-}
 
 function merge(all: PinnedIds, more: PinnedIds): PinnedIds {
   const maps = Object.entries(more.maps).map(([name, id]) => [`${name} ${id}`, id]);
@@ -335,7 +299,7 @@ test(`${CYCLES} starts and upgrades under load lose and leak nothing`, async (be
     }),
     versionWith(bench, "3"),
   ];
-  const start = (version: number) => bench.start({ ...versions[version], prepare: filterOn });
+  const start = (version: number) => bench.start({ ...versions[version], parts: [filterPart] });
   let plane: XdpPlane = start(0);
   fill(plane.map("flows"), SESSIONS);
   fillSessions(plane.map("sessions"), SESSIONS);

@@ -4,7 +4,7 @@
  */
 
 import assert from "node:assert/strict";
-import { attachXdp } from "../../../ffi/bpf/link.ts";
+import { attachXdp } from "../../../ffi/bpf/xdp_link.ts";
 import { cString } from "../../../ffi/memory.ts";
 import { BpfObject } from "../../../ffi/bpf/object.ts";
 import { bpfObject, libraries, repository } from "../../fixtures/libraries.ts";

@@ -1,0 +1,39 @@
+/**
+ * The table in which a program on XDP finds whose a UDP port is: a row of bits for each use, which
+ * is written by the system whose it is, and by no other.
+ */
+
+import { ListenWord, TunnelLimit } from "../../ffi/bpf/layout.gen.ts";
+import type { BpfMap } from "../../ffi/bpf/map.ts";
+
+export const LISTEN_PORTS = "listen_ports";
+const PORTS_A_WORD = 64;
+
+export type PortUse = keyof ListenWord;
+
+/** Makes exactly these ports be of these uses; other uses stay as they are. */
+export function setPorts(
+  map: BpfMap,
+  ports: Readonly<Partial<Record<PortUse, Iterable<number>>>>,
+): void {
+  const uses = Object.entries(ports).map(([use, numbers]) => [use, bitsOf(numbers)] as const);
+  for (const rows of map.batches({ rows: map.rows(map.info.maxEntries) })) {
+    const words = new Uint32Array(rows.keys.buffer, 0, rows.count);
+    const view = new DataView(rows.values.buffer);
+    words.forEach((word, row) => {
+      const at = row * ListenWord.size;
+      const changed = Object.fromEntries(uses.map(([use, bits]) => [use, bits[word]!]));
+      ListenWord.write(view, at, { ...ListenWord.read(view, at), ...changed });
+    });
+    map.setMany(rows);
+  }
+}
+
+/** A bit a port, 64 of them a word. */
+function bitsOf(ports: Iterable<number>): BigUint64Array {
+  const words = new BigUint64Array(TunnelLimit.listenWords);
+  for (const port of ports) {
+    words[Math.floor(port / PORTS_A_WORD)]! |= 1n << BigInt(port % PORTS_A_WORD);
+  }
+  return words;
+}

@@ -226,11 +226,6 @@ export const nativeSymbols = {
   // int32_t ph_tcp_write(int32_t fd, const uint8_t *arena, uint32_t arena_len, uint32_t offset,
   //   uint32_t length)
   ph_tcp_write: { parameters: ["i32", "buffer", "u32", "u32", "u32"], result: "i32" },
-  // int32_t ph_tcp_read_all(uint8_t *arena, uint32_t arena_len, struct ph_tcp_op *ops, uint32_t n)
-  ph_tcp_read_all: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
-  // int32_t ph_tcp_write_all(const uint8_t *arena, uint32_t arena_len, struct ph_tcp_op *ops,
-  //   uint32_t n)
-  ph_tcp_write_all: { parameters: ["buffer", "u32", "buffer", "u32"], result: "i32" },
   // int32_t ph_tcp_finish(int32_t fd)
   ph_tcp_finish: { parameters: ["i32"], result: "i32" },
   // int32_t ph_tcp_abort(int32_t fd)

@@ -1,6 +1,5 @@
 /**
- * Streams for the data plane: non-blocking TCP sockets for an Epoll, and a TcpBatch to read or
- * write many of them in one call.
+ * Streams for the data plane: non-blocking TCP sockets for an Epoll.
  *
  * With edge triggering an event comes once: read until a read gives less than was asked for, write
  * until a write does. After an event with readHangUp or hangUp, read until 0 or an error.
@@ -25,8 +24,6 @@ export const TcpFlag = {
 export const tcpAcceptMax = 64;
 /** PH_TCP_KEEPALIVE_MAX, in seconds. */
 export const tcpKeepAliveMax = 32767;
-/** Operations of one batch: a bound on memory, not of the library. */
-export const tcpBatchMax = 65536;
 
 /** What a read or write returns when it would have to wait: -EAGAIN. */
 export const tcpAgain = -11;
@@ -35,8 +32,6 @@ export const tcpInProgress = -115;
 
 // struct ph_tcp_accepted in words: peer, fd, pad.
 const acceptedWords = endpointWords + 2;
-// struct ph_tcp_op in words: fd, offset, length, result.
-const opWords = 4;
 const backlogMax = 65535;
 /** IFNAMSIZ, with the NUL. */
 const deviceBytesMax = 16;
@@ -180,7 +175,7 @@ export class TcpSocket extends Handle {
     return new TcpSocket(native, fd, peer);
   }
 
-  /** For an Epoll or a TcpBatch. */
+  /** For an Epoll. */
   get fd(): number {
     this.assertOpen();
     return this.#fd;
@@ -229,72 +224,6 @@ export class TcpSocket extends Handle {
     const { symbols } = this.#native;
     if (this.#aborting) symbols.ph_tcp_abort(this.#fd);
     else symbols.ph_close(this.#fd);
-  }
-}
-
-/**
- * Reads or writes of many sockets, on one arena. Allocated once. A socket must not be closed
- * between `add` and the call, for its descriptor may be another's by then.
- */
-export class TcpBatch {
-  readonly arena: Uint8Array<ArrayBuffer>;
-  readonly capacity: number;
-  /** struct ph_tcp_op[capacity]. */
-  readonly ops: Uint32Array<ArrayBuffer>;
-  readonly #native: Native;
-  #count = 0;
-
-  constructor(native: Native, arena: Uint8Array<ArrayBuffer>, capacity: number) {
-    assertRange("TCP batch", "capacity", capacity, 1, tcpBatchMax);
-    this.#native = native;
-    this.arena = arena;
-    this.capacity = capacity;
-    this.ops = new Uint32Array(capacity * opWords);
-  }
-
-  get count(): number {
-    return this.#count;
-  }
-
-  get isFull(): boolean {
-    return this.#count === this.capacity;
-  }
-
-  clear(): void {
-    this.#count = 0;
-  }
-
-  /** Adds an operation on `length` bytes of the arena; its index. */
-  add(fd: number, at: number, length: number): number {
-    if (this.#count === this.capacity) {
-      throw new RangeError(
-        `Cannot add to a TCP batch as it must hold at most ${this.capacity} operations`,
-      );
-    }
-    const i = this.#count++;
-    const word = i * opWords;
-    this.ops[word] = fd;
-    this.ops[word + 1] = at;
-    this.ops[word + 2] = length;
-    this.ops[word + 3] = 0;
-    return i;
-  }
-
-  /** One read for each operation; how many gave bytes. */
-  read(): number {
-    const { arena, ops } = this;
-    return this.#native.symbols.ph_tcp_read_all(arena, arena.length, ops, this.#count);
-  }
-
-  /** One write for each operation; how many took bytes. */
-  write(): number {
-    const { arena, ops } = this;
-    return this.#native.symbols.ph_tcp_write_all(arena, arena.length, ops, this.#count);
-  }
-
-  /** After a read or write of the i-th: as TcpSocket's read and write return it. */
-  result(i: number): number {
-    return this.ops[i * opWords + 3]! | 0;
   }
 }
 

@@ -7,7 +7,6 @@ import { Epoll, EpollEvent } from "./loop.ts";
 import {
   tcpAcceptMax,
   tcpAgain,
-  TcpBatch,
   type TcpConnectOptions,
   tcpInProgress,
   tcpKeepAliveMax,
@@ -178,59 +177,15 @@ Deno.test("TcpSocket carries megabytes through full buffers, edge-triggered", ()
   server.close();
 });
 
-Deno.test("TcpBatch reads and writes many sockets in one call each", () => {
-  using listener = listen(any6);
-  const count = 100;
-  const pairs = Array.from({ length: count }, () => pair(listener));
-  const size = 50;
-  const arena = new Rng(3).bytes(count * size);
-  const sent = arena.slice();
-  const writes = new TcpBatch(native, arena, count);
-  pairs.forEach(([client], i) => writes.add(client.fd, i * size, 1 + i % size));
-  assert.equal(writes.isFull, true);
-  assert.throws(() => writes.add(0, 0, 1), RangeError);
-  // One of them has an ended stream, and one is reset.
-  assert.equal(pairs[7]![0].finish(), 0);
-  assert.equal(writes.write(), count - 1);
-  assert.equal(errnoCode(-writes.result(7)), "EPIPE");
-  assert.equal(writes.result(8), 9);
-  arena.fill(0);
-  const reads = new TcpBatch(native, arena, count);
-  pairs.forEach(([, server], i) => {
-    waitFor(server.fd, EpollEvent.in);
-    reads.add(server.fd, i * size, size);
-  });
-  assert.equal(reads.read(), count - 1);
-  for (let i = 0; i < count; i++) {
-    const length = i === 7 ? 0 : 1 + i % size;
-    assert.equal(reads.result(i), length);
-    const got = arena.subarray(i * size, i * size + length);
-    assert.deepEqual(got, sent.subarray(i * size, i * size + length));
-  }
-  assert.equal(reads.read(), 0);
-  assert.equal(reads.result(0), tcpAgain);
-  assert.equal(reads.result(7), 0);
-  reads.clear();
-  assert.equal(reads.count, 0);
-  assert.equal(reads.read(), 0);
-  pairs.flat().forEach((socket) => socket.close());
-});
-
-Deno.test("TcpSocket and TcpBatch refuse bytes outside the arena, and no bytes", () => {
+Deno.test("TcpSocket refuses bytes outside the arena, and no bytes", () => {
   using listener = listen(loop4);
   const [client, server] = pair(listener);
   const arena = new Uint8Array(100);
   const high = 0xffff_ffff;
   const wrong = [[0, 0], [0, 101], [1, 100], [100, 1], [high, 1], [high, high], [1, high]];
-  const batch = new TcpBatch(native, arena, wrong.length);
   for (const [at, length] of wrong) {
     assert.equal(client.write(arena, at!, length!), -22);
     assert.equal(client.read(arena, at!, length!), -22);
-    batch.add(client.fd, at!, length!);
-  }
-  for (const run of ["read", "write"] as const) {
-    assert.equal(batch[run](), 0);
-    wrong.forEach((_, i) => assert.equal(batch.result(i), -22));
   }
   assert.equal(server.read(arena, 0, 100), tcpAgain);
   client.close();
@@ -405,7 +360,4 @@ Deno.test("TCP handles name themselves when used after close", () => {
     message: `Cannot use TCP listener ${address} as it is closed`,
   });
   assert.throws(() => listener.fd, Error);
-  for (const capacity of [0, 65537]) {
-    assert.throws(() => new TcpBatch(native, arena, capacity), RangeError);
-  }
 });

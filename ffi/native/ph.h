@@ -524,19 +524,6 @@ PH_API int32_t ph_tcp_read(int32_t fd, uint8_t *arena, uint32_t arena_len, uint3
 PH_API int32_t ph_tcp_write(int32_t fd, const uint8_t *arena, uint32_t arena_len, uint32_t offset,
 			    uint32_t length);
 
-struct ph_tcp_op {
-	int32_t fd;
-	uint32_t offset;		/* in the arena */
-	uint32_t length;
-	int32_t result;			/* out: as ph_tcp_read and ph_tcp_write return it */
-};
-
-/* One read, or one write, for each op. Returns how many moved bytes. */
-PH_API int32_t ph_tcp_read_all(uint8_t *arena, uint32_t arena_len, struct ph_tcp_op *ops,
-			       uint32_t n);
-PH_API int32_t ph_tcp_write_all(const uint8_t *arena, uint32_t arena_len, struct ph_tcp_op *ops,
-				uint32_t n);
-
 /* Says that nothing more will be written; what was written still goes out. */
 PH_API int32_t ph_tcp_finish(int32_t fd);
 /* Closes with RST: neither side keeps anything, and the peer's reads fail. */
@@ -551,6 +538,5 @@ _Static_assert(sizeof(struct ph_xsk_options) == 80, "ph_xsk_options");
 _Static_assert(sizeof(struct ph_aead_op) == 32, "ph_aead_op");
 _Static_assert(sizeof(struct ph_header) == 20, "ph_header");
 _Static_assert(sizeof(struct ph_tcp_accepted) == 32, "ph_tcp_accepted");
-_Static_assert(sizeof(struct ph_tcp_op) == 16, "ph_tcp_op");
 
 #endif

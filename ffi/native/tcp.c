@@ -254,33 +254,6 @@ int32_t ph_tcp_write(int32_t fd, const uint8_t *arena, uint32_t arena_len, uint3
 	return n < 0 ? -errno : (int32_t)n;
 }
 
-int32_t ph_tcp_read_all(uint8_t *arena, uint32_t arena_len, struct ph_tcp_op *ops, uint32_t n)
-{
-	int32_t moved = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct ph_tcp_op *op = &ops[i];
-
-		op->result = ph_tcp_read(op->fd, arena, arena_len, op->offset, op->length);
-		moved += op->result > 0;
-	}
-	return moved;
-}
-
-int32_t ph_tcp_write_all(const uint8_t *arena, uint32_t arena_len, struct ph_tcp_op *ops,
-			 uint32_t n)
-{
-	int32_t moved = 0;
-
-	for (uint32_t i = 0; i < n; i++) {
-		struct ph_tcp_op *op = &ops[i];
-
-		op->result = ph_tcp_write(op->fd, arena, arena_len, op->offset, op->length);
-		moved += op->result > 0;
-	}
-	return moved;
-}
-
 /* ---- ending ---- */
 
 int32_t ph_tcp_finish(int32_t fd)

@@ -89,16 +89,7 @@ function readGroups(text: string, isLast: boolean): number[] | undefined {
 
 /** The text of an address: dotted for IPv4, RFC 5952 for IPv6. */
 export function formatIp(ip: Uint8Array, at = 0): string {
-  return isIpv4Mapped(ip, at) ? formatIpv4(ip, at + 12) : formatIpv6(ip, at);
-}
-
-/** The dotted text of four bytes. */
-export function formatIpv4(bytes: Uint8Array, at = 0): string {
-  return bytes.subarray(at, at + 4).join(".");
-}
-
-/** The text of 16 bytes as IPv6, IPv4-mapped or not: the longest run of zeros is "::". */
-export function formatIpv6(ip: Uint8Array, at = 0): string {
+  if (isIpv4Mapped(ip, at)) return ip.subarray(at + 12, at + 16).join(".");
   const groups: number[] = [];
   for (let i = 0; i < GROUPS; i++) {
     groups.push(((ip[at + i * 2] ?? 0) << 8) | (ip[at + i * 2 + 1] ?? 0));

@@ -262,7 +262,7 @@ const RULE = section("A rule", {
   }),
 });
 
-export const OUTBOUNDS_MAX = 100;
+const OUTBOUNDS_MAX = 100;
 const OUTBOUND_NAME = /^[a-z0-9-]{1,32}$/;
 const OUTBOUND_NAME_BYTES_MAX = 32;
 /** What SOCKS5 can carry. */

@@ -82,11 +82,6 @@ export class AcceptOpened {
   framesBytes = 0;
 }
 
-/** The most bytes of frames that an ACCEPT of `room` bytes carries, with no padding left. */
-export function acceptFramesThatFit(room: number): number {
-  return Math.max(0, room - ACCEPT_BYTES_MIN);
-}
-
 /** Builds an ACCEPT in the present window; its length, 0 when it doesn't fit into `room`. */
 export function buildAccept(
   primitives: Primitives,

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { AeadBatch as NativeBatch, AeadTable } from "../../ffi/aead.ts";
+import { AEAD_NO_KEY, PortableAead, PortableBatch } from "../../tests/fixtures/portable_aead.ts";
 import { Rng } from "../../tests/fuzz/rng.ts";
 import { testNative } from "../../tests/native.ts";
-import { type Aead, AEAD_NO_KEY, type AeadBatch, PortableAead, PortableBatch } from "./aead.ts";
+import type { Aead, AeadBatch } from "./aead.ts";
 
 const native = testNative();
 

@@ -2,7 +2,7 @@
  * The cryptography under the handshake, behind one interface: SHA-256 (RFC 6234), HMAC (RFC 2104),
  * HKDF (RFC 5869), X25519 (RFC 7748), ChaCha20-Poly1305 (RFC 8439), and randomness.
  *
- * The workers use a native implementation; portable.ts has one that runs anywhere.
+ * The workers use a native implementation; tests have one in TypeScript beside it.
  * Misuse to avoid: sealing two texts under one key and number; using what x25519() gives before
  * looking whether it is all zero (`isZero`).
  */

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { seededPrimitives } from "../../tests/fixtures/handshake.ts";
+import { PortableAead, PortableBatch } from "../../tests/fixtures/portable_aead.ts";
 import { KEY_OLD_MS, KEY_UPDATE_MS, KEY_UPDATE_PACKETS } from "../wire/limits.ts";
-import { PortableAead, PortableBatch } from "./aead.ts";
 import { ReceiveKeys, SendKeys } from "./key_update.ts";
 import { deriveSessionKeys, SessionKeys } from "./session_keys.ts";
 

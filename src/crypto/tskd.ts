@@ -14,9 +14,9 @@ import { SIP_KEY_WORDS, sipKey } from "../wire/siphash.ts";
 import { type Bytes, label, type Primitives } from "./primitives.ts";
 
 /** The windows that are accepted: the present one, the next, the one before. */
-export const TSKD_WINDOWS = 3;
+const TSKD_WINDOWS = 3;
 /** A window's keys are derived this long before it becomes the next one. */
-export const TSKD_AHEAD_MS = 5_000;
+const TSKD_AHEAD_MS = 5_000;
 
 // w-1 to w+2: a window's place is its number modulo this.
 const PLACES = 4;
@@ -30,7 +30,7 @@ export function windowOf(unixMs: number): number {
 }
 
 /** u64(w), as both HKDFs take it. */
-export function windowInfo(window: number): Bytes {
+function windowInfo(window: number): Bytes {
   const info = new Uint8Array(8);
   new DataView(info.buffer).setBigUint64(0, BigInt(window));
   return info;

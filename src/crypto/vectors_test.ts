@@ -1,6 +1,8 @@
 /** The code builds the packets of tests/fixtures/vectors byte for byte, and opens them. */
 
 import assert from "node:assert/strict";
+import { PortableAead, PortableBatch } from "../../tests/fixtures/portable_aead.ts";
+import { portablePrimitives } from "../../tests/fixtures/portable_primitives.ts";
 import { makeVectors } from "../../tests/fixtures/vectors/make_vectors.ts";
 import {
   bytesOf,
@@ -12,10 +14,8 @@ import {
 } from "../../tests/fixtures/vectors/read.ts";
 import { dataKind, maskHeader, unmaskHeader, writeHeader } from "../wire/packet.ts";
 import { AcceptOpened, buildAccept, openAccept } from "./accept.ts";
-import { PortableAead, PortableBatch } from "./aead.ts";
 import { OpenResult } from "./handshake.ts";
 import { buildHello, HelloOpened, openHello } from "./hello.ts";
-import { portablePrimitives } from "./portable.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
 import { buildReset, openReset, ResetOpened, resetToken } from "./reset.ts";
 import { deriveNextKey, deriveSessionKeys, SessionKeys } from "./session_keys.ts";

@@ -9,7 +9,7 @@ import { EpollEvent } from "../../ffi/loop.ts";
 import { tcpAgain, type TcpSocket } from "../../ffi/tcp.ts";
 import { UdpSocket } from "../../ffi/udp.ts";
 import type { Socks5Inbound } from "../proxy/socks5_inbound.ts";
-import { UDP_PREFIX_BYTES, UdpHeaderReader, writeUdpHeaderRaw } from "../proxy/socks5_udp.ts";
+import { UDP_PREFIX_BYTES, UdpHeaderReader, writeUdpHeader } from "../proxy/socks5_udp.ts";
 import type { Session } from "../session/session.ts";
 import { type AssociationUser, emptyRoute, UDP_BATCHES_A_ROUND } from "./associations.ts";
 import type { InboundContext, Live } from "./context.ts";
@@ -131,7 +131,7 @@ export class SocksUdp implements AssociationUser, Watcher, Live {
     if (!this.#hasRoute || this.#isOver) return;
     const { sender } = this.#context.associations;
     const to = sender.reserve(this.#socket, UDP_PREFIX_BYTES + addressLength + length);
-    const head = writeUdpHeaderRaw(sender.arena, to, bytes, addressAt, addressLength);
+    const head = writeUdpHeader(sender.arena, to, bytes, addressAt, addressLength);
     sender.copy(to + head, bytes, at, length);
     sender.commit(this.#route, head + length);
   }

@@ -3,7 +3,7 @@
 // Only addresses that are globally reachable unicast pass (IANA special-purpose registries).
 // An IPv4 address inside an IPv6 one is judged as what it is: the network would unwrap it too.
 
-import { formatIp, isIpv4Mapped } from "../base/ip.ts";
+import { isIpv4Mapped } from "../base/ip.ts";
 
 export const AddressClass = {
   PUBLIC: 0,
@@ -20,17 +20,6 @@ export const AddressClass = {
   RESERVED: 11,
   LOCAL_NAT64: 12,
 } as const;
-
-const NAMES = [
-  ...["public", "unspecified", "loopback", "private", "link-local", "carrier-grade NAT"],
-  ...["cloud metadata", "multicast", "broadcast", "documentation", "benchmarking", "reserved"],
-  "local-use NAT64",
-];
-
-/** Name of a class, for messages. */
-export function className(addressClass: number): string {
-  return NAMES[addressClass] ?? "unknown";
-}
 
 /** No IPv4 address inside. */
 export const NO_IPV4 = -1;
@@ -64,18 +53,8 @@ export function classify(ip: Uint8Array, at = 0): number {
   return classifyIpv4(readU32(ip, at + 4));
 }
 
-/** Whether a proxy refuses to reach an address unless a rule allows it by CIDR. */
-export function isRefusedByDefault(ip: Uint8Array, at = 0): boolean {
-  return classify(ip, at) !== PUBLIC;
-}
-
-/** "10.0.0.1 (private)", for messages. */
-export function describeIp(ip: Uint8Array, at = 0): string {
-  return `${formatIp(ip, at)} (${className(classify(ip, at))})`;
-}
-
 /** The class of an IPv4 address as a number. */
-export function classifyIpv4(ip: number): number {
+function classifyIpv4(ip: number): number {
   const a = ip >>> 24;
   const b = (ip >>> 16) & 0xff;
   const c = (ip >>> 8) & 0xff;

@@ -6,9 +6,9 @@
 import { OpenedCode } from "../wire/frames.ts";
 
 /** RFC 8305 §3: how long the other family may still come when the preferred one is late. */
-export const RESOLUTION_DELAY_MS = 50;
+const RESOLUTION_DELAY_MS = 50;
 /** RFC 8305 §5: how long an attempt runs alone. */
-export const ATTEMPT_DELAY_MS = 250;
+const ATTEMPT_DELAY_MS = 250;
 /** Addresses tried for one target. */
 export const CANDIDATES_MAX = 16;
 export const CONNECT_TIMEOUT_MS = 10_000;

@@ -5,7 +5,7 @@
 // The address is the one of the DATAGRAM frame: both sides copy it as it is. Nothing here
 // allocates.
 
-import { addressLength, addressPort, writeIpAddress } from "../wire/address.ts";
+import { addressLength, addressPort } from "../wire/address.ts";
 
 /** Before the address. */
 export const UDP_PREFIX_BYTES = 3;
@@ -43,21 +43,8 @@ export class UdpHeaderReader {
   }
 }
 
-/** Writes a header in front of data that came from an address; returns its length, 10 or 22. */
+/** Writes a header with an address as on the wire in front of data; its length. */
 export function writeUdpHeader(
-  out: Uint8Array,
-  at: number,
-  ip: Uint8Array,
-  ipAt: number,
-  port: number,
-): number {
-  writePrefix(out, at);
-  const addressAt = at + UDP_PREFIX_BYTES;
-  return UDP_PREFIX_BYTES + writeIpAddress(out, addressAt, out.length, ip, ipAt, port);
-}
-
-/** The same with an address that is already as on the wire. */
-export function writeUdpHeaderRaw(
   out: Uint8Array,
   at: number,
   bytes: Uint8Array,

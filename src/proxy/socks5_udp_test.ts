@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { parseIp } from "../base/ip.ts";
-import { UdpHeaderReader, writeUdpHeader, writeUdpHeaderRaw } from "./socks5_udp.ts";
+import { encodeAddress } from "../wire/address.ts";
+import { UdpHeaderReader, writeUdpHeader } from "./socks5_udp.ts";
 import { Target } from "./target.ts";
 
 Deno.test("what is written is read", () => {
@@ -9,14 +9,15 @@ Deno.test("what is written is read", () => {
   const wire = new Uint8Array(64);
   const cases: [string, number][] = [["192.0.2.1", 10], ["2001:db8::1", 22]];
   for (const [text, size] of cases) {
-    const length = writeUdpHeader(wire, 4, parseIp(text) ?? new Uint8Array(16), 0, 53);
+    const address = encodeAddress(text, 53)!;
+    const length = writeUdpHeader(wire, 4, address, 0, address.length);
     assert.equal(length, size);
     assert.ok(reader.read(wire, 4, length + 5));
     assert.deepEqual([reader.dataAt, reader.dataLength], [4 + size, 5]);
     assert.equal(target.readSocks(wire, reader.addressAt, reader.addressLength), size - 3);
     assert.equal(target.port, 53);
     const copy = new Uint8Array(64);
-    const copied = writeUdpHeaderRaw(copy, 0, wire, reader.addressAt, reader.addressLength);
+    const copied = writeUdpHeader(copy, 0, wire, reader.addressAt, reader.addressLength);
     assert.deepEqual(copy.subarray(0, copied), wire.subarray(4, 4 + size));
     assert.ok(reader.read(wire, 4, length), "an empty datagram is one");
   }

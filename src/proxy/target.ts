@@ -40,7 +40,7 @@ function labelBytes(): Uint8Array {
  *
  * @returns its length, or 0 when it is no name (nor may be taken for a number by a resolver)
  */
-export function normalizeDomain(
+function normalizeDomain(
   bytes: Uint8Array,
   at: number,
   length: number,
@@ -97,7 +97,7 @@ export function latin1(bytes: Uint8Array, at: number, length: number): string {
 }
 
 /** The port that digits stand for, or 0. */
-export function parsePort(bytes: Uint8Array, at: number, length: number): number {
+function parsePort(bytes: Uint8Array, at: number, length: number): number {
   if (length < 1 || length > 5 || bytes[at] === 0x30) return 0;
   let port = 0;
   for (let i = 0; i < length; i++) {

@@ -15,11 +15,8 @@ const CARRIERS = 5;
 const CARRIER_WORDS = 2;
 const WORD_BITS = 32;
 
-/** Threads that can be told apart. */
-export const THREADS_MAX = CARRIER_WORDS * WORD_BITS;
-
 /** A limit that does not exist. */
-export const UNLIMITED = 0;
+const UNLIMITED = 0;
 
 export interface UserLimits {
   /** Streams and UDP associations at a time; 0 is no limit. */

@@ -188,8 +188,6 @@ export const PMTU_HOLE_LOSSES = 6;
 
 // ---- flow control
 
-export const STREAM_WINDOW_INITIAL = 1 << 20;
-export const SESSION_WINDOW_INITIAL = 16 << 20;
 /** 1 Gbit/s at 130 ms on one stream. */
 export const STREAM_WINDOW_MAX = 16 << 20;
 export const SESSION_WINDOW_MAX = 64 << 20;

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { datagramDataThatFits } from "../../tests/fixtures/frames.ts";
 import { ADDRESS, LoneSession } from "../../tests/fixtures/session.ts";
 import { FrameRecords } from "../reliability/frame_records.ts";
 import type { Writer } from "../wire/cursor.ts";
@@ -400,8 +401,8 @@ Deno.test("without frame records nothing that is sent again goes out, until some
 Deno.test("datagrams: longer than the path's packets go alone, in a large one", () => {
   const lone = serving();
   const { session } = lone;
-  const usual = f.datagramDataThatFits(1452 - 32, 1, ADDRESS.length);
-  const most = f.datagramDataThatFits(65_507 - 32, 1, ADDRESS.length);
+  const usual = datagramDataThatFits(1452 - 32, 1, ADDRESS.length);
+  const most = datagramDataThatFits(65_507 - 32, 1, ADDRESS.length);
   const send = (length: number) =>
     session.sendDatagram(1, ADDRESS, 0, 7, new Uint8Array(length).fill(7), 0, length);
   assert.equal(send(most + 1), false);
@@ -455,7 +456,7 @@ Deno.test("datagrams: a large one waits until the path is proven", () => {
 
 Deno.test("datagrams: lost ones are not repeated", () => {
   const lone = serving();
-  const room = f.datagramDataThatFits(1452 - 32, 1, ADDRESS.length);
+  const room = datagramDataThatFits(1452 - 32, 1, ADDRESS.length);
   const send = (length: number) =>
     lone.session.sendDatagram(1, ADDRESS, 0, 7, new Uint8Array(length), 0, length);
   assert(send(room) && send(0));

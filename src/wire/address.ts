@@ -6,11 +6,11 @@
  *     | u8   | 3: length u8 (1–255), then name  |          |
  *     +------+----------------------------------+----------+
  *
- * The bytes are the address: what passes them on copies them. The text forms are for the edges
- * (configuration, resolver, logs) and allocate.
+ * The bytes are the address: what passes them on copies them. Text becomes one at the edges, and
+ * allocates.
  */
 
-import { formatIpv4, formatIpv6, isIpv4Mapped, parseIp } from "../base/ip.ts";
+import { isIpv4Mapped, parseIp } from "../base/ip.ts";
 
 export const AddressType = { ipv4: 1, name: 3, ipv6: 4 } as const;
 export type AddressType = typeof AddressType[keyof typeof AddressType];
@@ -139,41 +139,6 @@ export function encodeAddress(host: string, port: number): Uint8Array<ArrayBuffe
   bytes[bytes.length - 2] = port >>> 8;
   bytes[bytes.length - 1] = port;
   return bytes;
-}
-
-/** Like {@linkcode encodeAddress}, of `host:port` and `[v6]:port`. */
-export function parseAddress(text: string): Uint8Array<ArrayBuffer> | undefined {
-  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:[\]]+)):(\d{1,5})$/.exec(text);
-  if (match === null) return undefined;
-  const [, bracketed, plain, port] = match;
-  if (bracketed !== undefined && !bracketed.includes(":")) return undefined;
-  return encodeAddress(bracketed ?? plain!, Number(port));
-}
-
-/**
- * The host of an address that {@linkcode addressBytes} found whole: an IP, or a name. Undefined
- * for a name with anything but visible ASCII, which no log and no resolver should meet.
- */
-export function addressHost(bytes: Uint8Array, at: number): string | undefined {
-  const type = bytes[at];
-  if (type === AddressType.ipv4) return formatIpv4(bytes, at + 1);
-  if (type === AddressType.ipv6) return formatIpv6(bytes, at + 1);
-  const length = bytes[at + 1]!;
-  let name = "";
-  for (let i = 0; i < length; i++) {
-    const byte = bytes[at + 2 + i]!;
-    if (!isNameByte(byte)) return undefined;
-    name += String.fromCharCode(byte);
-  }
-  return name;
-}
-
-/** `host:port` or `[v6]:port` of a whole address; undefined where addressHost() is. */
-export function addressText(bytes: Uint8Array, at: number, length: number): string | undefined {
-  const host = addressHost(bytes, at);
-  if (host === undefined) return undefined;
-  const port = addressPort(bytes, at, length);
-  return bytes[at] === AddressType.ipv6 ? `[${host}]:${port}` : `${host}:${port}`;
 }
 
 function encodeHost(host: string): Uint8Array<ArrayBuffer> | undefined {

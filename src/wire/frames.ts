@@ -89,24 +89,9 @@ export const RstCode = { cancelled: 0, targetReset: 1, timedOut: 2, internal: 3 
 // One thread, no re-entry.
 const cell = numberCell();
 
-const NAMES = new Map<number, string>(
-  Object.entries(FrameType).map(([name, type]) => [type, name]),
-);
-
-/** The name of a frame type, for logs. */
-export function frameName(type: number): string {
-  return NAMES.get(type) ?? `unknown (${type})`;
-}
-
 /** Whether the peer has to acknowledge a packet that holds this frame. */
 export function isAckEliciting(type: number): boolean {
   return type !== FrameType.padding && type !== FrameType.ack && type !== FrameType.close;
-}
-
-/** Whether the frame is sent again when its packet is lost. */
-export function isRetransmitted(type: number): boolean {
-  return type !== FrameType.padding && type !== FrameType.pong && type !== FrameType.ack &&
-    type !== FrameType.datagram && type !== FrameType.pathResponse;
 }
 
 /** Ranges of packet numbers, from the highest down, with a gap between any two. */
@@ -309,14 +294,8 @@ export function datagramFrameBytes(assoc: number, addressLength: number, length:
   return 1 + varintBytes(assoc) + addressLength + varintBytes(length) + length;
 }
 
-/** The most data that a DATAGRAM frame of at most `room` bytes carries; -1 when not even none. */
-export function datagramDataThatFits(room: number, assoc: number, addressLength: number): number {
-  const left = room - 1 - varintBytes(assoc) - addressLength;
-  return left < 1 ? -1 : dataThatFits(left);
-}
-
 /** A DATAGRAM frame up to its data: as with {@linkcode writeStreamHead}. */
-export function writeDatagramHead(
+function writeDatagramHead(
   w: Writer,
   assoc: number,
   address: Uint8Array,

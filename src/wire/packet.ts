@@ -34,25 +34,21 @@ const KIND_MAX = PacketKind.data1;
 /** Offsets in a packet. */
 export const SALT_AT = HEADER_BYTES;
 export const IDENT_AT = SALT_AT + SALT_BYTES;
-/** Where the ciphertext begins: the length of the associated data, too. */
-export const DATA_TEXT_AT = HEADER_BYTES;
 export const ACCEPT_TEXT_AT = SALT_AT + SALT_BYTES;
 export const RESET_TEXT_AT = ACCEPT_TEXT_AT;
 export const HELLO_TEXT_AT = IDENT_AT + IDENT_BYTES;
 
 /** Plaintexts without padding and frames. */
-export const HELLO_TEXT_BYTES = 1 + 1 + 8 + 4 + 32 + 2;
-export const ACCEPT_TEXT_BYTES = 1 + 1 + 8 + 4 + 32 + 16 + 2 + 2 + 4 + 4 + 2;
-export const RESET_TEXT_BYTES = 8 + 4 + 8 + 16 + 1;
+const HELLO_TEXT_BYTES = 1 + 1 + 8 + 4 + 32 + 2;
+const ACCEPT_TEXT_BYTES = 1 + 1 + 8 + 4 + 32 + 16 + 2 + 2 + 4 + 4 + 2;
+const RESET_TEXT_BYTES = 8 + 4 + 8 + 16 + 1;
 
 /** Packets without padding and frames: the shortest of each kind. */
 export const HELLO_BYTES_MIN = HELLO_TEXT_AT + HELLO_TEXT_BYTES + TAG_BYTES;
 export const ACCEPT_BYTES_MIN = ACCEPT_TEXT_AT + ACCEPT_TEXT_BYTES + TAG_BYTES;
 export const RESET_BYTES = RESET_TEXT_AT + RESET_TEXT_BYTES + TAG_BYTES;
-export const DATA_BYTES_MIN = HEADER_BYTES + TAG_BYTES;
 
 const TWO_32 = 0x1_0000_0000;
-const NUMBER_HIGH_MAX = 0x1f_ffff;
 
 /** The kind of a DATA packet of a key phase (0 or 1). */
 export function dataKind(phase: number): PacketKind {
@@ -89,13 +85,6 @@ export function headerSession(bytes: Uint8Array, at: number): number {
 
 export function headerKind(bytes: Uint8Array, at: number): number {
   return bytes[at + 4]!;
-}
-
-/** The number of a header in clear; -1 when it is above 2^53 - 1, which no sender reaches. */
-export function headerNumber(bytes: Uint8Array, at: number): number {
-  const high = readWord(bytes, at + 8) >>> 0;
-  if (high > NUMBER_HIGH_MAX) return -1;
-  return high * TWO_32 + (readWord(bytes, at + 12) >>> 0);
 }
 
 // One thread, no re-entry: a result that lives as long as the module.

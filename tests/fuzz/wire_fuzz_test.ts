@@ -7,7 +7,10 @@ import { OpenResult } from "../../src/crypto/handshake.ts";
 import { HelloOpened, openHello } from "../../src/crypto/hello.ts";
 import { ReplayFilter } from "../../src/crypto/replay_filter.ts";
 import { buildReset, openReset, ResetOpened } from "../../src/crypto/reset.ts";
-import { addressBytes, addressText, encodeAddress, parseAddress } from "../../src/wire/address.ts";
+import { isIpv4Mapped } from "../../src/base/ip.ts";
+import { frameName } from "../fixtures/frames.ts";
+import { addressBytes, encodeAddress } from "../../src/wire/address.ts";
+import { addressText, parseAddress } from "../fixtures/address_text.ts";
 import { Reader, Writer } from "../../src/wire/cursor.ts";
 import * as f from "../../src/wire/frames.ts";
 import { unmaskHeader } from "../../src/wire/packet.ts";
@@ -117,7 +120,7 @@ function decode(bytes: Uint8Array, at: number, length: number): [Uint8Array, num
     const type = reader.next();
     if (type < 0) return [writer.bytes.subarray(0, writer.at), type];
     assert.equal(reader.frameAt, end, "frames stand without gaps");
-    assert.ok(copyFrame(reader, writer), f.frameName(type));
+    assert.ok(copyFrame(reader, writer), frameName(type));
     end = reader.bytes === bytes ? nextFrameAt(reader, at + length) : end;
   }
   throw new Error("more frames than bytes");
@@ -194,10 +197,11 @@ Deno.test("fuzz: addresses are read as text and written again, the same", () => 
     assert.ok(length <= bytes.length);
     if (length === 0) return;
     const text = addressText(bytes, 0, length);
-    // Some names are no text, and some look like an IP once they are.
+    // Some names are no text, and some look like an IP once they are; an IPv4 address may be said
+    // as an IPv6 one.
     const again = text === undefined ? undefined : parseAddress(text);
-    if (bytes[0] !== 3) assert.deepEqual(again, bytes.slice(0, length));
-    else if (again?.[0] === 3) assert.deepEqual(again, bytes.slice(0, length));
+    const isAmbiguous = bytes[0] === 4 ? isIpv4Mapped(bytes, 1) : bytes[0] === 3;
+    if (!isAmbiguous || again?.[0] === bytes[0]) assert.deepEqual(again, bytes.slice(0, length));
   });
 });
 

@@ -86,7 +86,7 @@ export const LAYERS: Readonly<Record<string, Layer>> = {
   loop: { path: "src/loop/", may: ["base", "ffi"], packages: true },
   switcher: { path: "src/switcher/", may: ["base"], packages: false },
   session: { path: "src/session/", may: ["reliability", "wire", "base"], packages: false },
-  crypto: { path: "src/crypto/", may: ["wire", "base"], packages: true },
+  crypto: { path: "src/crypto/", may: ["wire", "base"], packages: false },
   reliability: { path: "src/reliability/", may: ["wire", "base"], packages: false },
   proxy: { path: "src/proxy/", may: ["wire", "base"], packages: false },
   wire: { path: "src/wire/", may: ["base"], packages: false },

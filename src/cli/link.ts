@@ -1,6 +1,5 @@
 /** `phantom link` */
 
-import { encodeQr, renderQr } from "../base/qr.ts";
 import { parseRate } from "../base/units.ts";
 import { type Config, parseHost, type UserConfig } from "../config/mod.ts";
 import { chooseInterface } from "../kernel/interfaces.ts";
@@ -22,7 +21,7 @@ export const command: Command = {
     { name: "down", value: "RATE", help: "what the client's line really receives" },
     { name: "qr", help: "print the QR code also when this is no terminal" },
   ],
-  run(given) {
+  async run(given) {
     const rates = { upBps: rateOf(given, "up"), downBps: rateOf(given, "down") };
     const host = hostOf(given);
     const { config } = readConfig(configPath(given));
@@ -30,15 +29,17 @@ export const command: Command = {
     const name = chooseInterface(config.ebpf.interface);
     const link = shareLink(config, host ?? reachableHost(config, name), { user, ...rates });
     console.log(link);
-    if (given.has("qr") || Deno.stdout.isTerminal()) printQr(link);
+    if (given.has("qr") || Deno.stdout.isTerminal()) await printQr(link);
     return Exit.ok;
   },
 };
 
-function printQr(link: string): void {
-  const code = encodeQr(new TextEncoder().encode(link));
-  if (code === undefined) console.error("The link is too long for a QR code.");
-  else console.log(`\n${renderQr(code, { color: Deno.stdout.isTerminal() })}`);
+async function printQr(link: string): Promise<void> {
+  // Only here: whoever prints no code need not wait for its library.
+  const { renderQr } = await import("./qr.ts");
+  const picture = renderQr(link, Deno.stdout.isTerminal());
+  if (picture === undefined) console.error("The link is too long for a QR code.");
+  else console.log(`\n${picture}`);
 }
 
 function hostOf(given: Given): string | undefined {

@@ -1,5 +1,6 @@
 // Flow control: what a sender may still send, and what a receiver lets it send.
 
+import type { NumberCell } from "../base/number_field.ts";
 import { WINDOW_GROWTH_RTTS, WINDOW_SPENT_SHARE, WINDOW_UPDATE_SHARE } from "./params.ts";
 
 /** The sender's side of one limit: of a stream, or of the session. */
@@ -72,16 +73,18 @@ export class ReceiveWindow {
   }
 
   /** For a stream: data up to `end` came. The bytes that are new, or -1: over the limit. */
-  receive(end: number): number {
-    if (end > this.#limit) return -1;
-    const fresh = Math.max(0, end - this.#received);
+  receive(end: NumberCell): number {
+    if (end[0]! > this.#limit) return -1;
+    const fresh = Math.max(0, end[0]! - this.#received);
     this.#received += fresh;
     return fresh;
   }
 
   /** For a session: `bytes` more came on any stream. False: over the limit. */
   receiveMore(bytes: number): boolean {
-    return this.receive(this.#received + bytes) >= 0;
+    if (bytes > this.#limit - this.#received) return false;
+    this.#received += bytes;
+    return true;
   }
 
   /** Bytes were handed on, or belong to a stream that is gone. */

@@ -1,5 +1,10 @@
 import assert from "node:assert/strict";
+import type { NumberCell } from "../base/number_field.ts";
 import { ReceiveWindow, SendCredit } from "./flow.ts";
+
+function at(offset: number): NumberCell {
+  return Float64Array.of(offset);
+}
 
 Deno.test("SendCredit is used up, raised, and never lowered", () => {
   const credit = new SendCredit(100);
@@ -15,10 +20,10 @@ Deno.test("SendCredit is used up, raised, and never lowered", () => {
 
 Deno.test("ReceiveWindow counts new bytes once and refuses what is over the limit", () => {
   const window = new ReceiveWindow(100, 400);
-  assert.equal(window.receive(40), 40);
-  assert.equal(window.receive(30), 0);
-  assert.equal(window.receive(100), 60);
-  assert.equal(window.receive(101), -1);
+  assert.equal(window.receive(at(40)), 40);
+  assert.equal(window.receive(at(30)), 0);
+  assert.equal(window.receive(at(100)), 60);
+  assert.equal(window.receive(at(101)), -1);
   assert.equal(window.held, 100);
   const session = new ReceiveWindow(100, 100);
   assert.ok(session.receiveMore(100));
@@ -29,7 +34,7 @@ Deno.test("ReceiveWindow grows with quick use, up to its maximum, and not with s
   const use = (rttsBetween: number): ReceiveWindow => {
     const window = new ReceiveWindow(100, 400);
     for (let i = 0, now = 0; i < 10; i++, now += 50 * rttsBetween) {
-      window.receive(window.limit);
+      window.receive(at(window.limit));
       window.consume(window.held);
       assert.ok(window.updateDue);
       window.update(now, 50, false);
@@ -45,7 +50,7 @@ Deno.test("ReceiveWindow grows where holes use it up, but not for a reader that 
   const use = (keepsUp: boolean, share: number): number => {
     const window = new ReceiveWindow(100, 400);
     for (let now = 0; now < 10_000; now += 1000) {
-      window.receive(window.limit - share * window.window);
+      window.receive(at(window.limit - share * window.window));
       window.consume(window.held);
       window.update(now, 50, keepsUp);
     }
@@ -58,7 +63,7 @@ Deno.test("ReceiveWindow grows where holes use it up, but not for a reader that 
 
 Deno.test("ReceiveWindow does not move while nothing is consumed", () => {
   const window = new ReceiveWindow(100, 400);
-  window.receive(100);
+  window.receive(at(100));
   assert.ok(!window.updateDue);
   assert.equal(window.update(0, 50, false), 100);
   window.consume(24);

@@ -7,6 +7,7 @@
  *      | in order | holes …  |
  */
 
+import type { NumberCell } from "../base/number_field.ts";
 import type { Budget } from "./budget.ts";
 import { ByteRing } from "./byte_ring.ts";
 import { Intervals } from "./intervals.ts";
@@ -49,9 +50,9 @@ export class ReceiveBuffer {
   }
 
   /** Whether data up to `end` fits what the peer said of the stream's end; notes it. */
-  admits(end: number): boolean {
-    if (end > this.#final) return false;
-    if (end > this.#highest) this.#highest = end;
+  admits(end: NumberCell): boolean {
+    if (end[0]! > this.#final) return false;
+    if (end[0]! > this.#highest) this.#highest = end[0]!;
     return true;
   }
 

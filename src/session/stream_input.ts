@@ -1,9 +1,13 @@
 /** What the peer says of streams: the frames OPEN to RST, and MAX_STREAM and MAX_DATA. */
 
+import { type NumberCell, numberCell } from "../base/number_field.ts";
 import { NO_ADDRESS } from "../wire/address.ts";
 import { CloseCode, type FrameReader, FrameType, OpenedCode } from "../wire/frames.ts";
 import { Pending, type Stream } from "./stream.ts";
 import type { Streams } from "./streams.ts";
+
+/** Where the data of a frame ends, for #admit. One thread, no re-entry. */
+const dataEnd = numberCell();
 
 export class StreamInput<Owner> {
   readonly #streams: Streams<Owner>;
@@ -46,7 +50,8 @@ export class StreamInput<Owner> {
     const stream = this.#streamOf(reader.stream);
     if (stream === undefined) return;
     const { offset, length } = reader;
-    const fresh = this.#admit(stream, offset + length);
+    dataEnd[0] = offset + length;
+    const fresh = this.#admit(stream, dataEnd);
     if (fresh < 0) return;
     if (stream.isReset) return this.#streams.consume(stream, fresh);
     const { receive } = stream;
@@ -85,7 +90,7 @@ export class StreamInput<Owner> {
   }
 
   /** Counts data up to `end` against the limits; how much of it is new, or -1: it broke one. */
-  #admit(stream: Stream, end: number): number {
+  #admit(stream: Stream, end: NumberCell): number {
     const streams = this.#streams;
     const fresh = stream.window.receive(end);
     if (fresh < 0 || !streams.window.receiveMore(fresh)) {
@@ -159,7 +164,8 @@ export class StreamInput<Owner> {
     const streams = this.#streams;
     const stream = this.#streamOf(id);
     if (stream === undefined) return;
-    const fresh = this.#admit(stream, final);
+    dataEnd[0] = final;
+    const fresh = this.#admit(stream, dataEnd);
     if (fresh < 0) return;
     if (!stream.receive.finish(final)) {
       streams.failure = CloseCode.streamState;

@@ -8,7 +8,7 @@ SHELL         := /bin/bash
 MAKEFLAGS     += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: FORCE help setup setup-tests run test test-kernels build bench install uninstall clean distclean \
+.PHONY: FORCE help setup setup-tests run test test-busy test-kernels build bench install uninstall clean distclean \
         bpf lib layout layout-check sanitize
 
 export DENO_TLS_CA_STORE ?= system,mozilla
@@ -23,6 +23,8 @@ MACHINE := $(shell uname -m)
 CLANG   ?= clang
 STRIP   ?= llvm-strip
 NATIVE_CC ?= gcc
+# Of make test-busy; SUITES= names other files.
+COUNT   ?= 20
 DENO    := $(CURDIR)/.toolchain/deno-$(DENO_VERSION)/deno
 
 # ---- what is built of what ----
@@ -85,6 +87,10 @@ run: setup ## start the server from source; makes phantom.yaml at the first run
 test: setup-tests ## every check and test; as root also those that need the kernel
 	$(Q)$(MAKE) --no-print-directory bpf lib
 	$(Q)$(DENO) run -A tools/run_tests.ts
+
+test-busy: setup-tests ## tests that measure or wait, COUNT=20 times beside a busy loop a core
+	$(Q)$(MAKE) --no-print-directory bpf lib
+	$(Q)$(DENO) run -A tools/test_busy.ts --count=$(COUNT) $(SUITES)
 
 test-kernels: setup ## ... on Linux 5.10, 6.1 and 6.12, in an emulator (about 6 minutes)
 	$(Q)tools/kernels.sh

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { getHeapStatistics } from "node:v8";
+import { garbage } from "../../tests/fixtures/garbage.ts";
 import { Bbr } from "./congestion/bbr.ts";
 import { NO_RECORD } from "./frame_records.ts";
 import { Path } from "./path.ts";
@@ -8,21 +8,14 @@ import { SentPackets, State } from "./sent.ts";
 
 const PACKET = 1200;
 const ROUND = 2000;
-const WARM_ROUNDS = 200;
-const ROUNDS = 50;
 const BYTES_MAX = 4;
 
-/** Bytes that the heap grows by with each call; of many rounds the median, a collection is none. */
-function garbage(call: () => void): number {
-  const grown: number[] = [];
-  for (let round = 0; round < WARM_ROUNDS + ROUNDS; round++) {
-    const before = getHeapStatistics().used_heap_size;
+/** Bytes of garbage a call. */
+function garbageOf(call: () => void): number {
+  return garbage(BYTES_MAX, () => {
     for (let i = 0; i < ROUND; i++) call();
-    const bytes = getHeapStatistics().used_heap_size - before;
-    if (round >= WARM_ROUNDS && bytes >= 0) grown.push(bytes / ROUND);
-  }
-  grown.sort((a, b) => a - b);
-  return grown[grown.length >> 1]!;
+    return ROUND;
+  });
 }
 
 Deno.test("a packet that is sent makes no garbage", () => {
@@ -30,7 +23,7 @@ Deno.test("a packet that is sent makes no garbage", () => {
   const sent = new SentPackets();
   // Not in a plain variable: reading a fraction from that could be what makes garbage.
   const clock: unknown[] = [1000.5, "an array of any kind"];
-  const bytes = garbage(() => {
+  const bytes = garbageOf(() => {
     const now = clock[0] as number;
     path.canSend(now);
     path.onSent(now, sent, sent.push(0, 0, State.inFlight, NO_RECORD), PACKET);
@@ -39,5 +32,5 @@ Deno.test("a packet that is sent makes no garbage", () => {
     path.unlink(sent, sent.base++);
   });
   assert.ok(bytes < BYTES_MAX, `${bytes} bytes a packet`);
-  assert.ok(garbage(() => void clock.slice()) > BYTES_MAX, "garbage is seen");
+  assert.ok(garbageOf(() => void clock.slice()) > BYTES_MAX, "garbage is seen");
 });

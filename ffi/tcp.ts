@@ -133,6 +133,7 @@ export class TcpSocket extends Handle {
   readonly #fd: number;
   readonly peer: Endpoint;
   #aborting = false;
+  #isDetached = false;
 
   /** Takes over a descriptor of a non-blocking TCP socket. */
   constructor(native: Native, fd: number, peer: Endpoint) {
@@ -220,8 +221,17 @@ export class TcpSocket extends Handle {
     this.close();
   }
 
+  /** Gives the descriptor away, which stays open; this is closed. */
+  detach(): number {
+    const { fd } = this;
+    this.#isDetached = true;
+    this.close();
+    return fd;
+  }
+
   protected release(): void {
     const { symbols } = this.#native;
+    if (this.#isDetached) return;
     if (this.#aborting) symbols.ph_tcp_abort(this.#fd);
     else symbols.ph_close(this.#fd);
   }

@@ -340,6 +340,29 @@ export class UdpOutbox {
     return this.sends[i * sendWords + routeWords + 3]! | 0;
   }
 
+  // For who sends by something else than a UdpSocket.
+
+  offset(i: number): number {
+    return this.sends[i * sendWords + routeWords]!;
+  }
+
+  length(i: number): number {
+    return this.sends[i * sendWords + routeWords + 1]!;
+  }
+
+  /** As given to `add`. */
+  segment(i: number): number {
+    return this.sends[i * sendWords + routeWords + 2]!;
+  }
+
+  copyRoute(i: number, into: Route): void {
+    for (let word = 0; word < routeWords; word++) into[word] = this.sends[i * sendWords + word]!;
+  }
+
+  setResult(i: number, result: number): void {
+    this.sends[i * sendWords + routeWords + 3] = result;
+  }
+
   /** Drops all but the first entries. */
   keep(entries: number): void {
     assertRange("UDP outbox", "entries", entries, 0, this.#count);

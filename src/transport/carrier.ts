@@ -50,10 +50,15 @@ export interface Carrier {
   isBlocked(route: Route): boolean;
   /** The sender of a message of the inbox at hand has proved who they are. */
   learn?(message: number): void;
+  /**
+   * Packets of a session of another worker come by this route: its connection is to be handed over
+   * to that worker, with what came by it (src/loop/hand_over.ts). Only from within `take`.
+   */
+  strayed?(route: Route, worker: number): void;
   close(): void;
 }
 
-/** Who has carriers: the packet pump. */
+/** Who has carriers: the packet pump. Nothing of it may be called from within `Carrier.send`. */
 export interface CarrierHost {
   /** So many datagrams have come. They are taken before this returns; their bytes change. */
   take(carrier: Carrier, inbox: DatagramInbox, count: number): void;

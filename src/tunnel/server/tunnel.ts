@@ -345,8 +345,12 @@ export class ServerTunnel implements PumpOwner<Guest> {
 
   stranger(arrival: Arrival): void {
     const { control, clock } = this.pump;
-    const { session, number } = arrival;
-    if (!this.#isOurs(session)) return;
+    const { session, number, carrier } = arrival;
+    if (!this.#isOurs(session)) {
+      // Datagrams are steered by the kernel; a connection lands on any worker.
+      if (carrier.strayed === undefined) return;
+      return carrier.strayed(arrival.route, ownerOf(session, this.#ownerMask));
+    }
     const { route } = arrival;
     if (!this.#resetLimit.admits(route, clock.now)) return;
     const fields = {

@@ -89,7 +89,7 @@ Deno.test("a copy that outlives a clean restart is still a copy", () => {
 });
 
 Deno.test("without a record 0-RTT frames wait for DATA, and those of a copy in vain", () => {
-  using pair = new Pair({ relay: {}, serverTuning: { confirmMs: 100 } });
+  using pair = new Pair({ relay: {}, serverTuning: { confirmMs: 1000 } });
   pair.relay.isKeeping = true;
   pair.relay.isCut = true;
   pair.greet();

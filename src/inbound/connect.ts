@@ -8,21 +8,20 @@
  */
 
 import { EpollEvent } from "../../ffi/loop.ts";
-import { tcpAgain, type TcpSocket } from "../../ffi/tcp.ts";
+import { tcpAgain } from "../../ffi/tcp.ts";
 import { OpenedCode } from "../wire/frames.ts";
 import type { Session } from "../session/session.ts";
 import { RstCode } from "../wire/frames.ts";
-import type { InboundContext, Live, StreamUser } from "./context.ts";
+import type { InboundContext, StreamUser } from "./context.ts";
 import { Linger } from "./linger.ts";
-import { type Reopener, sayAgain, Unheard } from "./unheard.ts";
-import type { Watcher } from "../loop/loop.ts";
+import type { Holder, LocalConnection } from "./local_connection.ts";
+import { type Reopener, Said } from "./said.ts";
 import { SocketEnd, type SocketEndOwner } from "../outbound/socket_end.ts";
 import { StreamEnd } from "../outbound/stream_end.ts";
 
 /** Taken from a client before the server has answered. */
 export const EARLY_BYTES_MAX = 256 << 10;
 
-const NOT_WATCHED = -1;
 const NOTHING = new Uint8Array(0);
 const BROKEN = EpollEvent.error | EpollEvent.hangUp;
 
@@ -36,44 +35,39 @@ export interface Answerer {
   refuse(code: number): void;
 }
 
-export class Connect implements StreamUser, Reopener, SocketEndOwner, Watcher, Live {
+export class Connect implements StreamUser, Reopener, SocketEndOwner, Holder {
   session: Session | undefined;
   stream = -1;
   readonly #context: InboundContext;
-  readonly #socket: TcpSocket;
+  readonly #connection: LocalConnection;
   /** Of a forward: none. */
   readonly #answerer: Answerer | undefined;
-  #tag = NOT_WATCHED;
   /** The client's end, once the stream stands. */
   #end: SocketEnd | undefined;
-  /** Bytes that the session had no memory for. */
-  #rest: Uint8Array<ArrayBuffer> = NOTHING;
-  #early = 0;
+  /** The server's end came before that. */
   #hasEnded = false;
   #address: Uint8Array = NOTHING;
-  /** To be said again. */
-  readonly #unheard: Unheard;
+  /** What the client said before the answer. */
+  readonly #said: Said;
 
-  /** Takes over a socket that nobody watches. */
-  constructor(context: InboundContext, socket: TcpSocket, answerer?: Answerer) {
+  constructor(context: InboundContext, connection: LocalConnection, answerer?: Answerer) {
     this.#context = context;
-    this.#socket = socket;
+    this.#connection = connection;
     this.#answerer = answerer;
-    this.#unheard = new Unheard(context.splicer);
-    context.live.add(this);
+    this.#said = new Said(context.splicer);
+    connection.hold(this);
   }
 
   /** Opens the stream; `bytes`: what the client sent behind its request. */
   begin(address: Uint8Array, bytes: Uint8Array<ArrayBuffer>, at: number, length: number): void {
-    const { streams, counters, loop, tunnel } = this.#context;
+    const { streams, counters, tunnel } = this.#context;
     if (!streams.open(this, address)) {
       counters.streamsRefused++;
       return this.#refuse(OpenedCode.tooManyStreams);
     }
     this.#address = address;
-    if (length > 0) this.#writeEarly(bytes, at, length);
-    const events = EpollEvent.in | EpollEvent.readHangUp;
-    this.#tag = loop.watch(this.#socket.fd, this.#rest.length > 0 ? 0 : events, this);
+    if (length > 0) this.#said.say(this.session!, this.stream, bytes, at, length);
+    this.#connection.watch(this.#said.hasRest ? 0 : EpollEvent.in | EpollEvent.readHangUp);
     if (this.session !== undefined) tunnel.wake(this.session);
   }
 
@@ -85,37 +79,16 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Watcher, L
     const { session } = this;
     // It is opened again at the end of this round.
     if (session === undefined) return;
-    const room = Math.min(arena.length, EARLY_BYTES_MAX - this.#early, session.room(this.stream));
-    if (room <= 0) return this.#watchNothing();
-    const count = this.#socket.read(arena, 0, room);
+    const left = EARLY_BYTES_MAX - this.#said.bytes;
+    const room = Math.min(arena.length, left, session.room(this.stream));
+    if (room <= 0) return this.#connection.watch(0);
+    const count = this.#connection.socket.read(arena, 0, room);
     if (count === tcpAgain) return;
     if (count < 0) return this.#cut();
-    if (count === 0) {
-      session.finish(this.stream);
-      this.#unheard.isFinished = true;
-      this.#watchNothing();
-    } else this.#writeEarly(arena, 0, count);
+    if (count === 0) this.#said.finish(session, this.stream);
+    else this.#said.say(session, this.stream, arena, 0, count);
+    if (this.#said.isFinished || this.#said.hasRest) this.#connection.watch(0);
     tunnel.wake(session);
-  }
-
-  #writeEarly(bytes: Uint8Array<ArrayBuffer>, at: number, length: number): void {
-    this.#early += length;
-    this.#unheard.add(bytes, at, length);
-    const taken = this.session!.write(this.stream, bytes, at, length);
-    this.#context.splicer.counters.bytesDown += taken;
-    if (taken === length) return;
-    this.#rest = bytes.slice(at + taken, at + length);
-    this.#watchNothing();
-  }
-
-  /** But for a reset, of which epoll tells unasked. */
-  #watchNothing(): void {
-    if (this.#tag !== NOT_WATCHED) this.#context.loop.change(this.#tag, this.#socket.fd, 0);
-  }
-
-  #unwatch(): void {
-    if (this.#tag !== NOT_WATCHED) this.#context.loop.unwatch(this.#tag, this.#socket.fd);
-    this.#tag = NOT_WATCHED;
   }
 
   /** The client has gone before there was an answer. */
@@ -127,26 +100,25 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Watcher, L
   }
 
   #refuse(code: number): void {
-    this.#unwatch();
-    this.#unheard.drop();
+    this.#said.drop();
     this.#context.streams.forget(this);
-    this.#context.live.delete(this);
+    const connection = this.#connection;
     const answerer = this.#answerer;
-    if (answerer === undefined) return this.#socket.abort();
+    if (answerer === undefined) return connection.reset();
     answerer.refuse(code);
-    if (this.#context.reply(this.#socket, answerer)) new Linger(this.#context, this.#socket);
-    else this.#socket.abort();
+    if (this.#context.reply(connection.socket, answerer)) new Linger(this.#context, connection);
+    else connection.reset();
   }
 
   #join(): void {
-    this.#unwatch();
     const { splicer, tunnel } = this.#context;
-    const rest = this.#rest;
-    this.#rest = NOTHING;
-    const end = this.#end = new SocketEnd(splicer, this, this.#socket, rest);
+    const connection = this.#connection;
+    connection.unwatch();
+    const rest = this.#said.takeRest();
+    const end = this.#end = new SocketEnd(splicer, this, connection.socket, rest);
     end.join(new StreamEnd(splicer, tunnel, this.session!, this.stream, end));
     try {
-      end.start(this.#unheard.isFinished);
+      end.start(this.#said.isFinished);
     } catch (error) {
       // The system has no room to watch it.
       this.#context.fault(error);
@@ -163,10 +135,12 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Watcher, L
       return this.abort();
     }
     if (this.#end !== undefined) return;
-    this.#unheard.drop();
+    this.#said.wasHeard();
     const answerer = this.#answerer;
     answerer?.accept(bytes, at, length);
-    if (answerer !== undefined && !this.#context.reply(this.#socket, answerer)) return this.#cut();
+    if (answerer !== undefined && !this.#context.reply(this.#connection.socket, answerer)) {
+      return this.#cut();
+    }
     this.#join();
     if (this.#hasEnded) this.ended();
     else this.session?.resume(this.stream);
@@ -192,23 +166,22 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Watcher, L
   }
 
   lost(isUnheard: boolean): void {
-    if (isUnheard && !this.#unheard.isGone) this.#context.reopening.add(this);
+    if (isUnheard && this.#said.canRepeat) this.#context.reopening.add(this);
     else this.wasReset(RstCode.cancelled);
   }
 
   /** In the next session, as if nothing had been. */
   reopen(): void {
-    const { streams, counters, live, tunnel } = this.#context;
-    if (!live.has(this)) return;
+    const { streams, counters, tunnel } = this.#context;
+    if (this.#connection.isOver) return;
     if (!streams.open(this, this.#address)) {
       counters.streamsRefused++;
       return this.#refuse(OpenedCode.tooManyStreams);
     }
     counters.reopened++;
     const session = this.session!;
-    // All that was read, also what the session before had not taken.
-    this.#rest = sayAgain(session, this.stream, this.#unheard);
-    if (this.#rest.length > 0) this.#watchNothing();
+    this.#said.repeat(session, this.stream);
+    if (this.#said.hasRest) this.#connection.watch(0);
     tunnel.wake(session);
   }
 
@@ -216,16 +189,15 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Watcher, L
 
   endClosed(): void {
     this.#context.streams.forget(this);
-    this.#context.live.delete(this);
+    this.#connection.leave();
   }
 
   /** Closes the socket; the stream is somebody else's affair. */
   abort(): void {
-    if (!this.#context.live.delete(this)) return;
+    if (!this.#connection.leave()) return;
     this.#context.streams.forget(this);
-    this.#unheard.drop();
-    this.#unwatch();
-    if (this.#end === undefined) this.#socket.abort();
-    else this.#end.reset(RstCode.cancelled);
+    this.#said.drop();
+    if (this.#end === undefined) this.#connection.socket.abort();
+    else this.#end.reset();
   }
 }

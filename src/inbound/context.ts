@@ -6,7 +6,7 @@ import type { Session } from "../session/session.ts";
 import { SessionIndex } from "../session/session_index.ts";
 import { Associations } from "./associations.ts";
 import { InboundCounters, type InboundTunnel } from "./counters.ts";
-import { Reopening } from "./unheard.ts";
+import { Reopening } from "./said.ts";
 import type { Loop } from "../loop/loop.ts";
 import { Splicer } from "../outbound/splicer.ts";
 

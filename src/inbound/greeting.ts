@@ -1,7 +1,7 @@
 /** A local connection until its request is known: SOCKS5 or HTTP, by its first byte. */
 
 import { EpollEvent } from "../../ffi/loop.ts";
-import { tcpAgain, type TcpSocket } from "../../ffi/tcp.ts";
+import { tcpAgain } from "../../ffi/tcp.ts";
 import type { Credentials } from "../proxy/credentials.ts";
 import { HttpInbound } from "../proxy/http_inbound.ts";
 import { detectInbound } from "../proxy/inbound_detect.ts";
@@ -9,11 +9,12 @@ import { httpStatusOf, SocksReply, socksReplyOf } from "../proxy/outcome.ts";
 import { Socks5Inbound, SocksCommand } from "../proxy/socks5_inbound.ts";
 import { Target } from "../proxy/target.ts";
 import { type Answerer, Connect } from "./connect.ts";
-import { HANDSHAKE_MS, type InboundContext, type Live } from "./context.ts";
+import { HANDSHAKE_MS, type InboundContext } from "./context.ts";
+import type { Holder, LocalConnection } from "./local_connection.ts";
 import { PlainHttp } from "./plain_http.ts";
 import { Linger } from "./linger.ts";
 import { SocksUdp } from "./socks_udp.ts";
-import { NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
+import { NOT_ARMED, type Timer } from "../loop/loop.ts";
 
 /** What an inbound lets in. */
 export interface GreetingOptions {
@@ -74,29 +75,27 @@ export class HttpAnswerer implements Answerer {
   }
 }
 
-export class Greeting implements Watcher, Timer, Live {
+export class Greeting implements Holder, Timer {
   heapIndex: number = NOT_ARMED;
   dueAt = 0;
   readonly #context: InboundContext;
   readonly #options: GreetingOptions;
-  readonly #socket: TcpSocket;
-  readonly #tag: number;
+  readonly #connection: LocalConnection;
   #socks: Socks5Inbound | undefined;
   #http: HttpInbound | undefined;
 
-  constructor(context: InboundContext, socket: TcpSocket, options: GreetingOptions) {
+  constructor(context: InboundContext, connection: LocalConnection, options: GreetingOptions) {
     this.#context = context;
     this.#options = options;
-    this.#socket = socket;
-    const { loop } = context;
-    this.#tag = loop.watch(socket.fd, EpollEvent.in | EpollEvent.readHangUp, this);
-    loop.arm(this, loop.now + HANDSHAKE_MS);
-    context.live.add(this);
+    this.#connection = connection;
+    connection.hold(this);
+    connection.watch(EpollEvent.in | EpollEvent.readHangUp);
+    context.loop.arm(this, context.loop.now + HANDSHAKE_MS);
   }
 
   ready(): void {
     const { arena } = this.#context;
-    const count = this.#socket.read(arena, 0, arena.length);
+    const count = this.#connection.socket.read(arena, 0, arena.length);
     if (count === tcpAgain) return;
     if (count <= 0) return this.abort();
     if (this.#socks === undefined && this.#http === undefined && !this.#detect(arena[0]!)) {
@@ -113,16 +112,13 @@ export class Greeting implements Watcher, Timer, Live {
   }
 
   abort(): void {
-    if (this.#letGo()) this.#socket.close();
+    this.#letGo();
+    this.#connection.close();
   }
 
-  /** The socket is free for who comes next. */
-  #letGo(): boolean {
-    if (!this.#context.live.delete(this)) return false;
-    const { loop } = this.#context;
-    loop.disarm(this);
-    loop.unwatch(this.#tag, this.#socket.fd);
-    return true;
+  /** The connection is free for who comes next. */
+  #letGo(): void {
+    this.#context.loop.disarm(this);
   }
 
   #detect(first: number): boolean {
@@ -137,60 +133,62 @@ export class Greeting implements Watcher, Timer, Live {
 
   #feedSocks(parser: Socks5Inbound, bytes: Uint8Array<ArrayBuffer>, length: number): void {
     const used = parser.feed(bytes, 0, length);
-    if (!this.#context.reply(this.#socket, parser)) return this.abort();
+    if (!this.#context.reply(this.#connection.socket, parser)) return this.abort();
     if (parser.state === "failed") return this.#fail();
     if (parser.state !== "ready") return;
     this.#letGo();
     if (parser.command === SocksCommand.UDP_ASSOCIATE) {
-      if (SocksUdp.start(this.#context, this.#socket, parser)) return;
+      if (SocksUdp.start(this.#context, this.#connection, parser)) return;
       parser.refuse(SocksReply.FAILURE);
       return this.#refused(parser);
     }
-    const connect = new Connect(this.#context, this.#socket, new SocksAnswerer(parser));
+    const connect = new Connect(this.#context, this.#connection, new SocksAnswerer(parser));
     connect.begin(addressOf(parser.target), bytes, used, length - used);
   }
 
   #feedHttp(parser: HttpInbound, bytes: Uint8Array<ArrayBuffer>, length: number): void {
     const used = parser.feed(bytes, 0, length);
     if (parser.state === "failed") {
-      if (this.#context.reply(this.#socket, parser)) this.#fail();
+      if (this.#context.reply(this.#connection.socket, parser)) this.#fail();
       else this.abort();
     } else if (parser.state === "ready") {
       this.#letGo();
-      startHttp(this.#context, this.#socket, parser, bytes, used, length - used);
+      startHttp(this.#context, this.#connection, parser, bytes, used, length - used);
     }
   }
 
   /** What was said last is to reach the client. */
   #fail(): void {
     this.#context.counters.requestsRefused++;
-    if (this.#letGo()) new Linger(this.#context, this.#socket);
+    this.#letGo();
+    new Linger(this.#context, this.#connection);
   }
 
   #refused(parser: Socks5Inbound): void {
-    if (this.#context.reply(this.#socket, parser)) new Linger(this.#context, this.#socket);
-    else this.#socket.abort();
+    const connection = this.#connection;
+    if (this.#context.reply(connection.socket, parser)) new Linger(this.#context, connection);
+    else connection.reset();
   }
 }
 
 /** Serves a request that is ready; `bytes` are what the client sent behind its head. */
 function startHttp(
   context: InboundContext,
-  socket: TcpSocket,
+  connection: LocalConnection,
   parser: HttpInbound,
   bytes: Uint8Array<ArrayBuffer>,
   at: number,
   length: number,
 ): void {
   if (parser.isConnect) {
-    const connect = new Connect(context, socket, new HttpAnswerer(parser));
+    const connect = new Connect(context, connection, new HttpAnswerer(parser));
     connect.begin(addressOf(parser.target), bytes, at, length);
     return;
   }
   // A CONNECT may follow plain requests on the same connection.
   const onConnect = (rest: Uint8Array<ArrayBuffer>, from: number, count: number): void =>
-    startHttp(context, socket, parser, rest, from, count);
-  new PlainHttp(context, socket, parser, onConnect).begin(bytes, at, length);
+    startHttp(context, connection, parser, rest, from, count);
+  new PlainHttp(context, connection, parser, onConnect).begin(bytes, at, length);
 }
 
 export function addressOf(target: Target): Uint8Array<ArrayBuffer> {

@@ -13,6 +13,7 @@ import { Connect } from "./connect.ts";
 import { CONNECTIONS_MAX, InboundContext } from "./context.ts";
 import type { InboundCounters, InboundTunnel } from "./counters.ts";
 import { addressOf, Greeting, type GreetingOptions } from "./greeting.ts";
+import { LocalConnection } from "./local_connection.ts";
 import { UdpForward } from "./udp_forward.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
 import type { InboundSpec } from "./spec.ts";
@@ -50,12 +51,7 @@ class TcpInbound implements Watcher, Timer {
 
   ready(): void {
     for (const socket of this.#accept()) {
-      try {
-        this.#take(socket);
-      } catch (error) {
-        this.#context.fault(error);
-        socket.abort();
-      }
+      this.#take(socket);
     }
   }
 
@@ -79,9 +75,15 @@ class TcpInbound implements Watcher, Timer {
       return socket.abort();
     }
     counters.accepted++;
-    if (this.#proxy instanceof Uint8Array) {
-      new Connect(this.#context, socket).begin(this.#proxy, NOTHING, 0, 0);
-    } else new Greeting(this.#context, socket, this.#proxy);
+    const connection = new LocalConnection(this.#context, socket);
+    try {
+      if (this.#proxy instanceof Uint8Array) {
+        new Connect(this.#context, connection).begin(this.#proxy, NOTHING, 0, 0);
+      } else new Greeting(this.#context, connection, this.#proxy);
+    } catch (error) {
+      this.#context.fault(error);
+      connection.abort();
+    }
   }
 
   fire(): void {

@@ -4,7 +4,7 @@ import { testNative } from "../../tests/native.ts";
 import { concat, echo, type FakeOptions, FakeTunnel } from "../../tests/fixtures/fake_tunnel.ts";
 import { endpoint } from "../../ffi/endpoint.ts";
 import { CONNECTIONS_MAX, HANDSHAKE_MS } from "./context.ts";
-import { UNHEARD_BYTES_MAX } from "./unheard.ts";
+import { UNHEARD_BYTES_MAX } from "./said.ts";
 import { Inbounds } from "./inbounds.ts";
 import { Loop } from "../loop/loop.ts";
 import type { InboundSpec } from "./spec.ts";

@@ -4,36 +4,35 @@
  */
 
 import { EpollEvent } from "../../ffi/loop.ts";
-import { tcpAgain, type TcpSocket } from "../../ffi/tcp.ts";
-import type { InboundContext, Live } from "./context.ts";
-import { NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
+import { tcpAgain } from "../../ffi/tcp.ts";
+import type { InboundContext } from "./context.ts";
+import type { Holder, LocalConnection } from "./local_connection.ts";
+import { NOT_ARMED, type Timer } from "../loop/loop.ts";
 
 const LINGER_MS = 2000;
 /** Read and thrown away, at most. */
 const LINGER_BYTES_MAX = 1 << 20;
 
-/** Takes over a socket that nobody watches: says the end, and closes when the client has too. */
-export class Linger implements Live, Watcher, Timer {
+/** Takes over a connection: says the end, and closes when the client has too. */
+export class Linger implements Holder, Timer {
   heapIndex: number = NOT_ARMED;
   dueAt = 0;
   readonly #context: InboundContext;
-  readonly #socket: TcpSocket;
-  readonly #tag: number;
+  readonly #connection: LocalConnection;
   #left = LINGER_BYTES_MAX;
 
-  constructor(context: InboundContext, socket: TcpSocket) {
+  constructor(context: InboundContext, connection: LocalConnection) {
     this.#context = context;
-    this.#socket = socket;
-    const { loop } = context;
-    context.live.add(this);
-    this.#tag = loop.watch(socket.fd, EpollEvent.in | EpollEvent.readHangUp, this);
-    loop.arm(this, loop.now + LINGER_MS);
-    if (socket.finish() < 0) this.abort();
+    this.#connection = connection;
+    connection.hold(this);
+    connection.watch(EpollEvent.in | EpollEvent.readHangUp);
+    context.loop.arm(this, context.loop.now + LINGER_MS);
+    if (connection.socket.finish() < 0) this.abort();
   }
 
   ready(): void {
     const { arena } = this.#context;
-    const count = this.#socket.read(arena, 0, arena.length);
+    const count = this.#connection.socket.read(arena, 0, arena.length);
     if (count === tcpAgain) return;
     this.#left -= count;
     if (count <= 0 || this.#left <= 0) this.abort();
@@ -44,10 +43,7 @@ export class Linger implements Live, Watcher, Timer {
   }
 
   abort(): void {
-    if (!this.#context.live.delete(this)) return;
-    const { loop } = this.#context;
-    loop.disarm(this);
-    loop.unwatch(this.#tag, this.#socket.fd);
-    this.#socket.close();
+    this.#context.loop.disarm(this);
+    this.#connection.close();
   }
 }

@@ -6,25 +6,25 @@
 
 import { endpoint, endpointWords, type Route, writeEndpoint } from "../../ffi/endpoint.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
-import { tcpAgain, type TcpSocket } from "../../ffi/tcp.ts";
+import { tcpAgain } from "../../ffi/tcp.ts";
 import { UdpSocket } from "../../ffi/udp.ts";
 import type { Socks5Inbound } from "../proxy/socks5_inbound.ts";
 import { UDP_PREFIX_BYTES, UdpHeaderReader, writeUdpHeader } from "../proxy/socks5_udp.ts";
 import type { Session } from "../session/session.ts";
 import { type AssociationUser, emptyRoute, UDP_BATCHES_A_ROUND } from "./associations.ts";
-import type { InboundContext, Live } from "./context.ts";
+import type { InboundContext } from "./context.ts";
+import type { LocalConnection } from "./local_connection.ts";
 import type { Watcher } from "../loop/loop.ts";
 
 const IP_WORDS = 4;
 
-export class SocksUdp implements AssociationUser, Watcher, Live {
+export class SocksUdp implements AssociationUser, Watcher {
   session: Session | undefined;
   association = -1;
   readonly #context: InboundContext;
-  readonly #control: TcpSocket;
+  /** Its end is the association's. */
+  readonly #control: LocalConnection;
   readonly #socket: UdpSocket;
-  readonly #controlWatcher: Watcher;
-  readonly #controlTag: number;
   readonly #tag: number;
   readonly #header = new UdpHeaderReader();
   readonly #client = new Uint32Array(endpointWords);
@@ -34,19 +34,19 @@ export class SocksUdp implements AssociationUser, Watcher, Live {
   #isOver = false;
 
   /**
-   * Answers a request that is ready and takes over its connection, which nobody watches. False:
+   * Answers a request that is ready and takes over its connection. False:
    * it can't be had, and everything is as before.
    */
-  static start(context: InboundContext, control: TcpSocket, parser: Socks5Inbound): boolean {
+  static start(context: InboundContext, control: LocalConnection, parser: Socks5Inbound): boolean {
     if (!context.associations.admit()) return false;
     let socket: UdpSocket | undefined;
     try {
       // Where the client reaches us by TCP it does by UDP.
-      const { ip, scope } = control.local();
+      const { ip, scope } = control.socket.local();
       socket = new UdpSocket(context.native, { local: endpoint(ip, 0, scope) });
       const user = new SocksUdp(context, control, socket);
       parser.accept(ip, socket.local.port);
-      if (!context.reply(control, parser)) user.abort();
+      if (!context.reply(control.socket, parser)) user.abort();
       return true;
     } catch {
       // No descriptor or port can be had: the client is refused.
@@ -57,17 +57,14 @@ export class SocksUdp implements AssociationUser, Watcher, Live {
     }
   }
 
-  private constructor(context: InboundContext, control: TcpSocket, socket: UdpSocket) {
+  private constructor(context: InboundContext, control: LocalConnection, socket: UdpSocket) {
     this.#context = context;
     this.#control = control;
     this.#socket = socket;
-    writeEndpoint(this.#client, 0, control.peer);
-    this.#controlWatcher = { ready: () => this.#readControl() };
-    const { loop } = context;
-    this.#tag = loop.watch(socket.fd, EpollEvent.in, this);
-    const events = EpollEvent.in | EpollEvent.readHangUp;
-    this.#controlTag = loop.watch(control.fd, events, this.#controlWatcher);
-    context.live.add(this);
+    writeEndpoint(this.#client, 0, control.socket.peer);
+    this.#tag = context.loop.watch(socket.fd, EpollEvent.in, this);
+    control.hold({ ready: () => this.#readControl(), abort: () => this.abort() });
+    control.watch(EpollEvent.in | EpollEvent.readHangUp);
   }
 
   /** Datagrams of the client. */
@@ -136,22 +133,20 @@ export class SocksUdp implements AssociationUser, Watcher, Live {
     sender.commit(this.#route, head + length);
   }
 
-  /** Nothing is said there any more; its end is the association's. */
+  /** Nothing is said there any more. */
   #readControl(): void {
     const { arena } = this.#context;
-    const count = this.#control.read(arena, 0, arena.length);
+    const count = this.#control.socket.read(arena, 0, arena.length);
     if (count <= 0 && count !== tcpAgain) this.abort();
   }
 
   abort(): void {
     if (this.#isOver) return;
     this.#isOver = true;
-    const { associations, live, loop } = this.#context;
-    live.delete(this);
+    const { associations, loop } = this.#context;
     associations.sender.flush();
     associations.release(this);
     loop.unwatch(this.#tag, this.#socket.fd);
-    loop.unwatch(this.#controlTag, this.#control.fd);
     this.#socket.close();
     this.#control.close();
   }

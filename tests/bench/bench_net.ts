@@ -11,6 +11,8 @@ import { Namespace, run } from "../fixtures/netns.ts";
 import { piped, Running } from "../fixtures/process.ts";
 
 export const SERVER_IP = "10.91.2.2";
+/** The build that is measured: PHANTOM_EXECUTABLE, or dist/phantom. */
+export const executable = Deno.env.get("PHANTOM_EXECUTABLE") ?? `${repository}dist/phantom`;
 export const TUNNEL_PORT = 54_321;
 const HERTZ = 100;
 const LISTEN_MS = 10_000;
@@ -148,7 +150,7 @@ export class BenchNet implements AsyncDisposable {
       rules: [{ cidr: ["127.0.0.0/8"], outbound: "direct" }],
       ...settings,
     });
-    return this.start(this.server, executable(), ["run", "-c", path], " ready ");
+    return this.start(this.server, executable, ["run", "-c", path], " ready ");
   }
 
   /** `phantom client` with a TCP forward of each [port here, port at the server]. */
@@ -165,7 +167,7 @@ export class BenchNet implements AsyncDisposable {
       })),
       ...settings,
     });
-    return this.start(this.client, executable(), ["client", "-c", path], " ready ");
+    return this.start(this.client, executable, ["client", "-c", path], " ready ");
   }
 
   async startShadowsocks(from: number, to: number): Promise<Running[]> {
@@ -207,11 +209,6 @@ export class BenchNet implements AsyncDisposable {
     for (const one of [this.client, this.router, this.server]) one[Symbol.dispose]();
     Deno.removeSync(this.folder, { recursive: true });
   }
-}
-
-/** What `make build` made. */
-function executable(): string {
-  return Deno.env.get("PHANTOM_EXECUTABLE") ?? `${repository}dist/phantom`;
 }
 
 /** CPU seconds that a process (and its threads) has used. */

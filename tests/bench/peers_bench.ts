@@ -1,21 +1,21 @@
 /**
  * Throughput through a tunnel beside its peers, in one run and one topology: `deno run -A
- * tests/bench/peers_bench.ts [--json] [--seconds N]`, as root, after `make build`. Peers that are
- * not installed (shadowsocks-libev, wireguard-go, wireguard-tools, kcptun) are left out.
+ * tests/bench/peers_bench.ts [--json] [--seconds N] [--only NAME]`, as root, after `make build`.
+ * Peers that are not installed (shadowsocks-libev, wireguard-go, wireguard-tools, kcptun) are left
+ * out.
  *
  *     client ns ── veth ── router ns ── veth ── server ns: tunnel's server, iperf3 -s
  */
 
 import { Namespace, run } from "../fixtures/netns.ts";
-import { repository } from "../fixtures/libraries.ts";
+import { executable, isInstalled, option, sleep, word } from "./bench_net.ts";
 import { type Figure, printFigures } from "./figures.ts";
 
 const SERVER_IP = "10.91.2.2";
 const IPERF_PORT = "5201";
 const SETTLE_MS = 1500;
 const HERTZ = 100;
-const secondsAt = Deno.args.indexOf("--seconds");
-const seconds = secondsAt < 0 ? 6 : Number(Deno.args[secondsAt + 1]);
+const seconds = option("seconds", 6);
 
 interface Net {
   readonly client: Namespace;
@@ -23,6 +23,18 @@ interface Net {
   readonly server: Namespace;
   readonly folder: string;
 }
+
+interface Load {
+  readonly streams: number;
+  readonly isDown: boolean;
+}
+
+const LOADS: readonly Load[] = [
+  { streams: 1, isDown: false },
+  { streams: 8, isDown: false },
+  { streams: 1, isDown: true },
+  { streams: 8, isDown: true },
+];
 
 interface Contender {
   readonly name: string;
@@ -49,8 +61,6 @@ function spawn(where: Namespace, program: string, ...args: string[]): Deno.Child
   return where.command(program, args, { stdin: "null", stdout: "null", stderr: "null" }).spawn();
 }
 
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
-
 /** CPU seconds that a process (and its threads) has used. */
 function cpuSeconds(pid: number): number {
   const stat = Deno.readTextFileSync(`/proc/${pid}/stat`);
@@ -58,9 +68,10 @@ function cpuSeconds(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) / HERTZ;
 }
 
-async function iperf(net: Net, host: string, port: string, streams: number): Promise<number> {
+async function iperf(net: Net, host: string, port: string, load: Load): Promise<number> {
   const output = await net.client.command("iperf3", [
-    ...["-c", host, "-p", port, "-t", String(seconds), "-P", String(streams), "-J"],
+    ...["-c", host, "-p", port, "-t", String(seconds), "-P", String(load.streams), "-J"],
+    ...(load.isDown ? ["-R"] : []),
   ], { stdin: "null" }).output();
   const text = new TextDecoder().decode(output.stdout);
   const report = JSON.parse(text) as {
@@ -83,7 +94,6 @@ const phantom: Contender = {
   needs: [],
   async start({ client, server, folder }) {
     const psk = crypto.getRandomValues(new Uint8Array(32)).toBase64();
-    const executable = `${repository}dist/phantom`;
     const rate = "hysteria2: {enabled: false}\n";
     Deno.writeTextFileSync(
       `${folder}/server.yaml`,
@@ -176,20 +186,17 @@ const wireguard: Contender = {
   },
 };
 
-function isInstalled(program: string): boolean {
-  return new Deno.Command("sh", { args: ["-c", `command -v ${program}`], stdout: "null" })
-    .outputSync().success;
-}
-
 async function measure(net: Net, contender: Contender): Promise<Figure[]> {
   const { host, port, processes } = await contender.start(net);
   try {
     const figures: Figure[] = [];
-    for (const streams of [1, 8]) {
+    for (const load of LOADS) {
       const before = processes.map(({ pid }) => cpuSeconds(pid));
-      const rate = await iperf(net, host, port, streams);
+      const rate = await iperf(net, host, port, load);
       const cpu = processes.reduce((sum, { pid }, i) => sum + cpuSeconds(pid) - before[i]!, 0);
-      const name = `${contender.name}, ${streams} stream${streams > 1 ? "s" : ""}`;
+      const { streams, isDown } = load;
+      const name = `${contender.name}, ${streams} stream${streams > 1 ? "s" : ""} ` +
+        (isDown ? "down" : "up");
       figures.push({ name, value: rate, unit: "Gbit/s" });
       if (processes.length === 0) continue;
       figures.push({ name: "", value: cpu / (rate * seconds / 8), unit: "CPU s/GB" });
@@ -212,7 +219,8 @@ async function main(): Promise<void> {
   const figures: Figure[] = [];
   try {
     for (const contender of [direct, phantom, shadowsocks, wireguard, kcptun]) {
-      if (!contender.needs.every(isInstalled)) continue;
+      if (!contender.needs.every((one) => isInstalled(one))) continue;
+      if (word("only") !== "" && !contender.name.startsWith(word("only"))) continue;
       try {
         figures.push(...await measure(net, contender));
       } catch (error) {

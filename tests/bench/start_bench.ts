@@ -4,10 +4,9 @@
  */
 
 import { Namespace } from "../fixtures/netns.ts";
-import { repository } from "../fixtures/libraries.ts";
+import { executable } from "./bench_net.ts";
 import { type Figure, median, printFigures } from "./figures.ts";
 
-const executable = Deno.env.get("PHANTOM_EXECUTABLE") ?? `${repository}dist/phantom`;
 const RUNS = 10;
 const READY_TIMEOUT_MS = 10_000;
 

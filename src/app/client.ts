@@ -12,7 +12,10 @@ import { AwakeCores } from "./awake_cores.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
 import type { InboundSpec } from "../inbound/spec.ts";
-import { type SessionReport, Workers, type WorkerTask } from "../loop/pool.ts";
+import { Pool } from "../loop/pool.ts";
+import { keysOfClient } from "../tunnel/client/service.ts";
+import type { ClientProtocol, ClientStart, SessionReport } from "../tunnel/protocol.ts";
+import { summaryOf } from "../tunnel/summary.ts";
 
 export interface ClientOptions {
   readonly config: ClientConfig;
@@ -36,11 +39,11 @@ const SEARCH_EVERY_MS = 2000;
 export class Client {
   /** Addresses of the server, best first. */
   readonly servers: readonly Endpoint[];
-  readonly #workers: Workers;
+  readonly #workers: Pool<ClientProtocol>;
   readonly #awake: AwakeCores | undefined;
 
   private constructor(
-    workers: Workers,
+    workers: Pool<ClientProtocol>,
     servers: readonly Endpoint[],
     awake: AwakeCores | undefined,
   ) {
@@ -61,21 +64,25 @@ export class Client {
         name: config.server.host,
       });
       const told = found.map((host) => ({ host, port: config.server.port }));
-      workers.tell({ kind: "servers", servers: told });
+      workers.tell("tunnel", { kind: "servers", servers: told });
     });
-    const workers = await Workers.start({
+    const workers = await Pool.start<ClientProtocol>({
       libs,
       code: resources.worker("tunnel/client"),
-      tasks: [workerTask(config, servers, inbounds)],
+      name: "client",
+      starts: [startOf(config, servers, inbounds)],
+      keysOf: keysOfClient,
       lookup,
       log,
-      onSession(report) {
-        states.heard(report);
-        if (report.state !== "open") void search.again();
-        onReport?.(report);
+      heard: {
+        tunnel(report) {
+          states.heard(report);
+          if (report.state !== "open") void search.again();
+          onReport?.(report);
+        },
       },
     });
-    const datagrams = () => workers.counters().datagrams;
+    const datagrams = () => summaryOf(workers.counters()).datagrams;
     const awake = config.lowLatency ? new AwakeCores({ datagrams, log }) : undefined;
     return new Client(workers, servers, awake);
   }
@@ -87,12 +94,12 @@ export class Client {
 
   /** Ports of the inbounds, in the order of inboundsOf(). */
   get ports(): readonly number[] {
-    return this.#workers.ports;
+    return this.#workers.ready("tunnel")[0]?.ports ?? [];
   }
 
   /** Asks for the state of the session, which comes as a report. */
   ask(): void {
-    this.#workers.tell({ kind: "report" });
+    this.#workers.tell("tunnel", { kind: "report" });
   }
 
   async stop(): Promise<void> {
@@ -217,13 +224,12 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
 }
 
 /** With copies of all keys: the worker gets and wipes them. */
-function workerTask(
+function startOf(
   config: ClientConfig,
   servers: readonly Endpoint[],
   inbounds: boolean,
-): WorkerTask {
+): ClientStart {
   return {
-    kind: "client",
     servers,
     psk: Uint8Array.from(config.psk.expose()),
     user: config.user,

@@ -29,7 +29,11 @@ import { SAVE_MS, ServerUsers } from "../tunnel/server/account_book.ts";
 import { sharedSaltsMemory } from "../tunnel/server/shared_salts.ts";
 import type { Usage } from "../proxy/users.ts";
 import { type ServerStatus, statusPath, StatusSocket } from "./status_socket.ts";
-import { type WorkerCounters, Workers, type WorkerTask } from "../loop/pool.ts";
+import type { CounterValues } from "../loop/counters.ts";
+import { Pool } from "../loop/pool.ts";
+import type { FromServer, ServerProtocol, ServerStart, ToServer } from "../tunnel/protocol.ts";
+import { keysOfServer } from "../tunnel/server/service.ts";
+import { summaryOf } from "../tunnel/summary.ts";
 import type { Routing } from "../outbound/routing.ts";
 import { XdpPlane } from "../tunnel/kernel/plane.ts";
 import { sessionsPart } from "../tunnel/kernel/sessions.ts";
@@ -59,14 +63,14 @@ interface Parts {
 }
 
 export class Server {
-  readonly #workers: Workers;
+  readonly #workers: Pool<ServerProtocol>;
   readonly #plane: XdpPlane | undefined;
   readonly #parts: Parts;
   readonly #timers: readonly number[];
   readonly #startedAt = Date.now();
   readonly #status: Promise<StatusSocket | undefined>;
 
-  private constructor(workers: Workers, plane: XdpPlane | undefined, parts: Parts) {
+  private constructor(workers: Pool<ServerProtocol>, plane: XdpPlane | undefined, parts: Parts) {
     this.#workers = workers;
     this.#plane = plane;
     this.#parts = parts;
@@ -93,19 +97,25 @@ export class Server {
     const users = new ServerUsers(config.stateDir, USERS_MAX, log);
     const routing = await routingText(config, lookup, log);
     let control: KernelControl | undefined;
-    const tasks = workerTasks(config, serverSecret(config.stateDir, log), users, routing);
+    const starts = startsOf(config, serverSecret(config.stateDir, log), users, routing);
     const kernelLog = log.with({ component: "kernel" });
     const pins = openPins(libs, config, kernelLog);
     // Another thread loads the BPF program while the workers' isolates come up, which blocks this
     // one. A failure of either is seen below.
     const loading = startPlane(libs, config, resources, { pins, log: kernelLog });
     loading.catch(() => {});
-    const starting = Workers.start({
+    const starting = Pool.start<ServerProtocol>({
       libs,
       code: resources.worker("tunnel/server"),
-      ...{ tasks, lookup, log },
-      onMarks: (requests) => control?.mark(requests),
-      onReplayRecord: (record) => keepReplayRecord(config.stateDir, record, log),
+      name: "server",
+      keysOf: keysOfServer,
+      ...{ starts, lookup, log },
+      heard: {
+        tunnel(said: FromServer) {
+          if (said.kind === "marks") control?.mark(said.marks);
+          else keepReplayRecord(config.stateDir, said.record, log);
+        },
+      },
     });
     starting.catch(() => {});
     let plane: XdpPlane | undefined;
@@ -115,7 +125,7 @@ export class Server {
       const workers = await starting;
       control = startControl(libs, config, resources, log.with({ component: "kernel" }), {
         plane,
-        sockets: workers.sockets,
+        sockets: socketsOf(workers),
       });
       const delivery = startDelivery(
         libs,
@@ -125,7 +135,7 @@ export class Server {
         workers,
       );
       relay = await startRelay(libs, config, resources, plane, log.with({ component: "relay" }));
-      const datagrams = () => workers.counters().datagrams;
+      const datagrams = () => summaryOf(workers.counters()).datagrams;
       const awake = config.lowLatency ? new AwakeCores({ datagrams, log }) : undefined;
       return new Server(workers, plane, {
         ...{ config, users, lookup, log, pins, relay, control, delivery, awake },
@@ -155,7 +165,7 @@ export class Server {
   }
 
   /** What all workers have counted. */
-  counters(): WorkerCounters {
+  counters(): CounterValues {
     return this.#workers.counters();
   }
 
@@ -163,13 +173,15 @@ export class Server {
   status(): ServerStatus {
     const { instance, ebpf } = this.#parts.config;
     const plane = this.#plane;
+    const counters = this.counters();
     return {
       instance,
       pid: Deno.pid,
       startedAt: this.#startedAt,
       level: this.level,
       workers: this.workers,
-      counters: this.counters(),
+      counters: summaryOf(counters),
+      services: counters,
       pins: plane?.isPinned ? `${ebpf.pinPath}/${instance}` : null,
       interfaces: plane?.interfaces() ?? [],
       health: plane?.health ?? null,
@@ -181,12 +193,12 @@ export class Server {
   /** Rules, and the ways that they name, for whatever begins from now on. */
   async setRouting(settings: RoutingSettings): Promise<void> {
     const { lookup, log } = this.#parts;
-    this.#workers.tell({ kind: "rules", ...await routingText(settings, lookup, log) });
+    this.#workers.tell("tunnel", { kind: "rules", ...await routingText(settings, lookup, log) });
   }
 
   /** The users from now on. Those that have gone are cut off, all others go on. */
   setUsers(users: Config["users"]): void {
-    this.#workers.tell({ kind: "users", users: this.#parts.users.texts(users) });
+    this.#workers.tell("tunnel", { kind: "users", users: this.#parts.users.texts(users) });
   }
 
   /** What a user has used, up to now; undefined where there is none of that name. */
@@ -208,13 +220,18 @@ export class Server {
   }
 }
 
+/** The descriptors that packets come by, in the order of the workers. */
+function socketsOf(workers: Pool<ServerProtocol>): number[] {
+  return workers.ready("tunnel").flatMap(({ socket }) => socket ?? []);
+}
+
 /** One for each worker, with copies of all keys: the workers get and wipe them. */
-function workerTasks(
+function startsOf(
   config: Config,
   secret: Uint8Array,
   users: ServerUsers,
   routing: Routing,
-): WorkerTask[] {
+): ServerStart[] {
   const { arq, hysteria2, listen } = config;
   const count = config.workers === "auto" ? navigator.hardwareConcurrency : config.workers;
   // Without the rate of the line, nothing is sent at one.
@@ -225,8 +242,7 @@ function workerTasks(
     : {};
   const replayRecord = takeReplayRecord(config.stateDir);
   const known = count === 1 && replayRecord !== undefined ? { replayRecord } : {};
-  const tasks = Array.from({ length: count }, (_, index): WorkerTask => ({
-    kind: "server",
+  const starts = Array.from({ length: count }, (_, index): ServerStart => ({
     index,
     workers: count,
     marks: config.ebpf.enabled,
@@ -246,7 +262,7 @@ function workerTasks(
     sessionsMax: Math.ceil(config.sessionsMax / count),
   }));
   secret.fill(0);
-  return tasks;
+  return starts;
 }
 
 /**
@@ -384,12 +400,18 @@ function startDelivery(
   config: Config,
   log: Log,
   plane: XdpPlane | undefined,
-  workers: Workers,
+  workers: Pool<ServerProtocol>,
 ): Delivery | undefined {
   if (plane === undefined) return undefined;
   const { ebpf, listen } = config;
   if (hasAfXdp(libs, config)) {
-    return new Delivery({ libs, plane, workers, setting: ebpf.delivery, port: listen.port, log });
+    const told = {
+      count: workers.count,
+      tellEach: (messageOf: (index: number) => ToServer | undefined) =>
+        workers.tellEach("tunnel", messageOf),
+    };
+    const { delivery: setting } = ebpf;
+    return new Delivery({ libs, plane, workers: told, setting, port: listen.port, log });
   }
   if (ebpf.delivery === "af_xdp") {
     log.warn("delivery_sockets", "packets are delivered by UDP sockets", {

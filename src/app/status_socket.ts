@@ -9,7 +9,8 @@ import type { EventCounts } from "../kernel/events.ts";
 import type { SessionCounts } from "../tunnel/kernel/sessions.ts";
 import type { HealthCounters } from "../kernel/hooked_interfaces.ts";
 import type { InterfaceState } from "../kernel/xdp_hook.ts";
-import type { WorkerCounters } from "../loop/pool.ts";
+import type { CounterValues } from "../loop/counters.ts";
+import type { TunnelSummary } from "../tunnel/summary.ts";
 
 const ANSWER_MS = 1000;
 /** A text longer than this is no answer of ours. */
@@ -23,7 +24,10 @@ export interface ServerStatus {
   readonly startedAt: number;
   readonly level: string;
   readonly workers: number;
-  readonly counters: WorkerCounters;
+  /** What is looked at most, of all workers. */
+  readonly counters: TunnelSummary;
+  /** All that the services of the workers count, by service and name. */
+  readonly services: CounterValues;
   /** Where its things are pinned; null: nowhere. */
   readonly pins: string | null;
   readonly interfaces: readonly InterfaceState[];

@@ -3,7 +3,7 @@
 import { Client } from "../app/client.ts";
 import type { ClientConfig } from "../config/mod.ts";
 import { Resources } from "../kernel/resources.ts";
-import type { SessionReport } from "../loop/pool.ts";
+import type { SessionReport } from "../tunnel/protocol.ts";
 import { openLog } from "./service.ts";
 
 const TIMEOUT_MS = 5000;

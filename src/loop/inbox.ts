@@ -6,14 +6,20 @@
  */
 
 import type { RingReader } from "../base/ring.ts";
-import type { ToWorker } from "../tunnel/protocol.ts";
+
+/** What is said to one service of a worker; `message` is between the two. */
+export interface Envelope {
+  /** The name of the service. */
+  readonly to: string;
+  readonly message: unknown;
+}
 
 const Part = { more: 1, last: 2 } as const;
 /** Longer messages go in parts. */
 export const PART_BYTES_MAX = 16_000;
 
 /** The pieces that a message goes in. */
-export function piecesOf(message: ToWorker): Uint8Array[] {
+export function piecesOf(message: Envelope): Uint8Array[] {
   const bytes = new TextEncoder().encode(JSON.stringify(message));
   if (bytes.length <= PART_BYTES_MAX) return [bytes];
   const pieces: Uint8Array[] = [];
@@ -38,7 +44,7 @@ export class Inbox {
   }
 
   /** The next message, undefined when there is none. Throws where it is no JSON. */
-  read(): ToWorker | undefined {
+  read(): Envelope | undefined {
     for (;;) {
       const bytes = this.#ring.read();
       if (bytes === undefined) return undefined;
@@ -63,7 +69,7 @@ export class Inbox {
   }
 }
 
-function parse(bytes: Uint8Array<ArrayBuffer>): ToWorker {
+function parse(bytes: Uint8Array<ArrayBuffer>): Envelope {
   try {
     return JSON.parse(new TextDecoder().decode(bytes));
   } finally {

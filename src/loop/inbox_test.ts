@@ -1,17 +1,13 @@
 import assert from "node:assert/strict";
 import { ringMemory, RingReader, RingWriter } from "../base/ring.ts";
-import { Inbox, PART_BYTES_MAX, piecesOf } from "./inbox.ts";
-import type { ToWorker } from "../tunnel/protocol.ts";
+import { type Envelope, Inbox, PART_BYTES_MAX, piecesOf } from "./inbox.ts";
 
 Deno.test("messages of any length come whole, in their order", () => {
   const memory = ringMemory(1 << 17);
   const writer = new RingWriter(memory);
   const inbox = new Inbox(new RingReader(memory));
-  const long: ToWorker = {
-    kind: "rules",
-    rules: [{ domain: ["ü".repeat(PART_BYTES_MAX)], outbound: "direct" }],
-  };
-  const short: ToWorker = { kind: "resolved", id: 7, addresses: ["::1"] };
+  const long: Envelope = { to: "a", message: { text: "ü".repeat(PART_BYTES_MAX) } };
+  const short: Envelope = { to: "b", message: 7 };
   assert.equal(piecesOf(short).length, 1);
   assert.equal(piecesOf(long).length, 3);
   for (const piece of [short, long, short].flatMap(piecesOf)) assert.ok(writer.write(piece));
@@ -30,7 +26,18 @@ Deno.test("a message that is no JSON is told of, and the next one is read", () =
   const writer = new RingWriter(memory);
   const inbox = new Inbox(new RingReader(memory));
   writer.write(new TextEncoder().encode("rubbish"));
-  writer.write(new TextEncoder().encode('{"kind":"report"}'));
+  writer.write(new TextEncoder().encode('{"to":"a","message":1}'));
   assert.throws(() => inbox.read(), SyntaxError);
-  assert.deepEqual(inbox.read(), { kind: "report" });
+  assert.deepEqual(inbox.read(), { to: "a", message: 1 });
+});
+
+Deno.test("nothing of a message is left in the ring's copies, in parts or whole", () => {
+  const key = "6b".repeat(PART_BYTES_MAX);
+  for (const message of [key, "6b6b"]) {
+    const ring = { pieces: piecesOf({ to: "a", message }), read: () => ring.pieces.shift() };
+    const pieces = [...ring.pieces];
+    const inbox = new Inbox(ring as unknown as RingReader);
+    assert.deepEqual(inbox.read(), { to: "a", message });
+    for (const piece of pieces) assert.ok(piece.subarray(1).every((byte) => byte === 0));
+  }
 });

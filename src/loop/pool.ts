@@ -1,22 +1,22 @@
 /**
- * Starts the data-plane workers, answers what they ask (names), passes on what they say, and stops
- * them.
+ * Worker threads from main: starts them, answers what they ask (names), passes on what their
+ * services say, sums up what they count, and stops them. The other side of it is Host.
  */
 
 import type { Libraries } from "../../ffi/libraries.ts";
 import { EventFd } from "../../ffi/loop.ts";
 import type { Log } from "../base/log.ts";
 import { ringMemory, RingWriter } from "../base/ring.ts";
-import { piecesOf } from "./inbox.ts";
+import { type CounterValues, type CounterView, sumCounters } from "./counters.ts";
+import { type Envelope, piecesOf } from "./inbox.ts";
 import type { NameLookup } from "./name_lookup.ts";
 import {
-  type ClientStart,
-  type ServerStart,
-  SharedWord,
-  type ToWorker,
-  type WorkerMessage,
-  type WorkerStart,
-} from "../tunnel/protocol.ts";
+  type FirstMessage,
+  type FromHost,
+  type HostStart,
+  type Protocol,
+  RESOLVER,
+} from "./protocol.ts";
 
 const STOP_TIMEOUT_MS = 3000;
 const INBOX_BYTES = 1 << 18;
@@ -25,55 +25,50 @@ const INBOX_RETRY_MS = 5;
 /** Messages that wait for room; more are lost, and who asked asks again. */
 const OUTBOX_MAX = 8192;
 
-/** What a worker is to do; the means to reach it are made here. */
-export type WorkerTask =
-  | Omit<ServerStart, "wakeFd" | "shared" | "inbox">
-  | Omit<ClientStart, "wakeFd" | "shared" | "inbox">;
+type NameOf<P extends Protocol> = keyof P["services"] & string;
 
-/** The client's session as its worker tells of it. */
-export type SessionReport = Omit<Extract<WorkerMessage, { kind: "session" }>, "kind">;
-
-export interface WorkersOptions {
+export interface PoolOptions<P extends Protocol> {
   readonly libs: Libraries;
+  /** The workers' entry; it calls serveWorker(). */
   readonly code: URL;
+  /** For people. */
+  readonly name: string;
+  /** What the services of each worker are started with: one for each. */
+  readonly starts: readonly P["start"][];
   /**
-   * One for each worker. The keys in them go over to it: what is here afterwards is empty, so
-   * that there is one copy to wipe.
+   * The keys in a start. They go over to the worker: what is here afterwards is empty, so that
+   * there is one copy to wipe.
    */
-  readonly tasks: readonly WorkerTask[];
-  readonly lookup: NameLookup;
+  readonly keysOf?: (start: P["start"]) => readonly Uint8Array[];
+  /** Without it, workers find no names. */
+  readonly lookup?: NameLookup;
   readonly log: Log;
-  readonly onSession?: (report: SessionReport) => void;
-  readonly onMarks?: (requests: Uint8Array) => void;
-  readonly onReplayRecord?: (record: Uint8Array) => void;
+  /** Hears what the services say, and of which worker it is. */
+  readonly heard?: {
+    readonly [N in NameOf<P>]?: (message: P["services"][N]["says"], index: number) => void;
+  };
 }
 
-type CounterName = Exclude<keyof typeof SharedWord, "stop" | "count">;
-export type WorkerCounters = Readonly<Record<CounterName, number>>;
-
-const COUNTERS = (Object.keys(SharedWord) as (keyof typeof SharedWord)[])
-  .filter((name): name is CounterName => name !== "stop" && name !== "count");
-
-export class Workers {
-  readonly #workers: DataWorker[];
+export class Pool<P extends Protocol> {
+  readonly #workers: PooledWorker<P>[];
 
   /** Rejects when a worker fails after its start. */
   readonly failure: Promise<never>;
 
-  private constructor(workers: DataWorker[]) {
+  private constructor(workers: PooledWorker<P>[]) {
     this.#workers = workers;
     this.failure = Promise.race(workers.map((worker) => worker.failure));
     this.failure.catch(() => {});
   }
 
-  /** Resolves when every worker holds its sockets; when one can't, all are stopped again. */
-  static async start(options: WorkersOptions): Promise<Workers> {
-    const workers = options.tasks.map((task) => new DataWorker(task, options));
-    const started = new Workers(workers);
+  /** Resolves when all services of every worker have started; when one can't, all are stopped. */
+  static async start<P extends Protocol>(options: PoolOptions<P>): Promise<Pool<P>> {
+    const workers = options.starts.map((_, index) => new PooledWorker(options, index));
+    const pool = new Pool(workers);
     const results = await Promise.allSettled(workers.map((worker) => worker.ready));
     const failure = results.find((result) => result.status === "rejected");
-    if (failure === undefined) return started;
-    await started.stop();
+    if (failure === undefined) return pool;
+    await pool.stop();
     throw failure.reason;
   }
 
@@ -81,34 +76,29 @@ export class Workers {
     return this.#workers.length;
   }
 
-  /** Ports that the first worker listens on, in the order in which they were asked for. */
-  get ports(): readonly number[] {
-    return this.#workers[0]?.ports ?? [];
+  /** What a service told when it had started, of each worker. */
+  ready<N extends NameOf<P>>(service: N): readonly P["services"][N]["ready"][] {
+    return this.#workers.map(({ services }) => services[service]);
   }
 
-  /** The descriptors that packets come by, in the order of the workers; empty for a client's. */
-  get sockets(): readonly number[] {
-    return this.#workers.flatMap(({ socket }) => socket ?? []);
+  /** The sums over all workers, by service and name; also once they have stopped. */
+  counters(): CounterValues {
+    return sumCounters(this.#workers.flatMap(({ counters }) => counters ?? []));
   }
 
-  /** The sums of all workers. */
-  counters(): WorkerCounters {
-    const sums = COUNTERS.map((name) => {
-      return [name, this.#workers.reduce((sum, worker) => sum + worker.counter(name), 0)] as const;
-    });
-    return Object.fromEntries(sums) as unknown as WorkerCounters;
+  /** Says something to a service, in every worker. */
+  tell<N extends NameOf<P>>(service: N, message: P["services"][N]["hears"]): void {
+    for (const worker of this.#workers) worker.tell({ to: service, message });
   }
 
-  /** Says something to every worker. */
-  tell(message: ToWorker): void {
-    for (const worker of this.#workers) worker.tell(message);
-  }
-
-  /** Says to each worker what is for it; nothing where that is nothing. */
-  tellEach(messageOf: (index: number) => ToWorker | undefined): void {
+  /** Says to a service in each worker what is for that one; nothing where that is undefined. */
+  tellEach<N extends NameOf<P>>(
+    service: N,
+    messageOf: (index: number) => P["services"][N]["hears"] | undefined,
+  ): void {
     for (const [index, worker] of this.#workers.entries()) {
       const message = messageOf(index);
-      if (message !== undefined) worker.tell(message);
+      if (message !== undefined) worker.tell({ to: service, message });
     }
   }
 
@@ -117,14 +107,15 @@ export class Workers {
   }
 }
 
-class DataWorker {
+class PooledWorker<P extends Protocol> {
   readonly ready: Promise<void>;
   readonly failure: Promise<never>;
-  ports: readonly number[] = [];
-  socket: number | undefined;
-  readonly #options: WorkersOptions;
+  services: Readonly<Record<string, unknown>> = {};
+  counters: CounterView | undefined;
+  readonly #options: PoolOptions<P>;
+  readonly #index: number;
   readonly #wake: EventFd;
-  readonly #words: BigInt64Array;
+  readonly #stop = new Int32Array(new SharedArrayBuffer(4));
   readonly #inbox: RingWriter;
   readonly #worker: Worker;
   readonly #ready = Promise.withResolvers<void>();
@@ -133,33 +124,30 @@ class DataWorker {
   #outbox: Uint8Array[] = [];
   #retry: number | undefined;
 
-  constructor(task: WorkerTask, options: WorkersOptions) {
+  constructor(options: PoolOptions<P>, index: number) {
     this.#options = options;
-    const shared = new SharedArrayBuffer(8 * SharedWord.count);
+    this.#index = index;
     const inbox = ringMemory(INBOX_BYTES);
-    this.#words = new BigInt64Array(shared);
     this.#inbox = new RingWriter(inbox);
     this.#wake = new EventFd(options.libs.native);
     this.ready = this.#ready.promise;
     this.failure = this.#failure.promise;
     this.failure.catch(() => {});
-    this.#worker = new Worker(options.code, { type: "module", name: "data plane" });
-    this.#worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.#heard(data);
+    this.#worker = new Worker(options.code, { type: "module", name: options.name });
+    this.#worker.onmessage = ({ data }: MessageEvent<FromHost>) => this.#heard(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();
-      this.#fail(`a data-plane worker failed: ${event.message}`);
+      this.#fail(`a worker (${options.name}) failed: ${event.message}`);
     };
-    const start: WorkerStart = { ...task, wakeFd: this.#wake.fd, shared, inbox };
-    this.#worker.postMessage(start, keysOf(task));
+    const start = options.starts[index];
+    const host: HostStart = { wakeFd: this.#wake.fd, stop: this.#stop.buffer, inbox };
+    const first: FirstMessage<P["start"]> = { host, start };
+    this.#worker.postMessage(first, memoryOf(options.keysOf?.(start) ?? []));
   }
 
-  counter(name: CounterName): number {
-    return Number(Atomics.load(this.#words, SharedWord[name]));
-  }
-
-  tell(message: ToWorker): void {
+  tell(envelope: Envelope): void {
     if (this.#wake.closed) return;
-    const pieces = piecesOf(message);
+    const pieces = piecesOf(envelope);
     // A part of a message alone would be taken for the begin of the next one.
     if (this.#outbox.length + pieces.length > OUTBOX_MAX) return;
     this.#outbox.push(...pieces);
@@ -167,7 +155,7 @@ class DataWorker {
   }
 
   async stop(): Promise<void> {
-    Atomics.store(this.#words, SharedWord.stop, 1n);
+    Atomics.store(this.#stop, 0, 1);
     if (!this.#wake.closed) this.#wake.signal();
     const timeout = Promise.withResolvers<void>();
     const timer = setTimeout(timeout.resolve, STOP_TIMEOUT_MS);
@@ -178,24 +166,18 @@ class DataWorker {
     this.#wake.close();
   }
 
-  #heard(message: WorkerMessage): void {
+  #heard(message: FromHost): void {
     switch (message.kind) {
       case "ready":
-        this.ports = message.ports;
-        this.socket = message.socket;
+        this.services = message.services;
+        this.counters = message.counters;
         return this.#ready.resolve();
+      case "said":
+        return this.#options.heard?.[message.service as NameOf<P>]?.(message.message, this.#index);
       case "resolve":
         return void this.#resolve(message.id, message.name);
       case "log":
         return this.#options.log.put(message.record);
-      case "session": {
-        const { kind: _, ...report } = message;
-        return this.#options.onSession?.(report);
-      }
-      case "marks":
-        return this.#options.onMarks?.(message.marks);
-      case "replay":
-        return this.#options.onReplayRecord?.(message.record);
       case "failed":
         return this.#fail(message.reason);
       case "stopped":
@@ -204,8 +186,9 @@ class DataWorker {
   }
 
   async #resolve(id: number, name: string): Promise<void> {
-    const answer = await this.#options.lookup.find(name);
-    this.tell({ kind: "resolved", id, ...answer });
+    const { lookup } = this.#options;
+    const answer = await lookup?.find(name) ?? { addresses: [], error: "failed" };
+    this.tell({ to: RESOLVER, message: { kind: "resolved", id, ...answer } });
   }
 
   #fail(reason: string): void {
@@ -219,7 +202,10 @@ class DataWorker {
   #flush(): void {
     if (this.#retry !== undefined) return;
     let written = 0;
-    while (written < this.#outbox.length && this.#inbox.write(this.#outbox[written]!)) written++;
+    while (written < this.#outbox.length && this.#inbox.write(this.#outbox[written]!)) {
+      // It may hold keys, of which the ring has a copy now.
+      this.#outbox[written++]!.fill(0);
+    }
     this.#outbox = this.#outbox.slice(written);
     if (written > 0) this.#wake.signal();
     if (this.#outbox.length === 0) return;
@@ -230,10 +216,7 @@ class DataWorker {
   }
 }
 
-/** The memory of all keys of a task, which is handed over and not copied. */
-function keysOf(task: WorkerTask): ArrayBuffer[] {
-  const keys = task.kind === "server"
-    ? [task.psk, task.serverSecret, ...task.users.map(({ key }) => key)]
-    : [task.psk, task.userKey];
+/** The memory of keys, which is handed over and not copied. */
+function memoryOf(keys: readonly Uint8Array[]): ArrayBuffer[] {
   return keys.map(({ buffer }) => buffer as ArrayBuffer).filter(({ byteLength }) => byteLength > 0);
 }

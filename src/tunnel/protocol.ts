@@ -1,27 +1,17 @@
 /**
- * What main and a data-plane worker tell each other.
- *
- * Main → worker: one first message (WorkerStart), then JSON (ToWorker) by a ring in shared memory,
- * with the eventfd as a bell, since a loop that never returns hears no messages. Worker → main:
- * postMessage (WorkerMessage). Counters stand in shared words that both see.
+ * What main and the tunnel's services tell each other: how a server's and a client's are started,
+ * and what each hears and says (loop/protocol.ts tells how).
  */
 
 import type { Endpoint } from "../../ffi/endpoint.ts";
-import type { LogRecord } from "../base/log.ts";
 import type { InboundSpec } from "../inbound/spec.ts";
-import type { NameAnswer } from "../loop/resolver.ts";
+import type { Protocol } from "../loop/protocol.ts";
 import type { Routing } from "../outbound/routing.ts";
 import type { UserLimits } from "../proxy/users.ts";
 import type { XskSpec } from "../transport/xsk_spec.ts";
 
-/** What every worker gets. */
-export interface WorkerCommon {
-  /** Owned by main; rings when there is something in the ring, or to stop. */
-  readonly wakeFd: number;
-  /** Words of SharedWord. */
-  readonly shared: SharedArrayBuffer;
-  /** Ring memory of ToWorker messages. */
-  readonly inbox: SharedArrayBuffer;
+/** What both get. */
+export interface TunnelStart {
   /** 32 bytes; the worker wipes its copy when it stops. */
   readonly psk: Uint8Array;
   /** This side's line, bytes a second; 0: not stated. */
@@ -32,8 +22,7 @@ export interface WorkerCommon {
   readonly maxRetries: number;
 }
 
-export interface ServerStart extends WorkerCommon, Routing {
-  readonly kind: "server";
+export interface ServerStart extends TunnelStart, Routing {
   /** This worker, and how many there are. */
   readonly index: number;
   readonly workers: number;
@@ -54,8 +43,7 @@ export interface ServerStart extends WorkerCommon, Routing {
   readonly marks?: boolean;
 }
 
-export interface ClientStart extends WorkerCommon {
-  readonly kind: "client";
+export interface ClientStart extends TunnelStart {
   /** Addresses of the server, best first. */
   readonly servers: readonly Endpoint[];
   /** Empty: `psk` alone. */
@@ -63,8 +51,6 @@ export interface ClientStart extends WorkerCommon {
   readonly userKey: Uint8Array;
   readonly inbounds: readonly InboundSpec[];
 }
-
-export type WorkerStart = ServerStart | ClientStart;
 
 export interface UserSpec extends UserLimits {
   readonly name: string;
@@ -82,66 +68,69 @@ export interface UserText extends Omit<UserSpec, "key"> {
   readonly key: string;
 }
 
-/** JSON in the ring. */
-export type ToWorker =
-  | NameAnswer
-  /** The server only: rules for streams and datagrams from now on. */
+/** What a server's tunnel hears. */
+export type ToServer =
+  /** Rules for streams and datagrams from now on. */
   | ({ readonly kind: "rules" } & Routing)
-  /** The server only: all users from now on. */
+  /** All users from now on. */
   | { readonly kind: "users"; readonly users: readonly UserText[] }
-  /** The server only: how datagrams come in from now on; nothing: by the UDP socket alone. */
-  | { readonly kind: "delivery"; readonly xsk?: XskSpec }
-  /** The client only: where the server is from now on, best first. */
-  | { readonly kind: "servers"; readonly servers: readonly { host: string; port: number }[] }
-  /** The client only: tell the state of the session (WorkerMessage "session"). */
-  | { readonly kind: "report" };
+  /** How datagrams come in from now on; nothing: by the UDP socket alone. */
+  | { readonly kind: "delivery"; readonly xsk?: XskSpec };
 
-/** 64-bit words that both sides see; written by the worker but for `stop`. */
-export const SharedWord = {
-  /** Not 0: stop. Set by main, before it rings. */
-  stop: 0,
-  datagrams: 1,
-  junk: 2,
-  sessions: 3,
-  handshakes: 4,
-  replays: 5,
-  streams: 6,
-  bytesIn: 7,
-  bytesOut: 8,
-  refusals: 9,
-  /** Streams and datagrams that rules or a limit refused. */
-  targetRefusals: 10,
-  /** Datagrams that came in and went out by AF_XDP. */
-  xskReceived: 11,
-  xskSent: 12,
-  count: 16,
-} as const;
-
-export type WorkerMessage =
-  | {
-    readonly kind: "ready";
-    readonly ports: readonly number[];
-    readonly features: number;
-    /** The server's: a descriptor of this process. */
-    readonly socket?: number;
-  }
+/** What a server's tunnel says. */
+export type FromServer =
   /** Requests to the kernel's table of sessions. */
   | { readonly kind: "marks"; readonly marks: Uint8Array }
-  | { readonly kind: "resolve"; readonly id: number; readonly name: string }
-  | {
-    readonly kind: "log";
-    readonly record: LogRecord;
-  }
-  /** The client's session: by itself when it changes, and as the answer to "report". */
-  | {
-    readonly kind: "session";
-    readonly state: "connecting" | "open" | "lost";
-    readonly rttMs: number;
-    readonly lostShare: number;
-    readonly bytesUp: number;
-    readonly bytesDown: number;
-  }
   /** Of a clean stop, for the next start. */
-  | { readonly kind: "replay"; readonly record: Uint8Array }
-  | { readonly kind: "stopped" }
-  | { readonly kind: "failed"; readonly reason: string };
+  | { readonly kind: "replay"; readonly record: Uint8Array };
+
+export interface ServerReady {
+  readonly port: number;
+  /** Bits of UdpFlag that the socket has. */
+  readonly features: number;
+  /** The descriptor that packets come by, which is this process's. */
+  readonly socket?: number;
+}
+
+/** What a client's tunnel hears. */
+export type ToClient =
+  /** Where the server is from now on, best first. */
+  | { readonly kind: "servers"; readonly servers: readonly { host: string; port: number }[] }
+  /** Tell the state of the session. */
+  | { readonly kind: "report" };
+
+/** What a client's tunnel says of its session: when it changes, and as the answer to "report". */
+export interface SessionReport {
+  readonly state: "connecting" | "open" | "lost";
+  readonly rttMs: number;
+  readonly lostShare: number;
+  readonly bytesUp: number;
+  readonly bytesDown: number;
+}
+
+export interface ClientReady {
+  /** Of the inbounds, in the order in which they were asked for. */
+  readonly ports: readonly number[];
+}
+
+export interface ServerProtocol extends Protocol {
+  readonly start: ServerStart;
+  readonly services: {
+    readonly tunnel: {
+      readonly hears: ToServer;
+      readonly says: FromServer;
+      readonly ready: ServerReady;
+    };
+  };
+}
+
+export interface ClientProtocol extends Protocol {
+  readonly start: ClientStart;
+  readonly services: {
+    readonly tunnel: {
+      readonly hears: ToClient;
+      readonly says: SessionReport;
+      readonly ready: ClientReady;
+    };
+  };
+}

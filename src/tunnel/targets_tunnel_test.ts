@@ -1,11 +1,10 @@
 import assert from "node:assert/strict";
 import { endpoint } from "../../ffi/endpoint.ts";
-import { EventFd } from "../../ffi/loop.ts";
 import { tcpAgain, TcpListener, type TcpSocket } from "../../ffi/tcp.ts";
+import { HostBench } from "../../tests/fixtures/host.ts";
 import { libraries } from "../../tests/fixtures/libraries.ts";
 import { clientStart, Notes, PSK, serverStart } from "../../tests/fixtures/tunnel.ts";
 import { ipBytes } from "../base/ip.ts";
-import { ringMemory } from "../base/ring.ts";
 import type { Session } from "../session/session.ts";
 import { encodeAddress } from "../wire/address.ts";
 import { ClientTunnel } from "./client/tunnel.ts";
@@ -125,19 +124,18 @@ interface Course {
 
 function echoAll({ streams, total, most, isSlow = false, bufferBytes }: Course): void {
   using listener = new TcpListener(native, { local: endpoint(LOOPBACK, 0) });
-  using wake = new EventFd(native);
   const start = serverStart({
-    wakeFd: wake.fd,
-    inbox: ringMemory(1024),
     psk: PSK.slice(),
     rules: [{ cidr: ["127.0.0.0/8"], outbound: "direct" }],
   });
   const tuning = bufferBytes === undefined ? {} : { bufferBytes };
+  using bench = new HostBench();
+  const { host } = bench;
+  const { loop } = host;
   let server: ServerTunnel | undefined;
-  const worker = new TunnelService(libs, start, () => {}, (loop, start, libs, events) => {
+  const { targets } = new TunnelService(host, start, (_, start, events) => {
     return server = new ServerTunnel(loop, start, libs, events, tuning);
   });
-  const { loop, targets } = worker;
   server!.start();
   const application = new Application(total);
   application.isSlow = isSlow;
@@ -174,7 +172,6 @@ function echoAll({ streams, total, most, isSlow = false, bufferBytes }: Course):
   assert.equal(targets.splicer.held, 0);
   client.stop();
   server!.stop();
-  loop.close();
 }
 
 Deno.test("one stream through a tunnel to an echo and back, whole", () => {

@@ -216,7 +216,8 @@ async function bytesInUse(): Promise<number> {
 /** That all is well, and all was let go of. */
 function inspect({ server, witness, slowestMs }: Siege): void {
   assert.ok(slowestMs < ROUND_MS_MAX, `a round took ${slowestMs} ms`);
-  const { targets, relay, resolver } = server.worker;
+  const { targets, relay } = server.worker;
+  const { resolver } = server.host;
   const faults = targets.counters.faults + targets.splicer.counters.faults +
     relay.counters.faults + resolver.counters.faults;
   assert.equal(faults, 0);

@@ -1,18 +1,14 @@
 import assert from "node:assert/strict";
-import { testNative } from "../../../tests/native.ts";
 import { FakeTunnel } from "../../../tests/fixtures/fake_tunnel.ts";
+import { HostBench } from "../../../tests/fixtures/host.ts";
+import { clientStart } from "../../../tests/fixtures/tunnel.ts";
 import { type Endpoint, endpoint, formatEndpoint } from "../../../ffi/endpoint.ts";
-import { EventFd } from "../../../ffi/loop.ts";
-import { ringMemory, RingWriter } from "../../base/ring.ts";
 import type { Session } from "../../session/session.ts";
 import { ClientService, type Tunnel } from "./service.ts";
-import { type Loop, NOT_ARMED } from "../../loop/loop.ts";
 import type { TunnelEvents } from "../tunnel.ts";
 import type { InboundSpec } from "../../inbound/spec.ts";
-import type { ClientStart, ToWorker, WorkerMessage } from "../protocol.ts";
-import { SharedWord } from "../protocol.ts";
+import type { ClientReady, ClientStart, SessionReport, ToClient } from "../protocol.ts";
 
-const native = testNative();
 const loop4 = Uint8Array.of(0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 255, 255, 127, 0, 0, 1);
 const listen = endpoint(loop4, 0);
 
@@ -47,31 +43,16 @@ class TestTunnel extends FakeTunnel implements Tunnel {
   }
 }
 
-class Main {
-  readonly messages: WorkerMessage[] = [];
-  readonly wake = new EventFd(native);
-  readonly words: BigInt64Array;
+class Main implements Disposable {
+  readonly bench = new HostBench();
   readonly start: ClientStart;
   readonly side: ClientService;
-  readonly #ring: RingWriter;
   tunnel!: TestTunnel;
   events!: TunnelEvents;
 
   constructor(inbounds: readonly InboundSpec[]) {
-    const shared = new SharedArrayBuffer(8 * SharedWord.count);
-    const inbox = ringMemory(4096);
-    this.words = new BigInt64Array(shared);
-    this.#ring = new RingWriter(inbox);
-    this.start = {
-      kind: "client",
-      wakeFd: this.wake.fd,
-      psk: new Uint8Array(32).fill(1),
-      userKey: new Uint8Array(32).fill(2),
-      ...{ shared, inbox, inbounds, servers: [listen], user: "ann" },
-      ...{ upRate: 0, downRate: 0, windowPackets: 64, maxRetries: 10 },
-    };
-    const post = (message: WorkerMessage) => this.messages.push(message);
-    this.side = new ClientService({ native }, this.start, post, (loop, _start, _libs, events) => {
+    this.start = clientStart([listen], { inbounds, user: "ann" });
+    this.side = new ClientService(this.bench.host, this.start, ({ loop }, _start, events) => {
       this.events = events;
       this.tunnel = new TestTunnel(loop);
       this.tunnel.events = events;
@@ -79,61 +60,51 @@ class Main {
     });
   }
 
-  tell(message: ToWorker): void {
-    assert.ok(this.#ring.write(new TextEncoder().encode(JSON.stringify(message))));
-    this.wake.signal();
+  tell(message: ToClient): void {
+    this.bench.tell("tunnel", message);
   }
 
   stop(): void {
-    Atomics.store(this.words, SharedWord.stop, 1n);
-    this.wake.signal();
+    this.bench.stop();
   }
 
   /** Runs the loop, and these between its rounds. */
   run(...steps: (() => void)[]): void {
-    const timer = {
-      heapIndex: NOT_ARMED,
-      dueAt: 0,
-      fire: (now: number): void => {
-        steps.shift()?.();
-        if (steps.length > 0) this.loop.arm(timer, now + 2);
-      },
-    };
-    this.loop.arm(timer, this.loop.now);
-    this.side.run();
-    this.wake.close();
+    this.bench.run([this.side], ...steps);
   }
 
-  get loop(): Loop {
-    return this.side.loop;
+  [Symbol.dispose](): void {
+    this.bench[Symbol.dispose]();
   }
 }
 
 Deno.test("ready tells the ports in order; stop ends everything and wipes the keys", () => {
-  const main = new Main([
+  using main = new Main([
     { kind: "mixed", listen },
     { kind: "udp", listen, target: "t.example:53" },
     { kind: "tcp", listen, target: "t.example:80" },
   ]);
   main.run(() => main.stop());
-  const [ready] = main.messages;
+  const [ready] = main.bench.messages;
   assert.ok(ready?.kind === "ready");
-  assert.equal(ready.ports.length, 3);
-  assert.ok(ready.ports.every((port) => port > 0));
+  const { ports } = ready.services.tunnel as ClientReady;
+  assert.equal(ports.length, 3);
+  assert.ok(ports.every((port) => port > 0));
   assert.ok(main.tunnel.isStarted && main.tunnel.isStopped);
+  main.bench.host.close();
   assert.ok(main.start.psk.every((byte) => byte === 0));
   assert.ok(main.start.userKey.every((byte) => byte === 0));
 });
 
 Deno.test("a stop that was said before the start is heard", () => {
-  const main = new Main([]);
+  using main = new Main([]);
   main.stop();
   main.run();
   assert.ok(main.tunnel.isStopped);
 });
 
 Deno.test("the session's state is told when it changes, and when it is asked for", () => {
-  const main = new Main([]);
+  using main = new Main([]);
   const session = (): Session => main.tunnel.current!.asSession;
   main.run(
     // Nobody has used it yet: who asks has it connected.
@@ -152,7 +123,7 @@ Deno.test("the session's state is told when it changes, and when it is asked for
     () => {},
     () => main.stop(),
   );
-  const reports = main.messages.filter((message) => message.kind === "session");
+  const reports = main.bench.said<SessionReport>("tunnel");
   assert.deepEqual(reports.map(({ state }) => state), ["connecting", "open", "open", "lost"]);
   assert.equal(reports[1]!.rttMs, 7);
   assert.equal(reports[1]!.lostShare, 0.25);
@@ -162,31 +133,21 @@ Deno.test("the session's state is told when it changes, and when it is asked for
 });
 
 Deno.test("the server's addresses of now reach the tunnel", () => {
-  const main = new Main([]);
+  using main = new Main([]);
   const servers = [{ host: "192.0.2.1", port: 1 }, { host: "2001:db8::1", port: 1 }];
   main.run(() => main.tell({ kind: "servers", servers }), () => {}, () => main.stop());
   assert.deepEqual(main.tunnel.servers.map(formatEndpoint), ["192.0.2.1:1", "[2001:db8::1]:1"]);
 });
 
 Deno.test("an inbound that can't be had fails the worker, and leaves none open", () => {
-  const first = new Main([{ kind: "mixed", listen }]);
+  using first = new Main([{ kind: "mixed", listen }]);
   first.run(() => first.stop());
-  const bad = new Main([
+  using bad = new Main([
     { kind: "mixed", listen },
     { kind: "tcp", listen, target: "no port" },
   ]);
   assert.throws(() => bad.run(), /host:port/);
-  assert.equal(bad.messages.length, 0);
+  assert.equal(bad.bench.messages.length, 0);
+  assert.ok(bad.tunnel.isStopped);
   assert.deepEqual(bad.side.inbounds.ports, []);
-});
-
-Deno.test("a message that is no JSON is told of, and left", () => {
-  const main = new Main([]);
-  main.run(
-    () => main.tell("nonsense" as never),
-    () => {},
-    () => main.stop(),
-  );
-  // A text is JSON; what it says is nothing that is known.
-  assert.deepEqual(main.messages.map(({ kind }) => kind), ["ready"]);
 });

@@ -9,69 +9,18 @@ import { createSocket, type Socket } from "node:dgram";
 import { libraries } from "../../../tests/fixtures/libraries.ts";
 import { clientStart, serverStart } from "../../../tests/fixtures/tunnel.ts";
 import { endpoint } from "../../../ffi/endpoint.ts";
-import { EventFd } from "../../../ffi/loop.ts";
 import { ipBytes } from "../../base/ip.ts";
-import { ringMemory, RingWriter } from "../../base/ring.ts";
+import { Log } from "../../base/log.ts";
 import type { InboundSpec } from "../../inbound/spec.ts";
-import type { ToWorker, WorkerMessage, WorkerStart } from "../protocol.ts";
-import { SharedWord } from "../protocol.ts";
+import { Pool } from "../../loop/pool.ts";
+import type { ClientProtocol, ServerProtocol, SessionReport } from "../protocol.ts";
 
-const { native } = libraries();
+const libs = libraries();
 
 const hostname = "127.0.0.1";
 const loopback = ipBytes(hostname);
 const utf8 = (value: string): Uint8Array<ArrayBuffer> => new TextEncoder().encode(value);
 const text = (bytes: Uint8Array): string => new TextDecoder().decode(bytes);
-
-/** A worker and main's side of it. */
-class Thread {
-  readonly words: BigInt64Array;
-  readonly messages: WorkerMessage[] = [];
-  readonly #wake = new EventFd(native);
-  readonly #ring: RingWriter;
-  readonly #worker: Worker;
-  #heard: () => void = () => {};
-
-  constructor(file: string, task: WorkerStart) {
-    const shared = new SharedArrayBuffer(8 * SharedWord.count);
-    const inbox = ringMemory(1 << 16);
-    this.words = new BigInt64Array(shared);
-    this.#ring = new RingWriter(inbox);
-    this.#worker = new Worker(new URL(file, import.meta.url), { type: "module" });
-    this.#worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => {
-      this.messages.push(data);
-      this.#heard();
-    };
-    this.#worker.postMessage({ ...task, shared, inbox, wakeFd: this.#wake.fd });
-  }
-
-  /** The next message of a kind, from the `from`th on. */
-  async message<K extends WorkerMessage["kind"]>(
-    kind: K,
-    from = 0,
-  ): Promise<Extract<WorkerMessage, { kind: K }>> {
-    for (;;) {
-      const found = this.messages.slice(from).find((one) => one.kind === kind);
-      if (found !== undefined) return found as Extract<WorkerMessage, { kind: K }>;
-      const failed = this.messages.find((one) => one.kind === "failed");
-      if (failed?.kind === "failed") throw new Error(failed.reason);
-      await new Promise<void>((resolve) => this.#heard = resolve);
-    }
-  }
-
-  tell(message: ToWorker): void {
-    this.#ring.write(utf8(JSON.stringify(message)));
-    this.#wake.signal();
-  }
-
-  async stop(): Promise<void> {
-    Atomics.store(this.words, SharedWord.stop, 1n);
-    this.#wake.signal();
-    await this.message("stopped");
-    this.#wake.close();
-    this.#worker.terminate();
-  }
-}
 
 /** Targets: TCP and UDP echo, and an HTTP server. */
 class Targets {
@@ -110,8 +59,9 @@ class Targets {
 }
 
 interface Bench {
-  readonly server: Thread;
-  readonly client: Thread;
+  readonly client: Pool<ClientProtocol>;
+  /** What it says of its session. */
+  readonly reports: SessionReport[];
   readonly targets: Targets;
   readonly ports: readonly number[];
 }
@@ -119,11 +69,14 @@ interface Bench {
 async function bench(test: (bench: Bench) => Promise<void>): Promise<void> {
   const targets = new Targets();
   await targets.open();
-  const server = new Thread(
-    "../server/worker.ts",
-    serverStart({ rules: [{ cidr: ["127.0.0.0/8"], outbound: "direct" }] }),
-  );
-  const { ports: [port] } = await server.message("ready");
+  const common = { libs, log: new Log(({ message }) => assert.fail(message)) };
+  const server = await Pool.start<ServerProtocol>({
+    ...common,
+    code: new URL("../server/worker.ts", import.meta.url),
+    name: "server",
+    starts: [serverStart({ rules: [{ cidr: ["127.0.0.0/8"], outbound: "direct" }] })],
+  });
+  const { port } = server.ready("tunnel")[0]!;
   const listen = endpoint(loopback, 0);
   const tcpPort = (targets.tcp.addr as Deno.NetAddr).port;
   const inbounds: InboundSpec[] = [
@@ -132,13 +85,17 @@ async function bench(test: (bench: Bench) => Promise<void>): Promise<void> {
     { kind: "udp", listen, target: `${hostname}:${targets.udp.address().port}` },
     { kind: "tcp", listen, target: `${hostname}:1` },
   ];
-  const client = new Thread(
-    "worker.ts",
-    clientStart([endpoint(loopback, port!)], { inbounds }),
-  );
-  const { ports } = await client.message("ready");
+  const reports: SessionReport[] = [];
+  const client = await Pool.start<ClientProtocol>({
+    ...common,
+    code: new URL("worker.ts", import.meta.url),
+    name: "client",
+    starts: [clientStart([endpoint(loopback, port)], { inbounds })],
+    heard: { tunnel: (report) => void reports.push(report) },
+  });
+  const { ports } = client.ready("tunnel")[0]!;
   try {
-    await test({ server, client, targets, ports });
+    await test({ client, reports, targets, ports });
   } finally {
     await client.stop();
     await server.stop();
@@ -212,7 +169,7 @@ Deno.test("workers: a target that refuses resets the forward", async () => {
 });
 
 Deno.test("workers: UDP forward, and the session's report", async () => {
-  await bench(async ({ ports, client }) => {
+  await bench(async ({ ports, client, reports }) => {
     const socket = createSocket("udp4");
     const answer = new Promise<string>((resolve) => {
       socket.on("message", (bytes) => resolve(text(bytes)));
@@ -220,9 +177,10 @@ Deno.test("workers: UDP forward, and the session's report", async () => {
     socket.send("a datagram", ports[2]!, hostname);
     assert.equal(await answer, "a datagram");
     socket.close();
-    const from = client.messages.length;
-    client.tell({ kind: "report" });
-    const report = await client.message("session", from);
+    reports.length = 0;
+    client.tell("tunnel", { kind: "report" });
+    while (reports.length === 0) await new Promise((resolve) => setTimeout(resolve, 5));
+    const report = reports[0]!;
     assert.equal(report.state, "open");
     assert.ok(report.rttMs > 0 && report.rttMs < 1000);
     assert.equal(report.bytesUp, 10);

@@ -14,7 +14,7 @@ import type { Libraries } from "../../../ffi/libraries.ts";
 import { receiveQueues, xskQueuesMax } from "../../../ffi/xsk.ts";
 import type { Log } from "../../base/log.ts";
 import type { XskSpec } from "../../transport/xsk_spec.ts";
-import type { ToWorker } from "../protocol.ts";
+import type { ToServer } from "../protocol.ts";
 import { ownerMask } from "../../wire/session_id.ts";
 import type { ProgramPart } from "../../kernel/object_plane.ts";
 import type { InterfaceState, XdpView } from "../../kernel/xdp_hook.ts";
@@ -75,7 +75,7 @@ export interface DeliveryOptions {
   readonly plane: Pick<XdpView, "interfaces" | "map">;
   readonly workers: {
     readonly count: number;
-    tellEach(messageOf: (index: number) => ToWorker | undefined): void;
+    tellEach(messageOf: (index: number) => ToServer | undefined): void;
   };
   readonly setting: DeliverySetting;
   readonly port: number;
@@ -140,7 +140,7 @@ export class Delivery {
     });
     plane.map("delivery").set(new Uint8Array(4), bytes);
     const mapFd = plane.map("xsks").fd;
-    workers.tellEach((index): ToWorker => {
+    workers.tellEach((index): ToServer => {
       const own = Array.from({ length: queues }, (_, queue) => queue)
         .filter((queue) => queue % count === index);
       if (facts === undefined || own.length === 0) return { kind: "delivery" };

@@ -3,6 +3,7 @@
  * for a server's tunnel in the same thread, which sends back what it is sent.
  */
 
+import type { Libraries } from "../../../ffi/libraries.ts";
 import { EpollEvent } from "../../../ffi/loop.ts";
 import type { Native } from "../../../ffi/native.ts";
 import { TcpSocket } from "../../../ffi/tcp.ts";
@@ -10,6 +11,7 @@ import type { Session } from "../../session/session.ts";
 import { CloseCode, OpenedCode } from "../../wire/frames.ts";
 import { ClientService } from "../client/service.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
+import type { Host } from "../../loop/host.ts";
 import { Loop, type Watcher } from "../../loop/loop.ts";
 import { ServerTunnel } from "../server/tunnel.ts";
 import { NO_ADDRESS } from "../../wire/address.ts";
@@ -30,17 +32,18 @@ export class ClientRehearsal implements warm.Rehearsal {
   readonly #course: warm.Course;
   readonly #native: Native;
   readonly #serverLoop: Loop;
+  readonly #host: Host;
   readonly #client: ClientService;
   #tunnel: ClientTunnel | undefined;
   #caller: Caller | undefined;
 
-  constructor(libs: { readonly native: Native }, course: warm.Course) {
+  constructor(libs: Libraries, course: warm.Course) {
     const { native } = libs;
     this.#native = native;
     this.#course = course;
     using opened = new DisposableStack();
     const tuning = { bufferBytes: warm.BUFFER_BYTES };
-    const stage = this.#stage = opened.adopt(new warm.Stage(native), (one) => one.close());
+    const stage = this.#stage = opened.adopt(new warm.Stage(libs), (one) => one.close());
     const loop = this.#serverLoop = opened.adopt(new Loop(native), (one) => one.close());
     const peer = stage.server([]);
     const server = new ServerTunnel(loop, peer, libs, new Mirror(), tuning);
@@ -50,19 +53,15 @@ export class ClientRehearsal implements warm.Rehearsal {
       { kind: "tcp", listen: warm.anyPort, target: "127.0.0.1:7" },
       { kind: "mixed", listen: warm.anyPort },
     ]);
+    const host = this.#host = opened.adopt(stage.host(), (one) => one.close());
     this.#client = new ClientService(
-      libs,
+      host,
       start,
-      stage.post,
-      (loop, start, libs, events) =>
+      ({ loop }, start, events) =>
         this.#tunnel = new ClientTunnel(loop, start, libs, events, tuning),
     );
-    opened.defer(() => this.#client.close());
-    opened.defer(() => {
-      warm.sayStop(start);
-      this.#client.ready();
-    });
-    this.#client.open();
+    host.open([this.#client]);
+    opened.defer(() => host.stop());
     opened.defer(() => this.#caller?.close());
     this.#opened = opened.move();
   }
@@ -78,7 +77,7 @@ export class ClientRehearsal implements warm.Rehearsal {
   round(): void {
     if (this.#caller === undefined) this.#begin();
     else if (this.#caller.isOver) this.#end();
-    this.#client.loop.round(0);
+    this.#host.loop.round(0);
     this.#serverLoop.round(0);
   }
 
@@ -91,7 +90,7 @@ export class ClientRehearsal implements warm.Rehearsal {
     const port = this.#client.inbounds.ports[way === 0 ? 0 : 1]!;
     const peer = { ...warm.anyPort, port };
     const socket = TcpSocket.connect(this.#native, { peer });
-    this.#caller = new Caller(this.#client.loop, socket, WAYS_IN[way]!, this.#course);
+    this.#caller = new Caller(this.#host.loop, socket, WAYS_IN[way]!, this.#course);
   }
 
   #end(): void {
@@ -100,7 +99,7 @@ export class ClientRehearsal implements warm.Rehearsal {
     const tunnel = this.#tunnel!;
     if (!this.#course.endsSession || tunnel.state !== "open") return;
     const session = tunnel.session();
-    session.close(this.#client.loop.now, CloseCode.done);
+    session.close(this.#host.loop.now, CloseCode.done);
     tunnel.wake(session);
   }
 }

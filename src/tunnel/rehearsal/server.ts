@@ -10,6 +10,7 @@ import type { Session } from "../../session/session.ts";
 import { encodeAddress } from "../../wire/address.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
+import type { Host } from "../../loop/host.ts";
 import type { Loop, Watcher } from "../../loop/loop.ts";
 import { ServerTunnel } from "../server/tunnel.ts";
 import { TunnelService } from "../server/service.ts";
@@ -19,7 +20,7 @@ export class ServerRehearsal extends warm.SilentEvents implements warm.Rehearsal
   readonly #stage: warm.Stage;
   readonly #opened: DisposableStack;
   readonly #course: warm.Course;
-  readonly #server: TunnelService;
+  readonly #host: Host;
   readonly #client: ClientTunnel;
   readonly #address: Uint8Array;
   readonly #message = new Uint8Array(warm.MESSAGE_BYTES_MAX);
@@ -31,24 +32,20 @@ export class ServerRehearsal extends warm.SilentEvents implements warm.Rehearsal
     this.#course = course;
     using opened = new DisposableStack();
     const tuning = { bufferBytes: warm.BUFFER_BYTES };
-    const stage = this.#stage = opened.adopt(new warm.Stage(libs.native), (one) => one.close());
+    const stage = this.#stage = opened.adopt(new warm.Stage(libs), (one) => one.close());
     const start = stage.server([{ cidr: ["127.0.0.0/8"], outbound: "direct" }]);
-    this.#server = new TunnelService(
-      libs,
+    const host = this.#host = opened.adopt(stage.host(), (one) => one.close());
+    const { loop } = host;
+    const server = new TunnelService(
+      host,
       start,
-      stage.post,
-      (loop, start, libs, events) => new ServerTunnel(loop, start, libs, events, tuning),
+      (_, start, events) => new ServerTunnel(loop, start, libs, events, tuning),
     );
-    const { loop, tunnel } = this.#server;
-    opened.defer(() => this.#server.close());
-    opened.defer(() => {
-      warm.sayStop(start);
-      this.#server.ready();
-    });
-    this.#server.open();
+    host.open([server]);
+    opened.defer(() => host.stop());
     const echo = opened.adopt(new Echo(loop), (one) => one.close());
     this.#address = encodeAddress("127.0.0.1", echo.port)!;
-    const peer = stage.client(tunnel.port, []);
+    const peer = stage.client(server.tunnel.port, []);
     this.#client = new ClientTunnel(loop, peer, libs, this, tuning);
     opened.defer(() => this.#client.stop());
     this.#client.start();
@@ -65,7 +62,7 @@ export class ServerRehearsal extends warm.SilentEvents implements warm.Rehearsal
 
   round(): void {
     if (this.#session === undefined) this.#begin();
-    this.#server.loop.round(0);
+    this.#host.loop.round(0);
   }
 
   close(): void {
@@ -90,7 +87,7 @@ export class ServerRehearsal extends warm.SilentEvents implements warm.Rehearsal
   }
 
   override ended(session: Session): void {
-    if (this.#course.endsSession) session.close(this.#server.loop.now, CloseCode.done);
+    if (this.#course.endsSession) session.close(this.#host.loop.now, CloseCode.done);
     this.#course.nextStream();
     this.#session = undefined;
   }

@@ -9,22 +9,18 @@
 
 import { type Endpoint, endpoint } from "../../../ffi/endpoint.ts";
 import { EventFd, monotonicMs } from "../../../ffi/loop.ts";
-import type { Native } from "../../../ffi/native.ts";
+import type { Libraries } from "../../../ffi/libraries.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
 import { ipBytes } from "../../base/ip.ts";
 import { ringMemory } from "../../base/ring.ts";
 import type { Session } from "../../session/session.ts";
+import { Host, type Service } from "../../loop/host.ts";
+import type { FromHost } from "../../loop/protocol.ts";
 import { type Loop, NOT_ARMED, textOfError, type Timer } from "../../loop/loop.ts";
 import type { InboundSpec } from "../../inbound/spec.ts";
 import type { RuleText } from "../../outbound/routing.ts";
 import type { TunnelEvents } from "../tunnel.ts";
-import {
-  type ClientStart,
-  type ServerStart,
-  SharedWord,
-  type WorkerCommon,
-  type WorkerMessage,
-} from "../protocol.ts";
+import type { ClientStart, ServerStart, TunnelStart } from "../protocol.ts";
 
 const LOOPBACK = ipBytes("127.0.0.1");
 /** Where a throwaway server, inbound or target listens. */
@@ -113,38 +109,42 @@ export class Course {
   }
 }
 
-/** Rehearses in a worker's idle time, from `begin` on. */
-export class WarmUp implements Timer {
+/** Rehearses in a worker's idle time, beside its other services. */
+export class WarmUp implements Service, Timer {
+  readonly name = "rehearsal";
   heapIndex: number = NOT_ARMED;
   dueAt = 0;
   /** What went wrong; empty: nothing. The worker runs as well without. */
   failure = "";
   isOver = false;
   readonly #loop: Loop;
+  readonly #delayMs: number;
   readonly #make: (course: Course) => Rehearsal;
   #part = 0;
   #rehearsal: Rehearsal | undefined;
   #givesUpAt = Infinity;
 
-  constructor(loop: Loop, make: (course: Course) => Rehearsal) {
+  /** Begins `delayMs` after its start. */
+  constructor(loop: Loop, delayMs: number, make: (course: Course) => Rehearsal) {
     this.#loop = loop;
+    this.#delayMs = delayMs;
     this.#make = make;
   }
 
-  begin(delayMs: number): void {
-    this.#givesUpAt = this.#loop.now + delayMs + GIVE_UP_MS;
-    this.#loop.arm(this, this.#loop.now + delayMs);
+  start(): void {
+    this.#givesUpAt = this.#loop.now + this.#delayMs + GIVE_UP_MS;
+    this.#loop.arm(this, this.#loop.now + this.#delayMs);
   }
 
   fire(now: number): void {
     const quietAt = this.#loop.readyAt + QUIET_MS;
-    if (now >= this.#givesUpAt) return this.close();
+    if (now >= this.#givesUpAt) return this.stop();
     if (now < quietAt) return this.#loop.arm(this, quietAt);
     try {
       this.#slice();
     } catch (error) {
       this.failure = textOfError(error);
-      this.close();
+      this.stop();
     }
     if (!this.isOver) this.#loop.arm(this, monotonicMs(this.#loop.native) + PAUSE_MS);
   }
@@ -157,7 +157,7 @@ export class WarmUp implements Timer {
       rehearsal.round();
     }
     this.failure = rehearsal.failure;
-    if (this.failure !== "") return this.close();
+    if (this.failure !== "") return this.stop();
     if (!rehearsal.isOver) return;
     this.#rehearsal = undefined;
     rehearsal.close();
@@ -166,7 +166,7 @@ export class WarmUp implements Timer {
   }
 
   /** Ends it, done or not. */
-  close(): void {
+  stop(): void {
     this.isOver = true;
     this.#loop.disarm(this);
     const rehearsal = this.#rehearsal;
@@ -179,23 +179,29 @@ export class WarmUp implements Timer {
 export class Stage {
   /** What a worker said went wrong. */
   failure = "";
-  readonly #native: Native;
+  readonly #libs: Libraries;
   readonly #wake: EventFd;
   readonly #psk = new Uint8Array(KEY_BYTES);
   readonly #keys: Uint8Array[] = [this.#psk];
 
-  constructor(native: Native) {
-    this.#native = native;
-    this.#wake = new EventFd(native);
-    new NativePrimitives(native).random(this.#psk);
+  constructor(libs: Libraries) {
+    this.#libs = libs;
+    this.#wake = new EventFd(libs.native);
+    new NativePrimitives(libs.native).random(this.#psk);
+  }
+
+  /** A worker's, without the worker. */
+  host(): Host {
+    const stop = new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT);
+    const inbox = ringMemory(INBOX_BYTES);
+    return new Host(this.#libs, { wakeFd: this.#wake.fd, stop, inbox }, this.#heard);
   }
 
   server(rules: readonly RuleText[]): ServerStart {
     const serverSecret = new Uint8Array(KEY_BYTES);
-    new NativePrimitives(this.#native).random(serverSecret);
+    new NativePrimitives(this.#libs.native).random(serverSecret);
     this.#keys.push(serverSecret);
     return {
-      kind: "server",
       index: 0,
       // One of several keeps no record of HELLOs for the next start.
       workers: 2,
@@ -210,7 +216,6 @@ export class Stage {
 
   client(serverPort: number, inbounds: readonly InboundSpec[]): ClientStart {
     return {
-      kind: "client",
       servers: [endpoint(LOOPBACK, serverPort)],
       user: "",
       userKey: new Uint8Array(0),
@@ -219,13 +224,10 @@ export class Stage {
     };
   }
 
-  #common(): WorkerCommon & { readonly idleMs: number } {
+  #common(): TunnelStart & { readonly idleMs: number } {
     const psk = this.#psk.slice();
     this.#keys.push(psk);
     return {
-      wakeFd: this.#wake.fd,
-      shared: new SharedArrayBuffer(8 * SharedWord.count),
-      inbox: ringMemory(INBOX_BYTES),
       psk,
       upRate: 0,
       downRate: 0,
@@ -235,22 +237,17 @@ export class Stage {
     };
   }
 
-  /** For the throwaway worker, in place of main. */
-  readonly post = (message: WorkerMessage): void => {
-    if (message.kind === "log" && message.record.level === "error") {
-      this.failure = message.record.message;
-    }
+  /** In place of main. */
+  readonly #heard = (message: FromHost): void => {
+    if (message.kind !== "log" || message.record.level !== "error") return;
+    const { message: text, fields } = message.record;
+    this.failure = `${text}: ${fields.stack ?? fields.cause}`;
   };
 
   close(): void {
     for (const key of this.#keys) key.fill(0);
     this.#wake.close();
   }
-}
-
-/** As main says it; the worker's `ready` hears it. */
-export function sayStop({ shared }: WorkerCommon): void {
-  Atomics.store(new BigInt64Array(shared), SharedWord.stop, 1n);
 }
 
 /** An application that does nothing; what one wants to do it overwrites. */

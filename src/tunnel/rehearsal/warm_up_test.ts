@@ -33,12 +33,12 @@ for (const [kind, make] of KINDS) {
     const loop = new Loop(native);
     const before = openFiles();
     const rehearsals: Rehearsal[] = [];
-    const warmUp = new WarmUp(loop, (course) => {
+    const warmUp = new WarmUp(loop, 0, (course) => {
       const rehearsal = make(course);
       rehearsals.push(rehearsal);
       return rehearsal;
     });
-    warmUp.begin(0);
+    warmUp.start();
     until(loop, () => warmUp.isOver);
     assert.equal(warmUp.failure, "");
     assert.deepEqual(rehearsals.map(({ isOver }) => isOver), [true, true]);
@@ -51,11 +51,11 @@ for (const [kind, make] of KINDS) {
     const loop = new Loop(native);
     const before = openFiles();
     let rehearsal: Rehearsal | undefined;
-    const warmUp = new WarmUp(loop, (course) => rehearsal = make(course));
-    warmUp.begin(0);
+    const warmUp = new WarmUp(loop, 0, (course) => rehearsal = make(course));
+    warmUp.start();
     until(loop, () => rehearsal !== undefined);
     assert.notDeepEqual(openFiles(), before);
-    warmUp.close();
+    warmUp.stop();
     assert.equal(rehearsal?.isOver, false);
     assert.deepEqual(openFiles(), before);
     loop.close();
@@ -68,13 +68,13 @@ Deno.test("a warm-up waits while the worker has something to do", () => {
   let rings = 0;
   loop.watch(bell.fd, EpollEvent.in, { ready: () => rings++ });
   let made = 0;
-  const warmUp = new WarmUp(loop, (course) => {
+  const warmUp = new WarmUp(loop, 0, (course) => {
     made++;
     return new ServerRehearsal(libs, course);
   });
   bell.signal();
   loop.round(0);
-  warmUp.begin(0);
+  warmUp.start();
   // Never drained: something is ready in every round.
   const end = monotonicMs(native) + 50;
   while (monotonicMs(native) < end) loop.round(1);
@@ -82,17 +82,17 @@ Deno.test("a warm-up waits while the worker has something to do", () => {
   assert.equal(made, 0);
   bell.drain();
   until(loop, () => made > 0);
-  warmUp.close();
+  warmUp.stop();
   bell.close();
   loop.close();
 });
 
 Deno.test("a warm-up that fails is over, says why, and harms nobody", () => {
   const loop = new Loop(native);
-  const warmUp = new WarmUp(loop, () => {
+  const warmUp = new WarmUp(loop, 0, () => {
     throw new Error("no loopback");
   });
-  warmUp.begin(0);
+  warmUp.start();
   until(loop, () => warmUp.isOver);
   assert.match(warmUp.failure, /no loopback/);
   loop.round(5);
@@ -100,7 +100,7 @@ Deno.test("a warm-up that fails is over, says why, and harms nobody", () => {
 });
 
 Deno.test("a stage wipes every key that it gave out", () => {
-  const stage = new Stage(native);
+  const stage = new Stage(libs);
   const server = stage.server([]);
   const client = stage.client(1, []);
   const keys = [server.psk, server.serverSecret, client.psk];

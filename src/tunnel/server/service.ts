@@ -1,42 +1,33 @@
 /**
- * A server's data-plane worker: the loop, the tunnel, and what the tunnel's streams and datagrams
- * lead to; told things by main through the ring, and counting where main can see it.
+ * A server's tunnel as a service of a worker: the tunnel, and what its streams and datagrams lead
+ * to.
  */
 
-import { EpollEvent, EventFd } from "../../../ffi/loop.ts";
-import type { Libraries } from "../../../ffi/libraries.ts";
-import { messageOf } from "../../base/errors.ts";
-import { Log } from "../../base/log.ts";
-import { RingReader } from "../../base/ring.ts";
 import type { UserAccount } from "../../proxy/users.ts";
 import type { Session } from "../../session/session.ts";
-import { Inbox } from "../../loop/inbox.ts";
-import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "../../loop/loop.ts";
+import type { CounterSources } from "../../loop/counters.ts";
+import type { Host, Service } from "../../loop/host.ts";
 import type { UdpCarrier } from "../../transport/udp.ts";
-import { countPump } from "../count_pump.ts";
 import type { PacketPump } from "../packet_pump.ts";
 import type { Guest } from "./guest.ts";
-import { Resolver } from "../../loop/resolver.ts";
 import { routesOf } from "../../outbound/routes.ts";
 import type { Routing } from "../../outbound/routing.ts";
+import { OpenedCode } from "../../wire/frames.ts";
 import { Targets } from "../exit/targets.ts";
 import type { ServerCounters } from "./tunnel.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { TunnelEvents } from "../tunnel.ts";
 import { TargetAssociations } from "../exit/associations.ts";
-import {
-  type ServerStart,
-  SharedWord,
-  type ToWorker,
-  type UserSpec,
-  type UserText,
-  type WorkerMessage,
+import type {
+  FromServer,
+  ServerReady,
+  ServerStart,
+  ToServer,
+  UserSpec,
+  UserText,
 } from "../protocol.ts";
 import { XskDelivery } from "../../transport/xsk.ts";
 import type { XskSpec } from "../../transport/xsk_spec.ts";
-
-/** How often counters are told, in ms. */
-const COUNT_MS = 250;
 
 /** What carries the sessions; ServerTunnel. */
 export interface Tunnel {
@@ -62,140 +53,96 @@ export interface Tunnel {
   saveReplayRecord?(): Uint8Array;
 }
 
-export type MakeTunnel = (
-  loop: Loop,
-  start: ServerStart,
-  libs: Libraries,
-  events: TunnelEvents,
-) => Tunnel;
+export type MakeTunnel = (host: Host, start: ServerStart, events: TunnelEvents) => Tunnel;
 
-export type Post = (message: WorkerMessage) => void;
-
-export class TunnelService implements Watcher, Timer {
-  heapIndex = NOT_ARMED;
-  dueAt = 0;
-  readonly loop: Loop;
+export class TunnelService implements Service<ToServer> {
+  readonly name = "tunnel";
   readonly targets: Targets;
   readonly relay: TargetAssociations;
-  readonly resolver: Resolver;
   readonly tunnel: Tunnel;
+  readonly #host: Host;
   readonly #start: ServerStart;
-  readonly #post: Post;
-  readonly #log: Log;
-  readonly #words: BigInt64Array;
-  readonly #inbox: Inbox;
-  readonly #wake: EventFd;
-  // What has been told.
-  #streams = 0;
-  #refusals = 0;
-  #faults = 0;
   readonly #tooLong = new TooLongNotice();
   #delivery: XskDelivery | undefined;
 
-  constructor(libs: Libraries, start: ServerStart, post: Post, makeTunnel: MakeTunnel) {
+  constructor(host: Host, start: ServerStart, makeTunnel: MakeTunnel) {
+    this.#host = host;
     this.#start = start;
-    this.#post = post;
-    this.#log = new Log((record) => post({ kind: "log", record }), "tunnel");
-    this.#words = new BigInt64Array(start.shared);
-    this.#inbox = new Inbox(new RingReader(start.inbox));
-    const routes = routesOf(start);
-    this.loop = new Loop(libs.native, (error) => {
-      this.#log.error("fault", textOfError(error));
-    });
-    this.resolver = new Resolver(this.loop, {
-      ask: (id, name) => post({ kind: "resolve", id, name }),
-    });
+    const { loop, resolver } = host;
     const waker = { wake: (session: Session) => this.tunnel.wake(session) };
     const accountOf = (user: string) => this.tunnel.accountOf?.(user);
-    const options = { ...routes, waker, resolver: this.resolver, accountOf };
-    this.targets = new Targets(this.loop, options);
-    this.relay = new TargetAssociations(this.loop, options);
-    const events = new Events(this.targets, this.relay);
-    this.tunnel = makeTunnel(this.loop, start, libs, events);
-    this.#wake = new EventFd(libs.native, start.wakeFd);
+    const options = { ...routesOf(start), waker, resolver, accountOf };
+    this.targets = new Targets(loop, options);
+    this.relay = new TargetAssociations(loop, options);
+    this.tunnel = makeTunnel(host, start, new Events(this.targets, this.relay));
   }
 
-  /** Until main says stop. */
-  run(): void {
-    try {
-      this.open();
-      this.loop.run();
-    } finally {
-      this.close();
-    }
+  get counters(): CounterSources {
+    const { tunnel, targets, relay } = this;
+    const { counters, pump } = tunnel;
+    return {
+      ...(counters === undefined ? {} : { "": counters }),
+      hello: () => ({ replays: tunnel.replays ?? 0, refusals: counters?.refusals ?? 0 }),
+      ...(pump === undefined ? {} : { received: pump.received, sent: pump.sent }),
+      open: () => ({
+        sessions: pump?.peers.count ?? 0,
+        streams: targets.count,
+      }),
+      target: () => ({
+        refusals: targets.counters.refused + relay.counters.refused + relay.counters.tooMany,
+      }),
+      targets: targets.counters,
+      targetsFailed: () => byCode(targets.counters.failed),
+      splices: targets.splicer.counters,
+      associations: relay.counters,
+      xsk: () => ({ received: this.#delivery?.received ?? 0, sent: this.#delivery?.sent ?? 0 }),
+    };
   }
 
-  /** Opens the sockets and says so; from then on the loop serves. */
-  open(): void {
-    this.loop.watch(this.#wake.fd, EpollEvent.in, this);
+  /** Opens the socket. */
+  start(): ServerReady {
     this.tunnel.start();
     const { port, features = 0, socket } = this.tunnel;
-    const sockets = socket === undefined ? {} : { socket };
-    this.#post({ kind: "ready", ports: [port], features, ...sockets });
-    this.loop.arm(this, this.loop.now + COUNT_MS);
-    // What was said before the descriptor was watched.
-    this.ready();
+    return { port, features, ...(socket === undefined ? {} : { socket }) };
   }
 
-  /** Wipes the keys it was given, and lets go of the loop. */
-  close(): void {
-    this.#wipe();
-    this.loop.close();
-  }
-
-  /** Main has rung. */
-  ready(): void {
-    this.#wake.drain();
-    while (this.#hear());
-    if (Atomics.load(this.#words, SharedWord.stop) !== 0n) this.#stop();
-  }
-
-  fire(now: number): void {
-    this.#count();
-    this.loop.arm(this, now + COUNT_MS);
-  }
-
-  #stop(): void {
-    if (this.loop.isStopping) return;
-    this.loop.isStopping = true;
-    this.tunnel.stop();
-    this.#delivery?.close();
-    // Of several workers each knows a part only, and their next start another one.
-    const record = this.#start.workers === 1 ? this.tunnel.saveReplayRecord?.() : undefined;
-    if (record !== undefined) this.#post({ kind: "replay", record });
-    this.targets.stop();
-    this.relay.stop();
-    this.#count();
-  }
-
-  /** Takes one message; whether there was one. */
-  #hear(): boolean {
-    try {
-      const message = this.#inbox.read();
-      if (message === undefined) return false;
-      this.#heard(message);
-    } catch (error) {
-      const reason = messageOf(error);
-      this.#log.error("message_ignored", "a message from main is ignored", { cause: reason });
-    }
-    return true;
-  }
-
-  #heard(message: ToWorker): void {
-    if (message.kind === "resolved") this.resolver.answered(message);
-    else if (message.kind === "rules") this.#setRoutes(message);
+  heard(message: ToServer): void {
+    if (message.kind === "rules") this.#setRoutes(message);
     else if (message.kind === "users") this.#setUsers(message.users);
     else if (message.kind === "delivery") this.#setDelivery(message.xsk);
   }
 
+  tick(now: number): void {
+    const marks = this.tunnel.takeMarks?.();
+    if (marks !== undefined) this.#say({ kind: "marks", marks });
+    const text = this.#tooLong.text(now, this.relay.counters.tooLong);
+    if (text !== undefined) this.#host.log.warn("datagram_too_long", text);
+  }
+
+  stop(): void {
+    this.tunnel.stop();
+    this.#delivery?.close();
+    // Of several workers each knows a part only, and their next start another one.
+    const record = this.#start.workers === 1 ? this.tunnel.saveReplayRecord?.() : undefined;
+    if (record !== undefined) this.#say({ kind: "replay", record });
+    this.targets.stop();
+    this.relay.stop();
+    this.tick(this.#host.loop.now);
+  }
+
+  wipe(): void {
+    for (const key of keysOfServer(this.#start)) key.fill(0);
+  }
+
+  #say(message: FromServer): void {
+    this.#host.say(this.name, message);
+  }
+
   #setDelivery(xsk: XskSpec | undefined): void {
     const { udp } = this.tunnel;
-    if (udp === undefined || this.loop.isStopping) return;
-    this.#delivery ??= new XskDelivery(
-      this.loop,
-      udp,
-      this.#log.with({ component: "delivery" }),
-    );
+    const { loop, log } = this.#host;
+    if (udp === undefined || loop.isStopping) return;
+    this.#delivery ??= new XskDelivery(loop, udp, log.with({ component: "delivery" }));
     this.#delivery.set(xsk);
   }
 
@@ -210,45 +157,17 @@ export class TunnelService implements Watcher, Timer {
     this.tunnel.setUsers?.(users);
     for (const { key } of users) key.fill(0);
   }
+}
 
-  #count(): void {
-    const marks = this.tunnel.takeMarks?.();
-    if (marks !== undefined) this.#post({ kind: "marks", marks });
-    const { targets, relay, tunnel: { pump, counters, replays = 0 } } = this;
-    if (pump !== undefined && counters !== undefined) {
-      countPump(this.#words, pump);
-      this.#words[SharedWord.handshakes] = BigInt(counters.handshakes);
-      this.#words[SharedWord.refusals] = BigInt(counters.refusals);
-      this.#words[SharedWord.replays] = BigInt(replays);
-    }
-    this.#streams = this.#told(SharedWord.streams, this.#streams, targets.count);
-    const refusals = targets.counters.refused + relay.counters.refused + relay.counters.tooMany;
-    this.#refusals = this.#told(SharedWord.targetRefusals, this.#refusals, refusals);
-    const faults = targets.counters.faults + targets.splicer.counters.faults +
-      relay.counters.faults + this.resolver.counters.faults;
-    if (faults > this.#faults) {
-      const count = faults - this.#faults;
-      this.#log.error("fault", "connections ended by a fault of this program", { count });
-    }
-    this.#faults = faults;
-    const text = this.#tooLong.text(this.loop.now, relay.counters.tooLong);
-    if (text !== undefined) this.#log.warn("datagram_too_long", text);
-    if (this.#delivery === undefined) return;
-    Atomics.store(this.#words, SharedWord.xskReceived, BigInt(this.#delivery.received));
-    Atomics.store(this.#words, SharedWord.xskSent, BigInt(this.#delivery.sent));
-  }
+/** All keys that a server's tunnel is started with. */
+export function keysOfServer({ psk, serverSecret, users }: ServerStart): Uint8Array[] {
+  return [psk, serverSecret, ...users.map(({ key }) => key)];
+}
 
-  #told(word: number, before: number, now: number): number {
-    if (now !== before) Atomics.store(this.#words, word, BigInt(now));
-    return now;
-  }
-
-  #wipe(): void {
-    const { psk, serverSecret, users } = this.#start;
-    psk.fill(0);
-    serverSecret.fill(0);
-    for (const { key } of users) key.fill(0);
-  }
+/** Failures of streams by the names of their codes. */
+function byCode(counts: readonly number[]): Record<string, number> {
+  const failures = Object.entries(OpenedCode).filter(([, code]) => code !== OpenedCode.ok);
+  return Object.fromEntries(failures.map(([name, code]) => [name, counts[code] ?? 0]));
 }
 
 /** Passes on what sessions tell: streams to the targets, datagrams to the relay. */

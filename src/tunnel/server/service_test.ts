@@ -2,20 +2,29 @@ import assert from "node:assert/strict";
 import { endpoint } from "../../../ffi/endpoint.ts";
 import { tcpAgain, TcpListener, type TcpSocket } from "../../../ffi/tcp.ts";
 import { UdpInbox, UdpOutbox, UdpSocket } from "../../../ffi/udp.ts";
+import { HostBench } from "../../../tests/fixtures/host.ts";
 import { libraries } from "../../../tests/fixtures/libraries.ts";
 import { clientStart, Notes, PSK, serverStart } from "../../../tests/fixtures/tunnel.ts";
 import { ipBytes } from "../../base/ip.ts";
+import { Log } from "../../base/log.ts";
+import { CounterWriter } from "../../loop/counters.ts";
+import { Loop } from "../../loop/loop.ts";
+import { NameLookup } from "../../loop/name_lookup.ts";
+import { Pool } from "../../loop/pool.ts";
+import type { RuleText } from "../../outbound/routing.ts";
+import { SpliceCounters } from "../../outbound/splicer.ts";
+import type { Session } from "../../session/session.ts";
 import { encodeAddress } from "../../wire/address.ts";
 import { CloseCode, OpenedCode } from "../../wire/frames.ts";
-import { ringMemory, RingWriter } from "../../base/ring.ts";
-import { EventFd } from "../../../ffi/loop.ts";
-import type { Session } from "../../session/session.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
-import { piecesOf } from "../../loop/inbox.ts";
-import { Loop } from "../../loop/loop.ts";
-import { type MakeTunnel, type Tunnel, TunnelService } from "./service.ts";
-import type { RuleText } from "../../outbound/routing.ts";
-import { SharedWord, type ToWorker, type WorkerMessage } from "../protocol.ts";
+import { AssociationCounters } from "../exit/associations.ts";
+import { TargetCounters } from "../exit/targets.ts";
+import { ReceiveCounters } from "../receive_side.ts";
+import type { ServerProtocol } from "../protocol.ts";
+import { SendCounters } from "../send_batch.ts";
+import { summaryOf, type TunnelSummary } from "../summary.ts";
+import { keysOfServer, type MakeTunnel, type Tunnel, TunnelService } from "./service.ts";
+import { ServerCounters } from "./tunnel.ts";
 
 const libs = libraries();
 const { native } = libs;
@@ -28,27 +37,36 @@ const utf8 = (value: string) => new TextEncoder().encode(value);
 class Bench implements AsyncDisposable {
   readonly loop = new Loop(native);
   readonly notes = new Notes();
-  readonly messages: WorkerMessage[] = [];
-  readonly wake = new EventFd(native);
-  readonly words: BigInt64Array;
-  readonly worker: Worker;
-  readonly ring: RingWriter;
+  readonly lines: string[] = [];
+  readonly asked: string[] = [];
+  readonly #pool: Promise<Pool<ServerProtocol>>;
   client: ClientTunnel | undefined;
+  pool!: Pool<ServerProtocol>;
+  /** What names lead to. */
+  addresses: Readonly<Record<string, string>> = {};
 
   constructor(rules: readonly RuleText[] = LOCAL) {
-    const shared = new SharedArrayBuffer(8 * SharedWord.count);
-    const inbox = ringMemory(65_536);
-    this.words = new BigInt64Array(shared);
-    this.ring = new RingWriter(inbox);
-    this.worker = new Worker(new URL("worker.ts", import.meta.url), { type: "module" });
-    this.worker.onmessage = ({ data }: MessageEvent<WorkerMessage>) => this.messages.push(data);
-    const start = serverStart({ wakeFd: this.wake.fd, shared, inbox, rules, psk: PSK.slice() });
-    this.worker.postMessage(start);
+    const write = (line: string) => void this.lines.push(line);
+    this.#pool = Pool.start<ServerProtocol>({
+      libs,
+      code: new URL("worker.ts", import.meta.url),
+      name: "server",
+      starts: [serverStart({ rules, psk: PSK.slice() })],
+      lookup: new NameLookup((name) => {
+        this.asked.push(name);
+        const address = this.addresses[name];
+        return Promise.resolve(
+          address === undefined ? { addresses: [], error: "not-found" } : { addresses: [address] },
+        );
+      }),
+      log: Log.to({ level: "debug", format: "text", write, now: () => 0 }),
+    });
   }
 
   async connect(): Promise<Session> {
-    const ready = await this.heard("ready");
-    const start = clientStart([endpoint(LOOPBACK, ready.ports[0]!)], { psk: PSK.slice() });
+    this.pool = await this.#pool;
+    const { port } = this.pool.ready("tunnel")[0]!;
+    const start = clientStart([endpoint(LOOPBACK, port)], { psk: PSK.slice() });
     this.client = new ClientTunnel(this.loop, start, { native }, this.notes);
     this.client.start();
     this.notes.isKept = true;
@@ -64,25 +82,6 @@ class Bench implements AsyncDisposable {
     }
   }
 
-  async heard<K extends WorkerMessage["kind"]>(kind: K): Promise<WorkerMessage & { kind: K }> {
-    const find = () => this.messages.findIndex((message) => message.kind === kind);
-    await this.until(() => find() >= 0);
-    return this.messages.splice(find(), 1)[0] as WorkerMessage & { kind: K };
-  }
-
-  tell(message: ToWorker): void {
-    assert.ok(this.ring.write(utf8(JSON.stringify(message))));
-    this.wake.signal();
-  }
-
-  /** The ring has room for a part of it at a time. */
-  async tellLong(message: ToWorker): Promise<void> {
-    for (const piece of piecesOf(message)) {
-      await this.until(() => this.ring.write(piece) || (this.wake.signal(), false));
-    }
-    this.wake.signal();
-  }
-
   async open(session: Session, host: string, port: number): Promise<number> {
     const id = session.openStream(encodeAddress(host, port)!);
     this.client!.wake(session);
@@ -95,26 +94,15 @@ class Bench implements AsyncDisposable {
     assert.ok(this.notes.log.includes(`answered ${id} ${code}`), `${this.notes.log}`);
   }
 
-  word(word: number): number {
-    return Number(Atomics.load(this.words, word));
-  }
-
-  stop(): void {
-    Atomics.store(this.words, SharedWord.stop, 1n);
-    this.wake.signal();
+  get summary(): TunnelSummary {
+    return summaryOf(this.pool.counters());
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.stop();
-    try {
-      await this.heard("stopped");
-    } finally {
-      this.worker.terminate();
-      this.client?.stop();
-      this.loop.close();
-      this.wake.close();
-    }
-    assert.deepEqual(this.messages.map(({ kind }) => kind).filter((one) => one !== "replay"), []);
+    await this.pool.stop();
+    this.client?.stop();
+    this.loop.close();
+    assert.deepEqual(this.lines, []);
   }
 }
 
@@ -153,16 +141,13 @@ Deno.test("a server's worker carries a stream to its target, by address and by n
   far.close();
   await bench.until(() => bench.notes.log.includes(`gone ${id}`));
   // By name: main is asked, and answers by the ring.
+  bench.addresses = { "target.example": "127.0.0.1" };
   const named = await bench.open(session, "target.example", listener.local.port);
-  const asked = await bench.heard("resolve");
-  assert.equal(asked.name, "target.example");
-  bench.tell({ kind: "resolved", id: asked.id, addresses: ["127.0.0.1"] });
   (await accept(bench, listener)).close();
   await bench.answer(named, OpenedCode.ok);
   const none = await bench.open(session, "none.example", 1);
-  const again = await bench.heard("resolve");
-  bench.tell({ kind: "resolved", id: again.id, addresses: [], error: "not-found" });
   await bench.answer(none, OpenedCode.nameNotFound);
+  assert.deepEqual(bench.asked, ["target.example", "none.example"]);
 });
 
 Deno.test("a server's worker relays datagrams, and takes new rules", async () => {
@@ -176,12 +161,11 @@ Deno.test("a server's worker relays datagrams, and takes new rules", async () =>
     bench.client!.wake(session);
   };
   send("refused");
-  await bench.until(() => bench.word(SharedWord.targetRefusals) === 1);
-  bench.tell({ kind: "rules", rules: [{ cidr: ["rubbish"], outbound: "direct" }] });
-  const log = await bench.heard("log");
-  assert.match(String(log.record.fields.cause), /rules\[0\]\.cidr\[0\]/);
-  bench.tell({ kind: "rules", rules: LOCAL });
-  await bench.until(() => !bench.messages.some(({ kind }) => kind === "log"));
+  await bench.until(() => bench.summary.targetRefusals === 1);
+  bench.pool.tell("tunnel", { kind: "rules", rules: [{ cidr: ["rubbish"], outbound: "direct" }] });
+  await bench.until(() => bench.lines.length > 0);
+  assert.match(bench.lines.pop()!, /rules\[0\]\.cidr\[0\].*event=message_ignored/);
+  bench.pool.tell("tunnel", { kind: "rules", rules: LOCAL });
   const inbox = new UdpInbox();
   await bench.until(() => (send("allowed"), target.receive(inbox) > 0));
   const reply = new UdpOutbox(utf8("answer"));
@@ -197,11 +181,11 @@ Deno.test("a server's worker takes new users, however many, and cuts off who is 
   await using bench = new Bench();
   const session = await bench.connect();
   await bench.answer(await bench.open(session, "127.0.0.1", listener.local.port), OpenedCode.ok);
-  // The one of the psk alone has to go; the message is longer than the ring.
+  // The one of the psk alone has to go; the message goes in parts.
   const users = Array.from({ length: 1000 }, (_, i) => ({
     ...{ name: `user ${i}`, key: i.toString(16).padStart(64, "0"), upRate: 0, downRate: 0 },
   }));
-  await bench.tellLong({ kind: "users", users });
+  bench.pool.tell("tunnel", { kind: "users", users });
   await bench.until(() => bench.notes.log.some((line) => line.startsWith("closed")));
   assert.ok(bench.notes.log.includes(`closed ${CloseCode.denied} peer`), `${bench.notes.log}`);
 });
@@ -213,34 +197,56 @@ Deno.test("a server's worker counts streams, and closes its sessions when it sto
   const id = await bench.open(session, "127.0.0.1", listener.local.port);
   const far = await accept(bench, listener);
   await bench.answer(id, OpenedCode.ok);
-  await bench.until(() => bench.word(SharedWord.streams) === 1);
-  bench.stop();
+  await bench.until(() => bench.summary.streams === 1);
+  bench.pool.stop();
   await bench.until(() => bench.notes.log.some((line) => line.startsWith("closed")));
   assert.match(bench.notes.log.at(-1)!, /^closed \d+ peer$/);
   far.close();
 });
 
 Deno.test("TunnelService tells of rules that are wrong, and wipes its keys", () => {
-  const wake = new EventFd(native);
   const tunnel: Tunnel = { port: 9, start() {}, stop() {}, wake() {} };
   const make: MakeTunnel = () => tunnel;
-  const start = () =>
-    serverStart({
-      wakeFd: wake.fd,
-      inbox: ringMemory(1024),
-      psk: PSK.slice(),
-      rules: [{ outbound: "nowhere" }],
-    });
+  const start = serverStart({ psk: PSK.slice(), rules: [] });
+  using bench = new HostBench();
   assert.throws(
-    () => new TunnelService(libs, start(), () => {}, make),
+    () => new TunnelService(bench.host, { ...start, rules: [{ outbound: "nowhere" }] }, make),
     /rules\[0\]\.outbound "nowhere" is no outbound/,
   );
-  const good = { ...start(), rules: [] };
-  const messages: WorkerMessage[] = [];
-  const worker = new TunnelService(libs, good, (message) => messages.push(message), make);
-  new BigInt64Array(good.shared)[SharedWord.stop] = 1n;
-  worker.run();
-  assert.deepEqual(messages, [{ kind: "ready", ports: [9], features: 0 }]);
-  assert.deepEqual(good.psk, new Uint8Array(32));
-  wake.close();
+  bench.stop();
+  bench.run([new TunnelService(bench.host, start, make)]);
+  const [ready, ...rest] = bench.messages;
+  assert.ok(ready?.kind === "ready");
+  assert.deepEqual(ready.services, { tunnel: { port: 9, features: 0 } });
+  assert.deepEqual(rest, []);
+  bench.host.close();
+  for (const key of keysOfServer(start)) assert.ok(key.every((byte) => byte === 0));
+});
+
+Deno.test("all that a server counts reaches main by name", async () => {
+  using target = new UdpSocket(native, { local: endpoint(LOOPBACK, 0) });
+  await using bench = new Bench();
+  const session = await bench.connect();
+  const address = encodeAddress("127.0.0.1", target.local.port)!;
+  session.sendDatagram(4, address, 0, address.length, utf8("x"), 0, 1);
+  bench.client!.wake(session);
+  await bench.until(() => bench.pool.counters().tunnel?.associationsSent === 1);
+  const { tunnel = {}, loop, resolver } = bench.pool.counters();
+  assert.deepEqual(loop, { faults: 0 });
+  assert.equal(resolver?.lookups, 0);
+  const sources = {
+    "": new ServerCounters(),
+    received: new ReceiveCounters(),
+    sent: new SendCounters(),
+    targets: new TargetCounters(),
+    splices: new SpliceCounters(),
+    associations: new AssociationCounters(),
+  };
+  const { view } = new CounterWriter([{ name: "tunnel", counters: sources }]);
+  for (const name of view.tables[0]!.names) assert.ok(Object.hasOwn(tunnel, name), name);
+  // A name that is not counted would leave its part of the summary at 0.
+  const ones = Object.fromEntries(Object.keys(tunnel).map((name) => [name, 1]));
+  for (const [name, value] of Object.entries(summaryOf({ tunnel: ones }))) {
+    assert.equal(value, name === "junk" ? 2 : 1, name);
+  }
 });

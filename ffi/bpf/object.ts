@@ -112,11 +112,6 @@ export class BpfObject extends Handle {
     checked(result, () => `leave out map ${name}`);
   }
 
-  /** Does without all maps but these: an object declares every map there is, used or not. */
-  omitAllBut(names: readonly string[]): void {
-    for (const { name } of this.shapes()) if (!names.includes(name)) this.omit(name);
-  }
-
   /** Leaves a program out of loading. */
   skip(program: string): void {
     this.#assertNotLoaded("leave out a program");

@@ -16,14 +16,17 @@ export function setPorts(
   map: BpfMap,
   ports: Readonly<Partial<Record<PortUse, Iterable<number>>>>,
 ): void {
-  const uses = Object.entries(ports).map(([use, numbers]) => [use, bitsOf(numbers)] as const);
+  const uses = Object.entries(ports).map(([use, numbers]) => ({
+    at: ListenWord.offset[use as PortUse],
+    bits: bitsOf(numbers),
+  }));
   for (const rows of map.batches({ rows: map.rows(map.info.maxEntries) })) {
     const words = new Uint32Array(rows.keys.buffer, 0, rows.count);
     const view = new DataView(rows.values.buffer);
     words.forEach((word, row) => {
-      const at = row * ListenWord.size;
-      const changed = Object.fromEntries(uses.map(([use, bits]) => [use, bits[word]!]));
-      ListenWord.write(view, at, { ...ListenWord.read(view, at), ...changed });
+      for (const { at, bits } of uses) {
+        view.setBigUint64(row * ListenWord.size + at, bits[word]!, true);
+      }
     });
     map.setMany(rows);
   }

@@ -119,7 +119,11 @@ export function wholeCopy(map: BpfMap): CopyPlan {
 }
 
 /** Copies what the target does not have yet. */
-export function copyEntries(from: BpfMap, to: BpfMap, plan: CopyPlan): Copied {
+export function copyEntries(
+  from: Pick<BpfMap, "info" | "slotSize" | "cpus" | "batches">,
+  to: Pick<BpfMap, "info" | "slotSize" | "cpus" | "add">,
+  plan: CopyPlan,
+): Copied {
   const key = new Uint8Array(to.info.keySize);
   const value = new Uint8Array(to.slotSize);
   const [fromStride, toStride] = [from.slotSize / from.cpus, to.slotSize / to.cpus];

@@ -13,7 +13,7 @@ import { detachFromSocket } from "../../../ffi/bpf/socket_link.ts";
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
 import { NS_A_MS } from "../../base/units.ts";
-import type { KernelEvents } from "../../kernel/events.ts";
+import { EVENTS, type KernelEvents, PERF_EVENTS } from "../../kernel/events.ts";
 import { KernelKeys } from "./keys.ts";
 import { KernelSessions, PRESSURE_STEPS, type SessionCounts } from "./sessions.ts";
 import type { BpfCode } from "../../kernel/resources.ts";
@@ -29,9 +29,6 @@ const CLOSING_MS = 5000;
 /** What a limit lets be saved up, in seconds of its rate. */
 const BURST_S = 2;
 const NS_A_S = 1e9;
-
-/** What xdp_sessions uses. */
-const SESSIONS_MAPS = ["config", "sessions", "front", "event_gate"] as const;
 
 export interface KernelLimits {
   /** A second; 0: no limit. */
@@ -249,9 +246,8 @@ function openSessions(
   const object = new BpfObject(libs, code.sessions.name, code.sessions.bytes);
   try {
     object.setConstant("events_by_perf", eventsByPerf ? 1 : 0);
-    const maps = [...SESSIONS_MAPS, eventsByPerf ? "perf_events" : "events"];
-    object.omitAllBut(maps);
-    for (const name of maps) object.reuse(name, plane(name));
+    object.omit(eventsByPerf ? EVENTS : PERF_EVENTS);
+    for (const { name } of object.shapes()) object.reuse(name, plane(name));
     return object.load();
   } catch (error) {
     object.close();

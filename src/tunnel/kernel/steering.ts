@@ -25,8 +25,8 @@ export interface SteeringOptions {
   readonly filters: boolean;
 }
 
-/** What the programs share with xdp_phantom. */
-const SHARED_MAPS = ["config", "mask_keys", "stats"] as const;
+/** The sockets, by index; all else the programs share with xdp_phantom. */
+const WORKERS = "workers";
 
 export class Steering {
   readonly #object: BpfObject;
@@ -38,9 +38,8 @@ export class Steering {
   static start({ libs, code, sockets, shared, steers, filters }: SteeringOptions): Steering {
     const object = new BpfObject(libs, code.name, code.bytes);
     try {
-      object.omitAllBut([...SHARED_MAPS, "workers"]);
-      if (shared !== undefined) {
-        for (const name of SHARED_MAPS) object.reuse(name, shared(name));
+      for (const { name } of shared === undefined ? [] : object.shapes()) {
+        if (name !== WORKERS) object.reuse(name, shared!(name));
       }
       if (!steers) object.skip("steer");
       if (!filters) object.skip("drop_junk");
@@ -69,7 +68,7 @@ export class Steering {
 }
 
 function steer(libs: Libraries, object: BpfObject, sockets: readonly number[]): void {
-  const workers = object.map("workers");
+  const workers = object.map(WORKERS);
   for (const [index, socket] of sockets.entries()) {
     workers.set(keyOfIndex(index), new Uint8Array(BigUint64Array.of(BigInt(socket)).buffer));
   }

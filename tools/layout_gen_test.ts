@@ -329,7 +329,7 @@ Deno.test("generateContract() takes several objects, if they agree", async () =>
   });
 });
 
-Deno.test("layoutHash changes when and only when a layout does", async () => {
+Deno.test("layoutHashOf() changes when and only when a layout does", async () => {
   const names = ["ph_a", "ph_e"];
   const hashOf = async (source: string) => layoutHashOf(await btfOf(source), names);
   const inner = "struct ph_i { __u16 y; __u16 z; };";

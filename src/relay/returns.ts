@@ -5,7 +5,7 @@
  */
 
 import { endpoint, type Route, routeWords } from "../../ffi/endpoint.ts";
-import { RelayFlag, RelayWay } from "../../ffi/bpf/layout.gen.ts";
+import { RelayFlag, RelayKey, RelayWay } from "../../ffi/bpf/layout.gen.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
 import type { BpfMap } from "../../ffi/bpf/map.ts";
 import { RawInbox } from "../../ffi/icmp.ts";
@@ -22,8 +22,6 @@ const SOURCES_MAX = 64;
 const UDP_HEADER_BYTES = 8;
 const V6_HEADER_BYTES = 40;
 const UDP = 17;
-/** struct ph_relay_key: two addresses, two ports. */
-const KEY_BYTES = 36;
 const IP_BYTES = 16;
 const PORT_WORD = 4;
 const ROUTE_BYTES = routeWords * 4;
@@ -71,7 +69,7 @@ export class RelayReturns {
   readonly #outbox = new UdpOutbox(this.#inbox.arena);
   readonly #view = new DataView(this.#inbox.arena.buffer);
   readonly #messages = new Uint8Array(this.#inbox.messages.buffer);
-  readonly #key = new Uint8Array(KEY_BYTES);
+  readonly #key = new Uint8Array(RelayKey.size);
   readonly #way: Uint8Array<ArrayBuffer>;
   readonly #wayView: DataView<ArrayBuffer>;
   readonly #route: Route = new Uint32Array(routeWords);
@@ -159,9 +157,11 @@ export class RelayReturns {
   /** By what its flow is found: addresses and ports as in the packet. */
   #readKey(i: number, at: number): void {
     const from = this.#inbox.message(i) * ROUTE_BYTES;
-    copyBytes(this.#key, 0, this.#messages, from, IP_BYTES);
-    copyBytes(this.#key, IP_BYTES, this.#messages, from + LOCAL_AT, IP_BYTES);
-    copyBytes(this.#key, 2 * IP_BYTES, this.#inbox.arena, at, 4);
+    const { srcIp, dstIp, srcPort } = RelayKey.offset;
+    copyBytes(this.#key, srcIp, this.#messages, from, IP_BYTES);
+    copyBytes(this.#key, dstIp, this.#messages, from + LOCAL_AT, IP_BYTES);
+    // Both ports: they stand in the key as in the packet.
+    copyBytes(this.#key, srcPort, this.#inbox.arena, at, 4);
   }
 
   /** The sum of the pseudo-header, which the key holds the addresses of. */

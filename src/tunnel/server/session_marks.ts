@@ -4,7 +4,7 @@
  */
 
 import { endpointWords, type Route } from "../../../ffi/endpoint.ts";
-import { SessionOp, SessionRequest } from "../../../ffi/bpf/layout.gen.ts";
+import { SessionKey, SessionOp, SessionRequest } from "../../../ffi/bpf/layout.gen.ts";
 
 /** Of one batch; 192 KiB. */
 export const MARKS_MAX = 4096;
@@ -13,7 +13,6 @@ const UDP = 17;
 const MAPPED = 0xffff_0000;
 const PORT_AT = 4;
 const LOCAL_PORT_AT = 10;
-const FAMILY_AT = 37;
 
 export class SessionMarks {
   dropped = 0;
@@ -64,12 +63,13 @@ function writeKey(
   port: number,
 ): void {
   const addresses = new Uint8Array(route.buffer, route.byteOffset, 4 * 2 * endpointWords);
-  bytes.set(addresses.subarray(0, 16), at);
-  bytes.set(addresses.subarray(4 * endpointWords, 4 * endpointWords + 16), at + 16);
-  view.setUint16(at + 32, route[PORT_AT]! & 0xffff);
-  view.setUint16(at + 34, route[LOCAL_PORT_AT]! === 0 ? port : route[LOCAL_PORT_AT]!);
-  bytes[at + 36] = UDP;
+  const { srcIp, dstIp, srcPort, dstPort, protocol, family } = SessionKey.offset;
+  bytes.fill(0, at, at + SessionKey.size);
+  bytes.set(addresses.subarray(0, 16), at + srcIp);
+  bytes.set(addresses.subarray(4 * endpointWords, 4 * endpointWords + 16), at + dstIp);
+  view.setUint16(at + srcPort, route[PORT_AT]! & 0xffff);
+  view.setUint16(at + dstPort, route[LOCAL_PORT_AT]! === 0 ? port : route[LOCAL_PORT_AT]!);
+  bytes[at + protocol] = UDP;
   const isIpv4 = route[0] === 0 && route[1] === 0 && route[2] === MAPPED;
-  bytes[at + FAMILY_AT] = isIpv4 ? 4 : 6;
-  bytes[at + 38] = bytes[at + 39] = 0;
+  bytes[at + family] = isIpv4 ? 4 : 6;
 }

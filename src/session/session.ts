@@ -38,8 +38,8 @@ export type SessionOptions = Options<Session>;
 export class Session implements RecoverySink {
   readonly counters: SessionCounters = new SessionCounters();
   readonly recovery: Recovery;
-  /** What the driver hangs on the session. */
-  tag: unknown;
+  /** The number that its driver knows it by. */
+  tag: number | undefined;
   readonly #options: SessionOptions;
   readonly #streams: Streams<Session>;
   readonly #messages: MessageOutput;

@@ -309,6 +309,20 @@ Deno.test("a connection that ends takes its path along; the session goes on by a
   transfer.check();
 });
 
+Deno.test("a carrier that is removed takes its paths along", () => {
+  using pair = new ToyPair();
+  const { client, server } = pair;
+  const transfer = new Transfer(pair, 16 * MEGABYTE);
+  pair.until(() => transfer.share > 0.1, 20_000);
+  client.moveTo(client.openPath(pair.route));
+  const [own] = pair.atServer.sessions;
+  pair.until(() => isBy(own, server, TOY_ID));
+  server.pump.removeCarrier(pair.toyServer);
+  assert.ok(isBy(own, server, 0));
+  pair.until(() => transfer.isOver, 30_000);
+  transfer.check();
+});
+
 Deno.test("a session whose only path has gone is lost, and the next one is opened", () => {
   using pair = new ToyPair({ clientTuning: { backoffMs: [10] } });
   const { client, toyClient } = pair;

@@ -117,13 +117,17 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
     this.clock.tick();
   }
 
-  /** Closes a carrier. Paths by it are to be removed by who opened them. */
+  /** Closes a carrier; the paths by it are gone. */
   removeCarrier(carrier: Carrier): void {
     const lane = this.#lanes.at(carrier.id);
     if (lane === undefined || lane.carrier !== carrier) return;
     this.#batch.discard(lane);
+    for (const peer of this.peers.all()) {
+      for (const route of peer.routes) {
+        if (route !== undefined && this.#lanes.of(route) === lane) this.#pathGone(peer, route);
+      }
+    }
     this.#lanes.remove(lane);
-    for (const peer of lane.takeWaiting(undefined)) this.wake(peer);
     carrier.close();
   }
 
@@ -157,13 +161,15 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
     const lane = this.#lanes.at(carrier.id);
     if (lane === undefined) return;
     this.clock.now = this.#loop.now;
-    for (const peer of lane.users.at(route)) {
-      const path = peer.pathBy(route);
-      if (path < 0) continue;
-      this.removePath(peer, path);
-      this.#owner.pathGone(peer, this.clock.now);
-      if (!peer.isReleased) this.wake(peer);
-    }
+    for (const peer of lane.users.at(route)) this.#pathGone(peer, route);
+  }
+
+  #pathGone(peer: P, route: Route): void {
+    const path = peer.pathBy(route);
+    if (path < 0) return;
+    this.removePath(peer, path);
+    this.#owner.pathGone(peer, this.clock.now);
+    if (!peer.isReleased) this.wake(peer);
   }
 
   // ---- sessions ----
@@ -171,7 +177,7 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
   /** Whose session it is; undefined: it is none of ours any more. */
   peerOf(session: Session): P | undefined {
     const { tag } = session;
-    const peer = typeof tag === "number" ? this.peers.at(tag) : undefined;
+    const peer = tag === undefined ? undefined : this.peers.at(tag);
     return peer?.session === session ? peer : undefined;
   }
 

@@ -1,4 +1,4 @@
-/** bpf/siphash.h by the published vectors, and by the implementation of src/wire. */
+/** bpf/lib/siphash.h by the published vectors, and by the implementation of src/wire. */
 
 import assert from "node:assert/strict";
 import { BpfObject } from "../../../ffi/bpf/object.ts";

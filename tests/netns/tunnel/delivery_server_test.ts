@@ -12,7 +12,7 @@ tunnelTest("curl through a server whose packets take AF_XDP", {
   xdp: true,
   delivery: "af_xdp",
 }, async ({ topology, server }) => {
-  assert.match(await server.until("event=af_xdp_open"), /sv, queues 0, copying/);
+  assert.match(await server.until("event=af_xdp_open"), /interface=sv queues=0 zeroCopy=false/);
   assert.equal(await download(topology, SOCKS, BYTES), await patternHash(BYTES));
   await sleep(COUNTED_MS);
   const status = await topology.phantom(

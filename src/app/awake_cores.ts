@@ -7,12 +7,12 @@
 
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import type { Part } from "./part.ts";
 
 const REQUEST_FILE = "/dev/cpu_dma_latency";
 /** A signed word in the machine's order: how many µs a core may take to wake up. */
 const AT_ONCE = new Uint8Array(4);
-const CHECK_MS = 250;
-/** Within CHECK_MS; a session at rest has fewer: a PING, its ACK, and once more. */
+/** Within a tick; a session at rest has fewer: a PING, its ACK, and once more. */
 const TRAFFIC_MIN = 4;
 const HOLD_MS = 5000;
 
@@ -24,16 +24,16 @@ export interface AwakeCoresOptions {
   readonly path?: string;
 }
 
-export class AwakeCores {
+export class AwakeCores implements Part {
+  readonly name = "awake cores";
   readonly #options: Required<AwakeCoresOptions>;
-  readonly #timer: number;
   #request: Deno.FsFile | undefined;
+  #isDenied = false;
   #known = 0;
   #until = -Infinity;
 
   constructor(options: AwakeCoresOptions) {
     this.#options = { path: REQUEST_FILE, ...options };
-    this.#timer = setInterval(() => this.check(performance.now()), CHECK_MS);
     // Said at the start and not with the first packets, when nobody looks at the log.
     this.#hold();
     this.#release();
@@ -43,8 +43,9 @@ export class AwakeCores {
     return this.#request !== undefined;
   }
 
-  /** Looks whether there is traffic; by itself several times a second. */
-  check(now: number): void {
+  /** Looks whether there is traffic. */
+  tick(now: number): void {
+    if (this.#isDenied) return;
     const datagrams = this.#options.datagrams();
     if (datagrams - this.#known >= TRAFFIC_MIN) this.#until = now + HOLD_MS;
     this.#known = datagrams;
@@ -53,7 +54,6 @@ export class AwakeCores {
   }
 
   stop(): void {
-    clearInterval(this.#timer);
     this.#release();
   }
 
@@ -63,7 +63,7 @@ export class AwakeCores {
       this.#request = Deno.openSync(path, { write: true });
       this.#request.writeSync(AT_ONCE);
     } catch (error) {
-      clearInterval(this.#timer);
+      this.#isDenied = true;
       this.#release();
       log.warn("low_latency_failed", "low_latency has no effect: the cores can't be kept awake", {
         cause: messageOf(error),

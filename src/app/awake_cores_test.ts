@@ -39,23 +39,23 @@ Deno.test(fine, { ignore: !isWritable(DEVICE) }, () => {
   try {
     const before = latencyNow();
     assert.ok(before > 0, "something else keeps the cores awake");
-    cores.check(0);
+    cores.tick(0);
     assert.ok(!cores.isHeld);
     // A keep-alive and its answer are no traffic.
     datagrams += 2;
-    cores.check(250);
+    cores.tick(250);
     assert.ok(!cores.isHeld);
     datagrams += 100;
-    cores.check(500);
+    cores.tick(500);
     assert.ok(cores.isHeld);
     assert.equal(latencyNow(), 0);
-    cores.check(5400);
+    cores.tick(5400);
     assert.ok(cores.isHeld);
-    cores.check(5600);
+    cores.tick(5600);
     assert.ok(!cores.isHeld);
     assert.equal(latencyNow(), before);
     datagrams += 100;
-    cores.check(6000);
+    cores.tick(6000);
     assert.equal(latencyNow(), 0);
     cores.stop();
     assert.equal(latencyNow(), before);

@@ -9,6 +9,7 @@ import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
 import { type Address, type ClientConfig, formatAddress, type HostPort } from "../config/mod.ts";
 import { AwakeCores } from "./awake_cores.ts";
+import { Parts } from "./part.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
 import type { InboundSpec } from "../inbound/spec.ts";
@@ -40,15 +41,15 @@ export class Client {
   /** Addresses of the server, best first. */
   readonly servers: readonly Endpoint[];
   readonly #workers: Pool<ClientProtocol>;
-  readonly #awake: AwakeCores | undefined;
+  readonly #parts: Parts;
 
   private constructor(
     workers: Pool<ClientProtocol>,
     servers: readonly Endpoint[],
-    awake: AwakeCores | undefined,
+    parts: Parts,
   ) {
     this.#workers = workers;
-    this.#awake = awake;
+    this.#parts = parts;
     this.servers = servers;
   }
 
@@ -83,8 +84,11 @@ export class Client {
       },
     });
     const datagrams = () => summaryOf(workers.counters()).datagrams;
-    const awake = config.lowLatency ? new AwakeCores({ datagrams, log }) : undefined;
-    return new Client(workers, servers, awake);
+    const parts = new Parts(log);
+    parts.add({ name: "tunnel", stop: () => workers.stop() });
+    if (config.lowLatency) parts.add(new AwakeCores({ datagrams, log }));
+    parts.begin();
+    return new Client(workers, servers, parts);
   }
 
   /** Rejects when a part that the client can't do without fails; else it never settles. */
@@ -103,8 +107,7 @@ export class Client {
   }
 
   async stop(): Promise<void> {
-    this.#awake?.stop();
-    await this.#workers.stop();
+    await this.#parts.stop();
   }
 }
 

@@ -1,8 +1,7 @@
 /** `phantom run` */
 
+import { Reload, wipeKeys } from "../app/reload.ts";
 import { Server } from "../app/server.ts";
-import { messageOf } from "../base/errors.ts";
-import type { Log } from "../base/log.ts";
 import { type Config, formatAddress } from "../config/mod.ts";
 import { chooseInterface } from "../kernel/interfaces.ts";
 import { Resources } from "../kernel/resources.ts";
@@ -36,10 +35,14 @@ export const command: Command = {
         ms: Math.round(performance.now()),
       });
       if (given.has("init") || given.has("show-link")) printLink(config);
-      let reloading = Promise.resolve();
-      Deno.addSignalListener("SIGHUP", () => {
-        reloading = reloading.then(() => reload(path, config, server, log));
+      const reload = new Reload({
+        path,
+        read: () => readConfig(path).config,
+        running: config,
+        apply: (config) => server.apply(config),
+        log,
       });
+      Deno.addSignalListener("SIGHUP", () => void reload.again());
       const signal = await Promise.race([stopped, server.failure]);
       log.info("stopping", "stopping", { signal });
     } finally {
@@ -49,54 +52,6 @@ export const command: Command = {
     return Exit.ok;
   },
 };
-
-/** Settings that a server that runs takes over. */
-const LIVE = new Set(["rules", "users", "outbounds", "defaultOutbound", "ipPreference", "bench"]);
-
-/** Takes over what can change in a server that runs; a wrong file changes nothing. */
-async function reload(path: string, running: Config, server: Server, log: Log): Promise<void> {
-  try {
-    const { config } = readConfig(path);
-    const { rules, users } = config;
-    server.setUsers(users);
-    await server.setRouting(config);
-    const later = changedSettings(running, config).filter((name) => !LIVE.has(name)).map(written);
-    log.info("config_reloaded", "the configuration is read again", {
-      path,
-      rules: rules.length,
-      users: users.length,
-    });
-    if (later.length > 0) {
-      log.warn("config_needs_restart", "some settings take effect at the next start", {
-        settings: later.join(","),
-      });
-    }
-    wipeKeys(config);
-  } catch (error) {
-    const cause = messageOf(error);
-    log.error("config_rejected", "the configuration stays as it was", { path, cause });
-  }
-}
-
-function changedSettings(before: Config, after: Config): string[] {
-  const names = Object.keys(before) as (keyof Config)[];
-  const changed = names.filter((name) =>
-    JSON.stringify(before[name]) !== JSON.stringify(after[name])
-  );
-  // Keys don't show in JSON.
-  const isNewKey = !before.psk.equals(after.psk);
-  return isNewKey ? [...changed, "psk"] : changed;
-}
-
-/** As the file calls it: `idleMs` → `idle`. */
-function written(name: string): string {
-  return name.replace(/Ms$/, "").replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
-}
-
-function wipeKeys({ psk, users }: Config): void {
-  psk.wipe();
-  for (const { key } of users) key.wipe();
-}
 
 /** To standard output and not to the log: a log is kept and read by others, this holds the key. */
 function printLink(config: Config): void {

@@ -62,6 +62,7 @@ export type RelayCounters = Readonly<
 >;
 
 export class RelayControl {
+  readonly name = "relay";
   readonly #options: RelayControlOptions;
   readonly #services: readonly (readonly Backend[])[];
   readonly #kernel: KernelRelay | undefined;

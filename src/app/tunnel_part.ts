@@ -1,0 +1,246 @@
+/** The server's tunnel: its workers, and what the kernel does for them. */
+
+import { endpoint } from "../../ffi/endpoint.ts";
+import type { Libraries } from "../../ffi/libraries.ts";
+import { messageOf } from "../base/errors.ts";
+import { ipBytes } from "../base/ip.ts";
+import type { Log } from "../base/log.ts";
+import type { Config } from "../config/mod.ts";
+import type { Resources } from "../kernel/resources.ts";
+import type { CounterValues } from "../loop/counters.ts";
+import { NameLookup } from "../loop/name_lookup.ts";
+import { Pool } from "../loop/pool.ts";
+import { type RoutingSettings, routingText } from "../outbound/rule_text.ts";
+import type { Routing } from "../outbound/routing.ts";
+import { KernelControl } from "../tunnel/kernel/control.ts";
+import { Delivery } from "../tunnel/kernel/delivery.ts";
+import type { FromServer, ServerProtocol, ServerStart, ToServer } from "../tunnel/protocol.ts";
+import type { ServerUsers } from "../tunnel/server/account_book.ts";
+import { keepReplayRecord, takeReplayRecord } from "../tunnel/server/replay_record.ts";
+import { serverSecret } from "../tunnel/server/secret.ts";
+import { keysOfServer } from "../tunnel/server/service.ts";
+import { sharedSaltsMemory } from "../tunnel/server/shared_salts.ts";
+import { summaryOf } from "../tunnel/summary.ts";
+import { hasAfXdp, type KernelPart } from "./kernel_part.ts";
+import type { Part } from "./part.ts";
+import type { ServerStatus } from "./status_socket.ts";
+
+const BYTES_A_MEGABIT = 125_000;
+/** Settings that streams and datagrams take from now on. */
+const ROUTING: readonly (keyof RoutingSettings)[] = [
+  "rules",
+  "outbounds",
+  "defaultOutbound",
+  "ipPreference",
+  "bench",
+];
+
+export interface TunnelPartOptions {
+  readonly libs: Libraries;
+  readonly config: Config;
+  readonly resources: Resources;
+  readonly users: ServerUsers;
+  readonly log: Log;
+}
+
+export class TunnelPart implements Part<Config, ServerStatus> {
+  readonly name = "tunnel";
+  readonly #options: TunnelPartOptions;
+  readonly #lookup: NameLookup;
+  #pool!: Pool<ServerProtocol>;
+  #control: KernelControl | undefined;
+  #delivery: Delivery | undefined;
+
+  private constructor(options: TunnelPartOptions) {
+    this.#options = options;
+    this.#lookup = NameLookup.of(options.config.resolver);
+  }
+
+  /** Resolves when the workers hold their sockets. */
+  static async start(options: TunnelPartOptions): Promise<TunnelPart> {
+    const { libs, config, resources, users, log } = options;
+    const part = new TunnelPart(options);
+    const routing = await routingText(config, part.#lookup, log);
+    part.#pool = await Pool.start<ServerProtocol>({
+      libs,
+      code: resources.worker("tunnel/server"),
+      name: "server",
+      starts: startsOf(config, serverSecret(config.stateDir, log), users, routing),
+      keysOf: keysOfServer,
+      lookup: part.#lookup,
+      log,
+      heard: { tunnel: (said) => part.#heard(said) },
+    });
+    return part;
+  }
+
+  /** From now on the kernel works for the workers, as far as it can. */
+  join(kernel: KernelPart): void {
+    this.#control = startControl(this.#options, kernel, socketsOf(this.#pool));
+    this.#delivery = startDelivery(this.#options, kernel, this.#pool);
+  }
+
+  /** Rejects when a worker fails; else it never settles. */
+  get failure(): Promise<never> {
+    return this.#pool.failure;
+  }
+
+  get workers(): number {
+    return this.#pool.count;
+  }
+
+  /** What all workers have counted. */
+  counters(): CounterValues {
+    return this.#pool.counters();
+  }
+
+  tick(): void {
+    this.#delivery?.check();
+  }
+
+  status(): Partial<ServerStatus> {
+    const services = this.counters();
+    return {
+      workers: this.workers,
+      counters: summaryOf(services),
+      services,
+      sessions: this.#control?.sessions ?? null,
+    };
+  }
+
+  /**
+   * The users from now on: those that have gone are cut off, all others go on. Rules, and the ways
+   * that they name, hold for whatever begins from now on.
+   */
+  async apply(config: Config): Promise<string[]> {
+    const { users, log } = this.#options;
+    this.#pool.tell("tunnel", { kind: "users", users: users.texts(config.users) });
+    const routing = await routingText(config, this.#lookup, log);
+    this.#pool.tell("tunnel", { kind: "rules", ...routing });
+    return ["users", ...ROUTING];
+  }
+
+  async stop(): Promise<void> {
+    await this.#pool.stop();
+    // Their last words are for the kernel's table.
+    this.#control?.stop();
+  }
+
+  #heard(said: FromServer): void {
+    const { config, log } = this.#options;
+    if (said.kind === "marks") this.#control?.mark(said.marks);
+    else keepReplayRecord(config.stateDir, said.record, log);
+  }
+}
+
+/** The descriptors that packets come by, in the order of the workers. */
+function socketsOf(workers: Pool<ServerProtocol>): number[] {
+  return workers.ready("tunnel").flatMap(({ socket }) => socket ?? []);
+}
+
+/** One for each worker, with copies of all keys: the workers get and wipe them. */
+function startsOf(
+  config: Config,
+  secret: Uint8Array,
+  users: ServerUsers,
+  routing: Routing,
+): ServerStart[] {
+  const { arq, hysteria2, listen } = config;
+  const count = config.workers === "auto" ? navigator.hardwareConcurrency : config.workers;
+  // Without the rate of the line, nothing is sent at one.
+  const rateOf = (mbps: number): number => hysteria2.enabled ? mbps * BYTES_A_MEGABIT : 0;
+  // A copy of a HELLO from another address goes to another worker.
+  const several = count > 1
+    ? { salts: sharedSaltsMemory(() => crypto.getRandomValues(new Uint32Array(1))[0]!) }
+    : {};
+  const replayRecord = takeReplayRecord(config.stateDir);
+  const known = count === 1 && replayRecord !== undefined ? { replayRecord } : {};
+  const starts = Array.from({ length: count }, (_, index): ServerStart => ({
+    index,
+    workers: count,
+    marks: config.ebpf.enabled,
+    ...several,
+    ...known,
+    listen: endpoint(ipBytes(listen.host), listen.port),
+    psk: Uint8Array.from(config.psk.expose()),
+    serverSecret: Uint8Array.from(secret),
+    upRate: rateOf(hysteria2.upMbps),
+    downRate: rateOf(hysteria2.downMbps),
+    windowPackets: arq.windowSize,
+    maxRetries: arq.maxRetries,
+    users: users.specs(config.users),
+    accounts: users.accounts,
+    ...routing,
+    idleMs: config.idleMs,
+    sessionsMax: Math.ceil(config.sessionsMax / count),
+  }));
+  secret.fill(0);
+  return starts;
+}
+
+/** Keys, limits, sessions and steering. Nothing of it is needed to serve. */
+function startControl(
+  { libs, config, resources, ...options }: TunnelPartOptions,
+  { plane }: KernelPart,
+  sockets: readonly number[],
+): KernelControl | undefined {
+  const { ebpf, psk } = config;
+  const log = options.log.with({ component: "kernel" });
+  if (!ebpf.enabled) return undefined;
+  const code = {
+    sessions: resources.bpf("xdp_sessions", ebpf.programPath),
+    steer: resources.bpf("steer", ebpf.programPath),
+  };
+  try {
+    return KernelControl.start({
+      libs,
+      psk: psk.expose(),
+      limits: {
+        hellosPerSource: ebpf.helloRate,
+        hellos: ebpf.helloRateTotal,
+        sessionsPerSource: ebpf.sessionRate,
+        sessionTimeoutMs: ebpf.sessionTimeoutMs,
+      },
+      plane: plane && ((name) => plane.map(name)),
+      isAttached: () => plane !== undefined && plane.level !== "no XDP",
+      events: plane?.events,
+      eventsByPerf: plane?.eventsByPerf,
+      ...{ code, sockets, log },
+    });
+  } catch (error) {
+    log.warn(
+      "kernel_control_failed",
+      "the kernel gets no keys: junk reaches user space, and sessions are not counted",
+      {
+        cause: messageOf(error),
+      },
+    );
+    return undefined;
+  }
+}
+
+function startDelivery(
+  { libs, config, ...options }: TunnelPartOptions,
+  { plane }: KernelPart,
+  workers: Pool<ServerProtocol>,
+): Delivery | undefined {
+  const log = options.log.with({ component: "delivery" });
+  if (plane === undefined) return undefined;
+  const { ebpf, listen } = config;
+  if (hasAfXdp(libs, config)) {
+    const told = {
+      count: workers.count,
+      tellEach: (messageOf: (index: number) => ToServer | undefined) =>
+        workers.tellEach("tunnel", messageOf),
+    };
+    const { delivery: setting } = ebpf;
+    return new Delivery({ libs, plane, workers: told, setting, port: listen.port, log });
+  }
+  if (ebpf.delivery === "af_xdp") {
+    log.warn("delivery_sockets", "packets are delivered by UDP sockets", {
+      cause: "this kernel has no AF_XDP",
+      remedy: "a kernel with CONFIG_XDP_SOCKETS",
+    });
+  }
+  return undefined;
+}

@@ -4,6 +4,7 @@
  */
 
 import { TcpListener, type TcpSocket } from "../../ffi/tcp.ts";
+import { SysError } from "../../ffi/errors.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
 import { Credentials } from "../proxy/credentials.ts";
 import { Target } from "../proxy/target.ts";
@@ -58,7 +59,8 @@ class TcpInbound implements Watcher, Timer {
   #accept(): TcpSocket[] {
     try {
       return this.#listener.accept();
-    } catch {
+    } catch (error) {
+      if (!(error instanceof SysError)) this.#context.fault(error);
       // No descriptors, mostly. The connection waits, and so would the loop spin.
       const { counters, loop } = this.#context;
       counters.acceptErrors++;

@@ -5,6 +5,7 @@
  */
 
 import { endpoint, endpointWords, type Route, writeEndpoint } from "../../ffi/endpoint.ts";
+import { SysError } from "../../ffi/errors.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
 import { tcpAgain } from "../../ffi/tcp.ts";
 import { UdpSocket } from "../../ffi/udp.ts";
@@ -48,8 +49,9 @@ export class SocksUdp implements AssociationUser, Watcher {
       parser.accept(ip, socket.local.port);
       if (!context.reply(control.socket, parser)) user.abort();
       return true;
-    } catch {
-      // No descriptor or port can be had: the client is refused.
+    } catch (error) {
+      // No descriptor or port can be had, mostly: the client is refused.
+      if (!(error instanceof SysError)) context.fault(error);
       socket?.close();
       context.counters.associationsRefused++;
       context.associations.release({ session: undefined, association: -1, datagram: () => {} });

@@ -3,7 +3,7 @@
  * forwards.
  *
  * The stream is opened and what the client sent behind its request is written at once; the client
- * gets its answer when the server has given its own. Then both are spliced. A session that is lost
+ * gets its answer when the server has given its own. Then both are joined. A session that is lost
  * before the server has heard of the stream costs nothing: the stream is opened again, once.
  */
 

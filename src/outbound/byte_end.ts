@@ -4,7 +4,7 @@
  * half-close, its reset, and that it takes bytes again.
  *
  *     socket → SocketEnd ⇄ StreamEnd → session        the tunnel
- *     socket → SocketEnd ⇄ SocketEnd → socket         a relay on this machine
+ *     socket → SocketEnd ⇄ SocketEnd → socket         what stays on this machine
  */
 
 export interface ByteEnd {

@@ -1,7 +1,7 @@
 /**
- * A whole server (tunnel, targets, relay) against packets that are nearly real: sealed by peers who
- * hold the keys and change what they say, and changed on the way. Nothing throws, a session that
- * minds its business goes on, everything is counted, and all memory comes back.
+ * A whole server (tunnel, targets, associations) against packets that are nearly real: sealed by
+ * peers who hold the keys and change what they say, and changed on the way. Nothing throws, a
+ * session that minds its business goes on, everything is counted, and all memory comes back.
  *
  * The seed decides what is changed and how; keys and times are those of the run. A case is a
  * packet: PHANTOM_FUZZ_CASES says how many, PHANTOM_FUZZ_SEED which.
@@ -216,10 +216,10 @@ async function bytesInUse(): Promise<number> {
 /** That all is well, and all was let go of. */
 function inspect({ server, witness, slowestMs }: Siege): void {
   assert.ok(slowestMs < ROUND_MS_MAX, `a round took ${slowestMs} ms`);
-  const { targets, relay } = server.worker;
+  const { targets, associations } = server.worker;
   const { resolver } = server.host;
   const faults = targets.counters.faults + targets.splicer.counters.faults +
-    relay.counters.faults + resolver.counters.faults;
+    associations.counters.faults + resolver.counters.faults;
   assert.equal(faults, 0);
   assert.ok(witness.session.isOpen);
   // The witness has one stream at a time, and the tunnel its own memory.
@@ -230,14 +230,14 @@ function inspect({ server, witness, slowestMs }: Siege): void {
 /** That everything was counted. */
 function count({ server, witness, ...siege }: Siege): void {
   const { received } = server.tunnel.pump;
-  const { targets, relay } = server.worker;
+  const { targets, associations } = server.worker;
   const { counters } = server.tunnel;
   const expected = {
     ...{ junk: received.junk, forged: received.forged, repeated: received.repeated },
     ...{ strangers: received.strangers, hellosRepeated: counters.repeated },
     ...{ handshakes: counters.handshakes, resets: counters.resets },
     ...{ connected: targets.counters.connected, refused: targets.counters.refused },
-    ...{ relayed: relay.counters.sent, relayRefused: relay.counters.refused },
+    ...{ sent: associations.counters.sent, notSent: associations.counters.refused },
   };
   for (const [name, count] of Object.entries(expected)) {
     assert.ok(count > 0, `nothing counted as ${name}`);
@@ -246,7 +246,7 @@ function count({ server, witness, ...siege }: Siege): void {
   const { cases, hellos, slowestMs } = siege;
   console.log({ cases, hellos, slowestMs, cycles: witness.cycles });
   console.log({ ...received }, { ...counters });
-  console.log({ ...targets.counters }, { ...relay.counters });
+  console.log({ ...targets.counters }, { ...associations.counters });
 }
 
 Deno.test("a server that has just been installed, besieged: 0-RTT data is held back", () => {

@@ -58,7 +58,7 @@ export type MakeTunnel = (host: Host, start: ServerStart, events: TunnelEvents) 
 export class TunnelService implements Service<ToServer> {
   readonly name = "tunnel";
   readonly targets: Targets;
-  readonly relay: TargetAssociations;
+  readonly associations: TargetAssociations;
   readonly tunnel: Tunnel;
   readonly #host: Host;
   readonly #start: ServerStart;
@@ -73,12 +73,12 @@ export class TunnelService implements Service<ToServer> {
     const accountOf = (user: string) => this.tunnel.accountOf?.(user);
     const options = { ...routesOf(start), waker, resolver, accountOf };
     this.targets = new Targets(loop, options);
-    this.relay = new TargetAssociations(loop, options);
-    this.tunnel = makeTunnel(host, start, new Events(this.targets, this.relay));
+    this.associations = new TargetAssociations(loop, options);
+    this.tunnel = makeTunnel(host, start, new Events(this.targets, this.associations));
   }
 
   get counters(): CounterSources {
-    const { tunnel, targets, relay } = this;
+    const { tunnel, targets, associations } = this;
     const { counters, pump } = tunnel;
     return {
       ...(counters === undefined ? {} : { "": counters }),
@@ -89,12 +89,13 @@ export class TunnelService implements Service<ToServer> {
         streams: targets.count,
       }),
       target: () => ({
-        refusals: targets.counters.refused + relay.counters.refused + relay.counters.tooMany,
+        refusals: targets.counters.refused + associations.counters.refused +
+          associations.counters.tooMany,
       }),
       targets: targets.counters,
       targetsFailed: () => byCode(targets.counters.failed),
       splices: targets.splicer.counters,
-      associations: relay.counters,
+      associations: associations.counters,
       xsk: () => ({ received: this.#delivery?.received ?? 0, sent: this.#delivery?.sent ?? 0 }),
     };
   }
@@ -115,7 +116,7 @@ export class TunnelService implements Service<ToServer> {
   tick(now: number): void {
     const marks = this.tunnel.takeMarks?.();
     if (marks !== undefined) this.#say({ kind: "marks", marks });
-    const text = this.#tooLong.text(now, this.relay.counters.tooLong);
+    const text = this.#tooLong.text(now, this.associations.counters.tooLong);
     if (text !== undefined) this.#host.log.warn("datagram_too_long", text);
   }
 
@@ -126,7 +127,7 @@ export class TunnelService implements Service<ToServer> {
     const record = this.#start.workers === 1 ? this.tunnel.saveReplayRecord?.() : undefined;
     if (record !== undefined) this.#say({ kind: "replay", record });
     this.targets.stop();
-    this.relay.stop();
+    this.associations.stop();
     this.tick(this.#host.loop.now);
   }
 
@@ -149,7 +150,7 @@ export class TunnelService implements Service<ToServer> {
   #setRoutes(routing: Routing): void {
     const routes = routesOf(routing);
     this.targets.setRoutes(routes);
-    this.relay.setRoutes(routes);
+    this.associations.setRoutes(routes);
   }
 
   #setUsers(texts: readonly UserText[]): void {
@@ -170,24 +171,24 @@ function byCode(counts: readonly number[]): Record<string, number> {
   return Object.fromEntries(failures.map(([name, code]) => [name, counts[code] ?? 0]));
 }
 
-/** Passes on what sessions tell: streams to the targets, datagrams to the relay. */
+/** Passes on what sessions tell: streams to the targets, datagrams to the associations. */
 class Events implements TunnelEvents {
   readonly #targets: Targets;
-  readonly #relay: TargetAssociations;
+  readonly #associations: TargetAssociations;
 
-  constructor(targets: Targets, relay: TargetAssociations) {
+  constructor(targets: Targets, associations: TargetAssociations) {
     this.#targets = targets;
-    this.#relay = relay;
+    this.#associations = associations;
   }
 
   sessionOpened(session: Session, user: string): void {
     this.#targets.sessionOpened(session, user);
-    this.#relay.sessionOpened(session, user);
+    this.#associations.sessionOpened(session, user);
   }
 
   closed(session: Session): void {
     this.#targets.closed(session);
-    this.#relay.closed(session);
+    this.#associations.closed(session);
   }
 
   opened(session: Session, id: number, bytes: Uint8Array, at: number, length: number): void {
@@ -223,11 +224,11 @@ class Events implements TunnelEvents {
     at: number,
     length: number,
   ): void {
-    this.#relay.datagram(session, assoc, bytes, addressAt, addressLength, at, length);
+    this.#associations.datagram(session, assoc, bytes, addressAt, addressLength, at, length);
   }
 
   assocEnded(session: Session, assoc: number): void {
-    this.#relay.assocEnded(session, assoc);
+    this.#associations.assocEnded(session, assoc);
   }
 
   // A server opens no streams, and pings nobody.

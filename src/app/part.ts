@@ -5,6 +5,7 @@
 
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { type CounterValues, mergeCounters } from "../loop/counters.ts";
 
 /** How often parts' ticks come. */
 const TICK_MS = 250;
@@ -15,6 +16,8 @@ export interface Part<Config = unknown, Status extends object = object> {
   tick?(now: number): void;
   /** Its fields of what `phantom status` shows. */
   status?(): Partial<Status>;
+  /** What its workers count. */
+  counters?(): CounterValues;
   /** Takes over what it can of a new configuration; the settings that it took. */
   apply?(config: Config): readonly string[] | Promise<readonly string[]>;
   stop(): void | Promise<void>;
@@ -49,6 +52,11 @@ export class Parts<Config = unknown, Status extends object = object> {
   /** What all parts say of themselves. */
   status(): Partial<Status> {
     return Object.assign({}, ...this.#parts.map((part) => part.status?.()));
+  }
+
+  /** What the workers of all parts count. */
+  counters(): CounterValues {
+    return mergeCounters(this.#parts.map((part) => part.counters?.() ?? {}));
   }
 
   /** Tells all parts of a configuration; the settings that any of them took. */

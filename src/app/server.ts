@@ -98,8 +98,8 @@ export class Server {
 
   /** What `phantom status` shows of this process. */
   status(): ServerStatus {
-    // All fields are some part's.
-    return this.#parts.status() as ServerStatus;
+    // All other fields are some part's.
+    return { ...this.#parts.status(), services: this.#parts.counters() } as ServerStatus;
   }
 
   /** Takes over what can change in a server that runs: the settings that were taken. */

@@ -99,11 +99,9 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   }
 
   status(): Partial<ServerStatus> {
-    const services = this.counters();
     return {
       workers: this.workers,
-      counters: summaryOf(services),
-      services,
+      counters: summaryOf(this.counters()),
       sessions: this.#control?.sessions ?? null,
     };
   }

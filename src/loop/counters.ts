@@ -87,6 +87,16 @@ export function sumCounters(views: readonly CounterView[]): CounterValues {
   return sums;
 }
 
+/** The sums of what several pools have counted. */
+export function mergeCounters(all: readonly CounterValues[]): CounterValues {
+  const sums: Record<string, Record<string, number>> = {};
+  for (const [service, values] of all.flatMap((one) => Object.entries(one))) {
+    const sum = sums[service] ??= {};
+    for (const [name, value] of Object.entries(values)) sum[name] = (sum[name] ?? 0) + value;
+  }
+  return sums;
+}
+
 function objectOf(from: object | (() => object)): object {
   return typeof from === "function" ? from() : from;
 }

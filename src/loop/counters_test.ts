@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { CounterWriter, sumCounters } from "./counters.ts";
+import { CounterWriter, mergeCounters, sumCounters } from "./counters.ts";
 
 class Packets {
   received = 0;
@@ -46,4 +46,9 @@ Deno.test("counters are summed up over workers by service and name", () => {
 Deno.test("two counters of one name are refused", () => {
   const counters = { "": { sentBytes: 0 }, sent: { bytes: 0 } };
   assert.throws(() => new CounterWriter([{ name: "a", counters }]), /twice: sentBytes/);
+});
+
+Deno.test("what several pools count is summed up where it has the same name", () => {
+  const all = [{ loop: { faults: 1 }, a: { sent: 2 } }, { loop: { faults: 3 }, b: {} }];
+  assert.deepEqual(mergeCounters(all), { loop: { faults: 4 }, a: { sent: 2 }, b: {} });
 });

@@ -1,30 +1,30 @@
 /**
  * The relay as a whole: which backends there are and how they are, told to the kernel's part
- * (relay/kernel_relay.ts, where XDP runs) and to the one in user space (relay_worker.ts), which
+ * (relay/kernel_relay.ts, where XDP runs) and to the one in user space (service.ts), which
  * listens on the same ports always.
  */
 
 import { endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
 import { vethPeer } from "../../ffi/interfaces.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
-import { EventFd } from "../../ffi/loop.ts";
 import { cString } from "../../ffi/memory.ts";
 import { sourceAddress } from "../../ffi/udp.ts";
 import { messageOf } from "../base/errors.ts";
 import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
+import type { CounterValues } from "../loop/counters.ts";
+import { Pool } from "../loop/pool.ts";
 import { NS_A_MS } from "../base/units.ts";
 import type { Config } from "../config/mod.ts";
 import { Health } from "./health.ts";
 import { type BackendNow, KernelRelay, type RelayPlan } from "./kernel_relay.ts";
 import { BackendChecks, type CheckTarget } from "./checks.ts";
 import { RelayIcmp } from "./icmp.ts";
-import { RelayByte, type RelayMessage, RelayWord } from "./protocol.ts";
+import { RelayByte, type RelayProtocol, type RelayStart } from "./protocol.ts";
 import type { XdpView } from "../kernel/xdp_hook.ts";
 
 const ROUTES_MS = 1000;
 const SWEEP_MS = 10_000;
-const STOP_TIMEOUT_MS = 3000;
 /** As which BPF programs look up routes: see bpf/relay/way.h. */
 const FORWARDING = [
   "/proc/sys/net/ipv4/conf/lo/forwarding",
@@ -57,10 +57,6 @@ interface Backend {
   source: Uint8Array<ArrayBuffer> | undefined;
 }
 
-export type RelayCounters = Readonly<
-  Record<Exclude<keyof typeof RelayWord, "stop" | "generation" | "count">, number>
->;
-
 export class RelayControl {
   readonly name = "relay";
   readonly #options: RelayControlOptions;
@@ -68,12 +64,8 @@ export class RelayControl {
   readonly #kernel: KernelRelay | undefined;
   readonly #checks: BackendChecks;
   readonly #paths: RelayIcmp;
-  readonly #worker: Worker;
-  readonly #wake: EventFd;
-  readonly #words = new BigInt64Array(new SharedArrayBuffer(8 * RelayWord.count));
+  #pool: Pool<RelayProtocol> | undefined;
   readonly #states: Uint8Array<SharedArrayBuffer>;
-  readonly #ready = Promise.withResolvers<void>();
-  readonly #stopped = Promise.withResolvers<void>();
   readonly #timers: number[] = [];
   /** Interfaces. */
   readonly #warned = new Set<string>();
@@ -87,7 +79,6 @@ export class RelayControl {
     this.#services = relays.map(backendsOf);
     this.#checks = checksOf(options);
     this.#paths = new RelayIcmp(libs.native, options.log);
-    this.#wake = new EventFd(libs.native);
     this.#states = new Uint8Array(new SharedArrayBuffer(this.#services.flat().length));
     if (plane !== undefined && canRoute(options.log)) {
       this.#kernel = new KernelRelay({ map: (name) => plane.map(name), plan });
@@ -96,14 +87,13 @@ export class RelayControl {
     this.#findAddresses();
     this.#findSources();
     this.#tell();
-    this.#worker = this.#startWorker();
   }
 
   /** Resolves when both parts run. */
   static async start(options: RelayControlOptions): Promise<RelayControl> {
     const control = new RelayControl(options);
     try {
-      await control.#ready.promise;
+      await control.#startWorker();
     } catch (error) {
       await control.stop();
       throw error;
@@ -122,64 +112,45 @@ export class RelayControl {
   }
 
   /** What user space has relayed; the kernel's part is in its maps. */
-  counters(): RelayCounters {
-    const names = Object.entries(RelayWord).filter(([name]) =>
-      !["stop", "generation", "count"].includes(name)
-    );
-    return Object.fromEntries(
-      names.map(([name, word]) => [name, Number(Atomics.load(this.#words, word))]),
-    ) as unknown as RelayCounters;
+  counters(): CounterValues {
+    return this.#pool?.counters() ?? {};
   }
 
   async stop(): Promise<void> {
     this.#isStopping = true;
     for (const timer of this.#timers) clearInterval(timer);
-    Atomics.store(this.#words, RelayWord.stop, 1n);
-    this.#wake.signal();
-    let timer = 0;
-    const timeout = new Promise<void>((resolve) => timer = setTimeout(resolve, STOP_TIMEOUT_MS));
-    await Promise.race([this.#stopped.promise, timeout]);
-    clearTimeout(timer);
-    this.#worker.terminate();
-    this.#wake.close();
+    await this.#pool?.stop();
     this.#paths.close();
     this.#checks.wipe();
   }
 
-  #startWorker(): Worker {
-    const { code, plan, plane, psk, log } = this.#options;
-    const worker = new Worker(code, { type: "module", name: "relay" });
-    worker.onmessage = ({ data }: MessageEvent<RelayMessage>) => {
-      if (data.kind === "ready") return this.#ready.resolve();
-      if (data.kind === "log") return log.put(data.record);
-      if (data.kind === "failed") this.#failed(data.reason);
-      this.#stopped.resolve();
-    };
-    worker.onerror = (event) => {
-      event.preventDefault();
-      this.#failed(event.message);
-      this.#stopped.resolve();
-    };
+  async #startWorker(): Promise<void> {
+    const { libs, code, plan, plane, psk, log } = this.#options;
     const wantsKey = plan.services.some(({ phantomOnly }) => phantomOnly);
-    worker.postMessage({
-      kind: "relay",
+    const start: RelayStart = {
       plan,
-      wakeFd: this.#wake.fd,
-      words: this.#words.buffer,
       states: this.#states.buffer,
       ...(this.#kernel === undefined ? {} : { flowsFd: plane!.map("relay_flows").fd }),
-      ...(wantsKey ? { psk } : {}),
-    });
+      ...(wantsKey ? { psk: psk.slice() } : {}),
+    };
     psk.fill(0);
-    return worker;
+    try {
+      const keysOf = ({ psk }: RelayStart) => psk === undefined ? [] : [psk];
+      const pool = await Pool.start<RelayProtocol>({
+        ...{ libs, code, name: "relay", starts: [start], keysOf, log },
+      });
+      this.#pool = pool;
+      pool.failure.catch((error) => this.#failed(error));
+    } catch (error) {
+      throw new Error(`Cannot relay in user space: ${messageOf(error)}`, { cause: error });
+    }
   }
 
-  #failed(reason: string): void {
-    this.#ready.reject(new Error(`Cannot relay in user space: ${reason}`));
-    this.#ready.promise.catch(() => {});
-    if (!this.#isStopping) {
-      this.#options.log.error("worker_failed", "the relay's worker failed", { reason });
-    }
+  /** XDP relays on, where it does. */
+  #failed(error: unknown): void {
+    if (this.#isStopping) return;
+    const reason = messageOf(error);
+    this.#options.log.error("worker_failed", "the relay's worker failed", { reason });
   }
 
   /** Checks each backend by its own clock, looks at routes, and lets idle flows go. */
@@ -298,8 +269,7 @@ export class RelayControl {
     now.flat().forEach(({ state, source }, at) => {
       Atomics.store(this.#states, at, RelayByte[source === undefined ? "down" : state]);
     });
-    Atomics.add(this.#words, RelayWord.generation, 1n);
-    this.#wake.signal();
+    this.#pool?.tell("relay", "changed");
   }
 }
 

@@ -13,7 +13,7 @@ import { type BackendNow, type RelayPlan, type RelayServiceSpec } from "./kernel
 import { isV4, tableOf } from "./kernel_relay.ts";
 import { clientHash, NOBODY } from "./maglev.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
-import { RelayByte, RelayWord } from "./protocol.ts";
+import { RelayByte, type RelayCounters } from "./protocol.ts";
 
 const BATCHES_A_ROUND = 4;
 const SWEEP_MS = 1000;
@@ -25,11 +25,10 @@ const ANY_V6 = endpoint(new Uint8Array(16), 0);
 
 export interface ForwarderOptions {
   readonly plan: RelayPlan;
-  readonly words: BigInt64Array;
+  readonly counters: RelayCounters;
   readonly states: Uint8Array;
   /** The mask keys that packets of clients are tried under now; see PacketMask.setKeys. */
   readonly maskKeys?: () => { readonly keys: Uint8Array; readonly count: number };
-  readonly onError: (error: unknown) => void;
 }
 
 /** A relay's ports share what decides. */
@@ -96,7 +95,6 @@ export class Forwarder implements Timer {
   readonly #shown = new Uint8Array(this.#inbox.spanMax * HEADER_BYTES);
   readonly #mask: PacketMask;
   #count = 0;
-  #generation = -1n;
 
   constructor(loop: Loop, options: ForwarderOptions) {
     this.#loop = loop;
@@ -146,10 +144,7 @@ export class Forwarder implements Timer {
 
   /** Backends may have changed: new tables, and flows of those that are down move. */
   changed(): void {
-    const { words, states } = this.#options;
-    const generation = Atomics.load(words, RelayWord.generation);
-    if (generation === this.#generation) return;
-    this.#generation = generation;
+    const { states } = this.#options;
     for (const service of this.#services) {
       const now = service.spec.backends.map((_, at): BackendNow => {
         const state = STATES[Atomics.load(states, service.first + at)] ?? "down";
@@ -160,7 +155,7 @@ export class Forwarder implements Timer {
     this.#eachFlow((flow) => {
       const { service } = flow.listener;
       const state = Atomics.load(states, service.first + flow.backend);
-      if (state === RelayByte.down && this.#choose(flow)) this.#add(RelayWord.moved, 1);
+      if (state === RelayByte.down && this.#choose(flow)) this.#options.counters.moved++;
     });
   }
 
@@ -183,7 +178,7 @@ export class Forwarder implements Timer {
       for (let i = 0, end = 0; i < count; i = end) {
         end = this.#runEnd(i, count, listener.service.spec.phantomOnly ?? false);
         if (end === i) {
-          this.#add(RelayWord.junk, 1);
+          this.#options.counters.junk++;
           end = i + 1;
           continue;
         }
@@ -193,7 +188,7 @@ export class Forwarder implements Timer {
         at = flow;
         flow.seenAt = this.#loop.now;
         this.#addRun(flow.toBackend, i, end);
-        this.#add(RelayWord.forwarded, end - i);
+        this.#options.counters.forwarded += end - i;
       }
       if (at !== undefined) this.#flush(at.socket);
       if (count < udpBatchMax) return;
@@ -213,7 +208,7 @@ export class Forwarder implements Timer {
         if (!this.#isFrom(i, flow.toBackend)) continue;
         if (this.#outbox.isFull) this.#flush(flow.listener.socket);
         this.#addRun(flow.client, i, end);
-        this.#add(RelayWord.returned, end - i);
+        this.#options.counters.returned += end - i;
       }
       this.#flush(flow.listener.socket);
       if (count < udpBatchMax) return;
@@ -246,7 +241,7 @@ export class Forwarder implements Timer {
     if (outbox.count === 0) return;
     const sent = socket.send(outbox);
     // What the kernel has no room for is lost, as on any link.
-    this.#add(RelayWord.notSent, outbox.count - sent);
+    this.#options.counters.notSent += outbox.count - sent;
     outbox.clear();
   }
 
@@ -259,9 +254,9 @@ export class Forwarder implements Timer {
   }
 
   #open(listener: Listener, i: number, hash: number): Flow | undefined {
-    const { plan, onError } = this.#options;
+    const { plan } = this.#options;
     if (this.#count >= plan.flowsMax) {
-      this.#add(RelayWord.tooMany, 1);
+      this.#options.counters.tooMany++;
       return undefined;
     }
     let socket: UdpSocket;
@@ -269,14 +264,14 @@ export class Forwarder implements Timer {
       const local = isV4(listener.service.spec.backends[0]!.ip) ? ANY_V4 : ANY_V6;
       socket = new UdpSocket(this.#loop.native, { local, packetInfo: false });
     } catch (error) {
-      this.#add(RelayWord.tooMany, 1);
-      onError(error);
+      this.#options.counters.tooMany++;
+      this.#loop.fault(error);
       return undefined;
     }
     const flow = new Flow(this, listener, socket);
     this.#inbox.copyRoute(i, flow.client);
     if (!this.#choose(flow)) {
-      this.#add(RelayWord.noBackend, 1);
+      this.#options.counters.noBackend++;
       socket.close();
       return undefined;
     }
@@ -284,7 +279,7 @@ export class Forwarder implements Timer {
     flow.next = this.#flows.get(hash);
     this.#flows.set(hash, flow);
     this.#tally(1);
-    this.#add(RelayWord.newFlows, 1);
+    this.#options.counters.newFlows++;
     return flow;
   }
 
@@ -363,11 +358,7 @@ export class Forwarder implements Timer {
 
   #tally(by: number): void {
     this.#count += by;
-    Atomics.store(this.#options.words, RelayWord.flows, BigInt(this.#count));
-  }
-
-  #add(word: number, by: number): void {
-    if (by > 0) Atomics.add(this.#options.words, word, BigInt(by));
+    this.#options.counters.flows = this.#count;
   }
 }
 

@@ -137,8 +137,14 @@ Deno.test("loadClientConfig() never shows a password", () => {
 
 Deno.test("clientOfLink() takes defaults for what a link does not say", () => {
   const link = {
-    ...{ host: "2001:db8::1", port: 9, user: "", userKey: undefined, upBps: 1e6, downBps: 0 },
-    ...{ psk: new Secret(new Uint8Array(32).fill(1)), name: "x" },
+    host: "2001:db8::1",
+    port: 9,
+    user: "",
+    userKey: undefined,
+    upBps: 1e6,
+    downBps: 0,
+    psk: new Secret(new Uint8Array(32).fill(1)),
+    name: "x",
   };
   const config = clientOfLink(link);
   assert.deepEqual(config.server, { host: "2001:db8::1", port: 9 });

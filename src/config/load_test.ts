@@ -450,8 +450,15 @@ Deno.test("loadConfig() reads rules, one value or a list of them", () => {
     `users: [{name: alice, key: "${OTHER}"}]`,
   );
   const none = {
-    ...{ domain: [], domainSuffix: [], domainKeyword: [], cidr: [], port: [], user: [] },
-    ...{ network: "any", outbound: "direct", lists: [] },
+    domain: [],
+    domainSuffix: [],
+    domainKeyword: [],
+    cidr: [],
+    port: [],
+    user: [],
+    network: "any",
+    outbound: "direct",
+    lists: [],
   };
   assert.deepEqual(config.rules, [
     {

@@ -58,8 +58,15 @@ relay: { ports: 30000-30999 }
       { address: { host: "192.0.2.7", port: 443 }, weight: 1, drain: false },
       { address: { host: "192.0.2.8", port: 443 }, weight: 3, drain: true },
     ],
-    ...{ only: "phantom", affinity: "address", check: "udp", checkUser: "", checkPort: 0 },
-    ...{ checkIntervalMs: 2000, checkTimeoutMs: 1000, checkFall: 3, checkRise: 2 },
+    only: "phantom",
+    affinity: "address",
+    check: "udp",
+    checkUser: "",
+    checkPort: 0,
+    checkIntervalMs: 2000,
+    checkTimeoutMs: 1000,
+    checkFall: 3,
+    checkRise: 2,
   }]);
 });
 

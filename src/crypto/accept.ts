@@ -14,26 +14,17 @@
  */
 
 import { copyBytes, Reader, Writer } from "../wire/cursor.ts";
-import {
-  KEY_BYTES,
-  PROTOCOL_VERSION,
-  RESET_TOKEN_BYTES,
-  SALT_BYTES,
-  TAG_BYTES,
-} from "../wire/limits.ts";
-import {
-  ACCEPT_BYTES_MIN,
-  ACCEPT_TEXT_AT,
-  headerKind,
-  headerSession,
-  PacketKind,
-  SALT_AT,
-} from "../wire/packet.ts";
+import { KEY_BYTES, RESET_TOKEN_BYTES, SALT_BYTES, TAG_BYTES } from "../wire/limits.ts";
+import { ACCEPT_BYTES_MIN, ACCEPT_TEXT_AT, PacketKind, SALT_AT } from "../wire/packet.ts";
 import {
   handshakeKey,
+  hasShape,
+  opening,
   openPacket,
   OpenResult,
+  readOpening,
   sealPacket,
+  writeOpening,
   writePadding,
   writeSaltedHeader,
 } from "./handshake.ts";
@@ -96,11 +87,7 @@ export function buildAccept(
   if (spare < 0 || at + room > arena.length) return 0;
   writeSaltedHeader(primitives, arena, at, peer.clientSession, PacketKind.accept);
   const text = new Writer(arena, at + ACCEPT_TEXT_AT, at + room - TAG_BYTES);
-  text.u8(PROTOCOL_VERSION);
-  text.u8(0);
-  text.u64(fields.timeMs);
-  text.u32(fields.serverSession);
-  text.copy(fields.serverPublic, 0, KEY_BYTES);
+  writeOpening(text, fields.timeMs, fields.serverSession, fields.serverPublic);
   text.copy(fields.resetToken, 0, RESET_TOKEN_BYTES);
   text.u16(fields.maxDatagram);
   text.u16(fields.idleS);
@@ -124,10 +111,10 @@ export function openAccept(
   opened: AcceptOpened,
 ): OpenResult {
   opened.framesBytes = 0;
-  if (length < ACCEPT_BYTES_MIN || at + length > arena.length) return OpenResult.shape;
-  if (
-    headerKind(arena, at) !== PacketKind.accept || headerSession(arena, at) !== peer.clientSession
-  ) return OpenResult.shape;
+  const { accept } = PacketKind;
+  if (!hasShape(arena, at, length, ACCEPT_BYTES_MIN, accept, peer.clientSession)) {
+    return OpenResult.shape;
+  }
   if (!tskd.accepts(window)) return OpenResult.time;
   const key = acceptKey(primitives, tskd.windowKey(window), peer, arena, at);
   if (!openPacket(primitives, key, arena, at, ACCEPT_TEXT_AT, length)) return OpenResult.tag;
@@ -148,20 +135,16 @@ function acceptKey(
 
 function readText(arena: Bytes, at: number, length: number, opened: AcceptOpened): OpenResult {
   const text = new Reader(arena, at + ACCEPT_TEXT_AT, at + length - TAG_BYTES);
-  const version = text.u8();
-  const flags = text.u8();
-  opened.timeMs = text.u64();
-  opened.serverSession = text.u32();
-  text.copyTo(opened.serverPublic, 0, KEY_BYTES);
+  const isOpened = readOpening(text, opened.serverPublic);
+  opened.timeMs = opening.timeMs;
+  opened.serverSession = opening.session;
   text.copyTo(opened.resetToken, 0, RESET_TOKEN_BYTES);
   opened.maxDatagram = text.u16();
   opened.idleS = text.u16();
   opened.upKbps = text.u32();
   opened.downKbps = text.u32();
   text.skip(text.u16());
-  if (text.failed || version !== PROTOCOL_VERSION || flags !== 0 || opened.serverSession === 0) {
-    return OpenResult.contents;
-  }
+  if (text.failed || !isOpened) return OpenResult.contents;
   opened.framesAt = text.at;
   opened.framesBytes = text.left;
   return OpenResult.ok;

@@ -4,11 +4,18 @@ import {
   HEADER_BYTES,
   KEY_BYTES,
   PADDING_BYTES_MAX,
+  PROTOCOL_VERSION,
   SALT_BYTES,
   TAG_BYTES,
 } from "../wire/limits.ts";
-import { copyBytes, type Writer } from "../wire/cursor.ts";
-import { type PacketKind, SALT_AT, writeHeader } from "../wire/packet.ts";
+import { copyBytes, type Reader, type Writer } from "../wire/cursor.ts";
+import {
+  headerKind,
+  headerSession,
+  type PacketKind,
+  SALT_AT,
+  writeHeader,
+} from "../wire/packet.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
 
 const NUMBER_BYTES = 8;
@@ -65,6 +72,46 @@ export function writeSaltedHeader(
   writeHeader(arena, at, session, kind, 0);
   primitives.random(fresh);
   copyBytes(fresh, 0, arena, at + HEADER_BYTES - NUMBER_BYTES, NUMBER_BYTES + SALT_BYTES);
+}
+
+/** Whether a packet may be one of a kind and to a session, by its length and header. */
+export function hasShape(
+  arena: Bytes,
+  at: number,
+  length: number,
+  bytesMin: number,
+  kind: PacketKind,
+  session: number,
+): boolean {
+  return length >= bytesMin && at + length <= arena.length && headerKind(arena, at) === kind &&
+    headerSession(arena, at) === session;
+}
+
+/** What the texts of HELLO and ACCEPT begin with: version, flags, time, session, public key. */
+export function writeOpening(
+  text: Writer,
+  timeMs: number,
+  session: number,
+  publicKey: Uint8Array,
+): void {
+  text.u8(PROTOCOL_VERSION);
+  text.u8(0);
+  text.u64(timeMs);
+  text.u32(session);
+  text.copy(publicKey, 0, KEY_BYTES);
+}
+
+/** What readOpening() found last. One thread, no re-entry. */
+export const opening = { timeMs: 0, session: 0 };
+
+/** Reads it into `opening` and an array; false: of another version, or no session. */
+export function readOpening(text: Reader, publicKey: Bytes): boolean {
+  const version = text.u8();
+  const flags = text.u8();
+  opening.timeMs = text.u64();
+  opening.session = text.u32();
+  text.copyTo(publicKey, 0, KEY_BYTES);
+  return !text.failed && version === PROTOCOL_VERSION && flags === 0 && opening.session !== 0;
 }
 
 /** The salt of a packet: the next call's too. */

@@ -15,27 +15,18 @@
  */
 
 import { Reader, Writer } from "../wire/cursor.ts";
-import {
-  IDENT_BYTES,
-  KEY_BYTES,
-  PROTOCOL_VERSION,
-  TAG_BYTES,
-  TIME_SKEW_MS_MAX,
-} from "../wire/limits.ts";
-import {
-  headerKind,
-  headerSession,
-  HELLO_BYTES_MIN,
-  HELLO_TEXT_AT,
-  IDENT_AT,
-  PacketKind,
-} from "../wire/packet.ts";
+import { IDENT_BYTES, KEY_BYTES, TAG_BYTES, TIME_SKEW_MS_MAX } from "../wire/limits.ts";
+import { HELLO_BYTES_MIN, HELLO_TEXT_AT, IDENT_AT, PacketKind } from "../wire/packet.ts";
 import {
   handshakeKey,
+  hasShape,
+  opening,
   openPacket,
   OpenResult,
+  readOpening,
   saltOf,
   sealPacket,
+  writeOpening,
   writePadding,
   writeSaltedHeader,
 } from "./handshake.ts";
@@ -99,11 +90,7 @@ export function buildHello(
   arena.set(fields.userId, at + IDENT_AT);
   maskIdent(primitives, windowKey, arena, at);
   const text = new Writer(arena, at + HELLO_TEXT_AT, at + room - TAG_BYTES);
-  text.u8(PROTOCOL_VERSION);
-  text.u8(0);
-  text.u64(fields.timeMs);
-  text.u32(fields.clientSession);
-  text.copy(fields.clientPublic, 0, KEY_BYTES);
+  writeOpening(text, fields.timeMs, fields.clientSession, fields.clientPublic);
   writePadding(text, spare);
   text.copy(fields.frames, 0, fields.frames.length);
   const key = handshakeKey(primitives, windowKey, fields.userKey, saltOf(arena, at), HELLO_LABEL);
@@ -127,10 +114,7 @@ export function openHello(
 ): OpenResult {
   opened.user = undefined;
   opened.framesBytes = 0;
-  if (length < HELLO_BYTES_MIN || at + length > arena.length) return OpenResult.shape;
-  if (headerKind(arena, at) !== PacketKind.hello || headerSession(arena, at) !== 0) {
-    return OpenResult.shape;
-  }
+  if (!hasShape(arena, at, length, HELLO_BYTES_MIN, PacketKind.hello, 0)) return OpenResult.shape;
   if (!tskd.accepts(window)) return OpenResult.time;
   const windowKey = tskd.windowKey(window);
   maskIdent(primitives, windowKey, arena, at);
@@ -157,15 +141,11 @@ function readText(
   opened: HelloOpened,
 ): OpenResult {
   const text = new Reader(arena, at + HELLO_TEXT_AT, at + length - TAG_BYTES);
-  const version = text.u8();
-  const flags = text.u8();
-  opened.timeMs = text.u64();
-  opened.clientSession = text.u32();
-  text.copyTo(opened.clientPublic, 0, KEY_BYTES);
+  const isOpened = readOpening(text, opened.clientPublic);
+  opened.timeMs = opening.timeMs;
+  opened.clientSession = opening.session;
   text.skip(text.u16());
-  if (text.failed || version !== PROTOCOL_VERSION || flags !== 0 || opened.clientSession === 0) {
-    return OpenResult.contents;
-  }
+  if (text.failed || !isOpened) return OpenResult.contents;
   opened.skewMs = unixMs - opened.timeMs;
   if (Math.abs(opened.skewMs) > TIME_SKEW_MS_MAX) return OpenResult.time;
   opened.user = user;

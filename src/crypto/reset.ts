@@ -14,14 +14,15 @@
 
 import { Reader, Writer } from "../wire/cursor.ts";
 import { KEY_BYTES, RESET_TOKEN_BYTES, TAG_BYTES } from "../wire/limits.ts";
+import { PacketKind, RESET_BYTES, RESET_TEXT_AT } from "../wire/packet.ts";
 import {
-  headerKind,
-  headerSession,
-  PacketKind,
-  RESET_BYTES,
-  RESET_TEXT_AT,
-} from "../wire/packet.ts";
-import { openPacket, OpenResult, saltOf, sealPacket, writeSaltedHeader } from "./handshake.ts";
+  hasShape,
+  openPacket,
+  OpenResult,
+  saltOf,
+  sealPacket,
+  writeSaltedHeader,
+} from "./handshake.ts";
 import { type Bytes, concatBytes, equalBytes, label, type Primitives } from "./primitives.ts";
 import type { Tskd } from "./tskd.ts";
 
@@ -96,8 +97,8 @@ export function openReset(
   window: number,
   opened: ResetOpened,
 ): OpenResult {
-  if (length !== RESET_BYTES || at + length > arena.length) return OpenResult.shape;
-  if (headerKind(arena, at) !== PacketKind.reset || headerSession(arena, at) !== 0) {
+  const { reset } = PacketKind;
+  if (length !== RESET_BYTES || !hasShape(arena, at, length, RESET_BYTES, reset, 0)) {
     return OpenResult.shape;
   }
   if (!tskd.accepts(window)) return OpenResult.time;

@@ -33,8 +33,8 @@ export function cellBytes(cell: NumberCell): number {
   return value < 0x4000_0000 ? 4 : 8;
 }
 
-/** Reads from `at` up to, but not, `end`. */
-export class Reader {
+/** A place in bytes, between `at` and `end`. */
+abstract class Cursor {
   bytes: Uint8Array;
   at = 0;
   end = 0;
@@ -53,7 +53,10 @@ export class Reader {
     this.failed = at < 0 || at > end || end > bytes.length;
     if (this.failed) this.at = this.end = 0;
   }
+}
 
+/** Reads from `at` up to, but not, `end`. */
+export class Reader extends Cursor {
   get left(): number {
     return this.end - this.at;
   }
@@ -164,26 +167,7 @@ export class Reader {
 }
 
 /** Writes from `at` up to, but not, `end`. */
-export class Writer {
-  bytes: Uint8Array;
-  at = 0;
-  end = 0;
-  failed = false;
-
-  constructor(bytes: Uint8Array = new Uint8Array(0), at = 0, end: number = bytes.length) {
-    this.bytes = bytes;
-    this.reset(bytes, at, end);
-  }
-
-  /** Starts over, on the same or on other bytes. */
-  reset(bytes: Uint8Array, at: number, end: number): void {
-    this.bytes = bytes;
-    this.at = at;
-    this.end = end;
-    this.failed = at < 0 || at > end || end > bytes.length;
-    if (this.failed) this.at = this.end = 0;
-  }
-
+export class Writer extends Cursor {
   /** Bytes that still fit. */
   get room(): number {
     return this.end - this.at;

@@ -13,7 +13,8 @@
  * The nonce is zero: each ACCEPT, also a repeated one, takes a fresh salt from `random`.
  */
 
-import { copyBytes, Reader, Writer } from "../wire/cursor.ts";
+import { copyBytes } from "../base/copy.ts";
+import { Reader, Writer } from "../wire/cursor.ts";
 import { KEY_BYTES, RESET_TOKEN_BYTES, SALT_BYTES, TAG_BYTES } from "../wire/limits.ts";
 import { ACCEPT_BYTES_MIN, ACCEPT_TEXT_AT, PacketKind, SALT_AT } from "../wire/packet.ts";
 import {
@@ -128,8 +129,8 @@ function acceptKey(
   arena: Bytes,
   at: number,
 ): Bytes {
-  copyBytes(peer.clientPublic, 0, acceptSalt, 0, KEY_BYTES);
-  copyBytes(arena, at + SALT_AT, acceptSalt, KEY_BYTES, SALT_BYTES);
+  copyBytes(acceptSalt, 0, peer.clientPublic, 0, KEY_BYTES);
+  copyBytes(acceptSalt, KEY_BYTES, arena, at + SALT_AT, SALT_BYTES);
   return handshakeKey(primitives, windowKey, peer.userKey, acceptSalt, ACCEPT_LABEL);
 }
 

@@ -1,5 +1,6 @@
 /** What building and opening HELLO, ACCEPT and RESET have in common. */
 
+import { copyBytes } from "../base/copy.ts";
 import {
   HEADER_BYTES,
   KEY_BYTES,
@@ -8,7 +9,7 @@ import {
   SALT_BYTES,
   TAG_BYTES,
 } from "../wire/limits.ts";
-import { copyBytes, type Reader, type Writer } from "../wire/cursor.ts";
+import type { Reader, Writer } from "../wire/cursor.ts";
 import {
   headerKind,
   headerSession,
@@ -54,8 +55,8 @@ export function handshakeKey(
   salt: Uint8Array,
   info: Uint8Array,
 ): Bytes {
-  copyBytes(windowKey, 0, ikm, 0, KEY_BYTES);
-  copyBytes(userKey, 0, ikm, KEY_BYTES, KEY_BYTES);
+  copyBytes(ikm, 0, windowKey, 0, KEY_BYTES);
+  copyBytes(ikm, KEY_BYTES, userKey, 0, KEY_BYTES);
   primitives.hkdf(ikm, salt, info, KEY_BYTES, packetKey);
   ikm.fill(0);
   return packetKey;
@@ -71,7 +72,7 @@ export function writeSaltedHeader(
 ): void {
   writeHeader(arena, at, session, kind, 0);
   primitives.random(fresh);
-  copyBytes(fresh, 0, arena, at + HEADER_BYTES - NUMBER_BYTES, NUMBER_BYTES + SALT_BYTES);
+  copyBytes(arena, at + HEADER_BYTES - NUMBER_BYTES, fresh, 0, NUMBER_BYTES + SALT_BYTES);
 }
 
 /** Whether a packet may be one of a kind and to a session, by its length and header. */
@@ -116,7 +117,7 @@ export function readOpening(text: Reader, publicKey: Bytes): boolean {
 
 /** The salt of a packet: the next call's too. */
 export function saltOf(arena: Uint8Array, at: number): Bytes {
-  copyBytes(arena, at + SALT_AT, packetSalt, 0, SALT_BYTES);
+  copyBytes(packetSalt, 0, arena, at + SALT_AT, SALT_BYTES);
   return packetSalt;
 }
 

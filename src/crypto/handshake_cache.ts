@@ -7,9 +7,9 @@
  * HELLOs are refused, and nobody is forgotten for their sake.
  */
 
+import { copyBytes } from "../base/copy.ts";
 import { HANDSHAKE_KEEP_MS, IDENT_BYTES, KEY_BYTES } from "../wire/limits.ts";
 import { SIP_KEY_WORDS, sipHash, sipKey } from "../wire/siphash.ts";
-import { copyBytes } from "../wire/cursor.ts";
 import { type Bytes, equalBytes, type Primitives } from "./primitives.ts";
 import { SlotIndex } from "./slot_index.ts";
 
@@ -77,8 +77,8 @@ export class HandshakeCache {
       return NONE;
     }
     const hash = this.#want(clientSession, clientPublic, userId);
-    copyBytes(this.#wanted, 0, this.#entries, slot * ENTRY_BYTES, ENTRY_BYTES);
-    copyBytes(serverPublic, 0, this.#serverPublics, slot * KEY_BYTES, KEY_BYTES);
+    copyBytes(this.#entries, slot * ENTRY_BYTES, this.#wanted, 0, ENTRY_BYTES);
+    copyBytes(this.#serverPublics, slot * KEY_BYTES, serverPublic, 0, KEY_BYTES);
     this.#serverSessions[slot] = serverSession;
     this.#releasedAt[slot] = Infinity;
     this.#index.insert(slot, hash);
@@ -143,8 +143,8 @@ export class HandshakeCache {
     wanted[1] = clientSession >>> 16;
     wanted[2] = clientSession >>> 8;
     wanted[3] = clientSession;
-    copyBytes(clientPublic, 0, wanted, 4, KEY_BYTES);
-    copyBytes(userId, 0, wanted, 4 + KEY_BYTES, IDENT_BYTES);
+    copyBytes(wanted, 4, clientPublic, 0, KEY_BYTES);
+    copyBytes(wanted, 4 + KEY_BYTES, userId, 0, IDENT_BYTES);
     sipHash(this.#key, 0, wanted, 0, ENTRY_BYTES, this.#hash);
     return this.#hash[0]!;
   }

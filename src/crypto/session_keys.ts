@@ -8,8 +8,8 @@
  * private keys are wiped once this has run, and an old key once its successor is in use.
  */
 
+import { copyBytes } from "../base/copy.ts";
 import { KEY_BYTES } from "../wire/limits.ts";
-import { copyBytes } from "../wire/cursor.ts";
 import { type Bytes, isZero, label, type Primitives } from "./primitives.ts";
 
 const SESSION_LABEL = label("phantom-session-v1");
@@ -55,13 +55,13 @@ export function deriveSessionKeys(
   const { privateKey, peerPublic, clientPublic, serverPublic, userKey } = agreement;
   primitives.x25519(privateKey, peerPublic, shared);
   if (isZero(shared)) return false;
-  copyBytes(shared, 0, ikm, 0, KEY_BYTES);
-  copyBytes(userKey, 0, ikm, KEY_BYTES, KEY_BYTES);
-  copyBytes(clientPublic, 0, salt, 0, KEY_BYTES);
-  copyBytes(serverPublic, 0, salt, KEY_BYTES, KEY_BYTES);
+  copyBytes(ikm, 0, shared, 0, KEY_BYTES);
+  copyBytes(ikm, KEY_BYTES, userKey, 0, KEY_BYTES);
+  copyBytes(salt, 0, clientPublic, 0, KEY_BYTES);
+  copyBytes(salt, KEY_BYTES, serverPublic, 0, KEY_BYTES);
   primitives.hkdf(ikm, salt, SESSION_LABEL, 2 * KEY_BYTES, okm);
-  copyBytes(okm, 0, keys.clientToServer, 0, KEY_BYTES);
-  copyBytes(okm, KEY_BYTES, keys.serverToClient, 0, KEY_BYTES);
+  copyBytes(keys.clientToServer, 0, okm, 0, KEY_BYTES);
+  copyBytes(keys.serverToClient, 0, okm, KEY_BYTES, KEY_BYTES);
   shared.fill(0);
   ikm.fill(0);
   okm.fill(0);

@@ -11,7 +11,7 @@ import { UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import type { Bytes, Primitives } from "../crypto/primitives.ts";
 import { Tskd } from "../crypto/tskd.ts";
 import { namedUser, soleUser, type User } from "../crypto/users.ts";
-import { isV4 } from "./kernel_relay.ts";
+import { isIpv4Mapped } from "../base/ip.ts";
 import { PACKET_BYTES_BASE } from "../wire/limits.ts";
 import { maskHeader, unmaskHeader } from "../wire/packet.ts";
 import { ClientHandshake } from "../crypto/client_handshake.ts";
@@ -146,7 +146,7 @@ async function askByUdp(
 }
 
 function anyOf(ip: Uint8Array) {
-  return endpoint(Uint8Array.from(ip, (byte, at) => isV4(ip) && at < 12 ? byte : 0), 0);
+  return endpoint(Uint8Array.from(ip, (byte, at) => isIpv4Mapped(ip) && at < 12 ? byte : 0), 0);
 }
 
 function send(socket: UdpSocket, ip: Uint8Array, port: number, packet: Uint8Array): boolean {

@@ -10,7 +10,8 @@ import { EpollEvent } from "../../ffi/loop.ts";
 import { maskKeyBytes, PacketHeaders, PacketMask } from "../../ffi/mask.ts";
 import { udpBatchMax, UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import { type BackendNow, type RelayPlan, type RelayServiceSpec } from "./kernel_relay.ts";
-import { isV4, tableOf } from "./kernel_relay.ts";
+import { isIpv4Mapped } from "../base/ip.ts";
+import { tableOf } from "./kernel_relay.ts";
 import { clientHash, NOBODY } from "./maglev.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
 import { RelayByte, type RelayCounters } from "./protocol.ts";
@@ -261,7 +262,7 @@ export class Forwarder implements Timer {
     }
     let socket: UdpSocket;
     try {
-      const local = isV4(listener.service.spec.backends[0]!.ip) ? ANY_V4 : ANY_V6;
+      const local = isIpv4Mapped(listener.service.spec.backends[0]!.ip) ? ANY_V4 : ANY_V6;
       socket = new UdpSocket(this.#loop.native, { local, packetInfo: false });
     } catch (error) {
       this.#options.counters.tooMany++;

@@ -17,6 +17,7 @@ import {
   RelayWay,
 } from "../../ffi/bpf/layout.gen.ts";
 import type { BpfMap } from "../../ffi/bpf/map.ts";
+import { isIpv4Mapped } from "../base/ip.ts";
 import { NS_A_MS } from "../base/units.ts";
 import { LISTEN_PORTS, setPorts } from "../kernel/listen_ports.ts";
 import type { ProgramPart } from "../kernel/object_plane.ts";
@@ -217,7 +218,7 @@ export class KernelRelay {
     const stale = new Set([...map.keys()].map((key) => key.toHex()));
     this.#plan.services.forEach(({ ip, first, last, backends }, index) => {
       // Between families only user space relays.
-      const family = ip !== undefined ? 0 : isV4(backends[0]!.ip) ? 4 : 6;
+      const family = ip !== undefined ? 0 : isIpv4Mapped(backends[0]!.ip) ? 4 : 6;
       for (let port = first; port <= last; port++) {
         const key = new Uint8Array(RelayListen.size);
         RelayListen.write(viewOf(key), 0, { ip: ip ?? new Uint8Array(16), port, family });
@@ -311,11 +312,6 @@ function portsOf(
 
 function range(first: number, count: number): number[] {
   return Array.from({ length: count }, (_, i) => first + i);
-}
-
-/** Whether 16 bytes are a mapped IPv4 address. */
-export function isV4(ip: Uint8Array): boolean {
-  return ip[10] === 255 && ip[11] === 255 && ip.subarray(0, 10).every((byte) => byte === 0);
 }
 
 function bytesOf(number: number): Uint8Array<ArrayBuffer> {

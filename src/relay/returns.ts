@@ -10,8 +10,9 @@ import { EpollEvent } from "../../ffi/loop.ts";
 import type { BpfMap } from "../../ffi/bpf/map.ts";
 import { RawInbox } from "../../ffi/icmp.ts";
 import { sourceAddress, UdpInbox, UdpOutbox, type UdpSocket } from "../../ffi/udp.ts";
-import { isV4, type RelayPlan } from "./kernel_relay.ts";
+import type { RelayPlan } from "./kernel_relay.ts";
 import { copyBytes } from "../base/copy.ts";
+import { isIpv4Mapped } from "../base/ip.ts";
 import type { Loop, Watcher } from "../loop/loop.ts";
 
 const BUFFER_BYTES = 1 << 20;
@@ -50,7 +51,7 @@ class Source implements Watcher {
 
   constructor(returns: RelayReturns, ip: Uint8Array, local: string, inbox: RawInbox) {
     this.#returns = returns;
-    this.isV4 = isV4(ip);
+    this.isV4 = isIpv4Mapped(ip);
     this.local = local;
     this.inbox = inbox;
   }

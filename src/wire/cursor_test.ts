@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { copyBytes, Reader, VARINT_MAX, varintBytes, Writer } from "./cursor.ts";
+import { Reader, VARINT_MAX, varintBytes, Writer } from "./cursor.ts";
 
 // RFC 9000 §A.1, and the edges of each size.
 const VARINTS: readonly (readonly [string, number])[] = [
@@ -110,13 +110,9 @@ Deno.test("Writer writes nothing past its end, and says so", () => {
   assert.equal(new Writer(new Uint8Array(4), 2, 5).failed, true);
 });
 
-Deno.test("bytes are copied between arrays and within one, short and long", () => {
+Deno.test("bytes are copied in and out, short and long", () => {
   for (const length of [0, 1, 48, 49, 300]) {
     const source = Uint8Array.from({ length }, (_, i) => i);
-    const target = new Uint8Array(length + 2);
-    copyBytes(source, 0, target, 1, length);
-    assert.deepEqual(target.slice(1, 1 + length), source);
-    assert.equal(target[0]! + target[length + 1]!, 0);
     const arena = new Uint8Array(2 * length);
     arena.set(source);
     new Writer(arena, length).copy(arena, 0, length);

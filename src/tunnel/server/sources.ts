@@ -4,12 +4,12 @@
  */
 
 import type { Route } from "../../../ffi/endpoint.ts";
+import { isIpv4Mapped } from "../../base/ip.ts";
 import { SlotIndex } from "../../crypto/slot_index.ts";
 import { SIP_KEY_WORDS, sipHash } from "../../wire/siphash.ts";
 
 const SOURCE_BYTES = 16;
 const NETWORK_BYTES = 8;
-const MAPPED_AT = 10;
 const RESET_PLACES = 4096;
 const NONE = -1;
 
@@ -27,13 +27,9 @@ abstract class SourceHash {
   /** Puts the source of a route into `source`; its hash. */
   protected take(route: Route): number {
     for (let i = 0; i < SOURCE_BYTES / 4; i++) this.#words[i] = route[i]!;
-    if (!this.#isMapped()) this.source.fill(0, NETWORK_BYTES);
+    if (!isIpv4Mapped(this.source)) this.source.fill(0, NETWORK_BYTES);
     sipHash(this.#key, 0, this.source, 0, SOURCE_BYTES, this.#out);
     return this.#out[0]!;
-  }
-
-  #isMapped(): boolean {
-    return this.#words[0] === 0 && this.#words[1] === 0 && this.source[MAPPED_AT] === 0xff;
   }
 }
 

@@ -103,11 +103,6 @@ export class Tskd {
     return this.#windowKeys[this.#place(window)]!;
   }
 
-  /** The live mask key of an accepted window. */
-  maskKey(window: number): Bytes {
-    return this.#maskKeys[this.#place(window)]!;
-  }
-
   /** Zeroes all keys; nothing is accepted from then on. */
   wipe(): void {
     this.#psk.fill(0);

@@ -21,7 +21,7 @@ Deno.test("Tskd accepts the present window, the next and the one before, in this
   assert.deepEqual([...tskd.maskWindows], [10, 11, 9]);
   assert.equal(tskd.maskCount, 3);
   assert.throws(() => tskd.windowKey(12), RangeError);
-  assert.throws(() => tskd.maskKey(8), RangeError);
+  assert.throws(() => tskd.windowKey(8), RangeError);
   assert.equal(tskd.tick(330_000), true);
   assert.deepEqual([...tskd.maskWindows], [11, 12, 10]);
 });

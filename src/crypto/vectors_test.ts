@@ -86,7 +86,7 @@ Deno.test("window keys and mask keys agree with their vectors", async () => {
     tskd.tick(numberOf(vector, "unixMs"));
     assert.equal(tskd.current, vector["window"]);
     assert.equal(tskd.windowKey(tskd.current).toHex(), vector["windowKey"]);
-    assert.equal(tskd.maskKey(tskd.current).toHex(), vector["maskKey"]);
+    assert.equal(tskd.maskKeys.slice(0, 16).toHex(), vector["maskKey"]);
     assert.equal(tskd.maskKeys.slice(0, 16).toHex(), vector["maskKey"]);
   }
 });

@@ -46,10 +46,6 @@ export class PathMtu {
     return this.#size;
   }
 
-  get searching(): boolean {
-    return this.#probing !== 0;
-  }
-
   /** Size of the probe to send now, or 0. */
   probe(now: number): number {
     if (this.#inFlight) return 0;

@@ -34,10 +34,6 @@ export class ReceivedNumbers {
     return this.#count === 0 ? -1 : this.#ranges[2 * this.#count - 1]!;
   }
 
-  get rangeCount(): number {
-    return this.#count;
-  }
-
   /**
    * Takes a packet's number. `eliciting`: it holds more than ACK and PADDING. False: seen before,
    * or too old to say; such a packet is to be dropped.

@@ -167,7 +167,7 @@ Deno.test("packet size and congestion control of a path are its carrier's", () =
   const path = pair.client.openPath(pair.route);
   const [byUdp, byToy] = [session.recovery.path(0)!, session.recovery.path(path)!];
   assert.deepEqual([byUdp.controller.name, byToy.controller.name], ["bbr", "carrier"]);
-  assert.deepEqual([byToy.pmtu.size, byToy.pmtu.searching], [8000, false]);
+  assert.deepEqual([byToy.pmtu.size, byToy.pmtu.probe(0)], [8000, 0]);
   assert.ok(byUdp.pmtu.size < 1500);
 });
 

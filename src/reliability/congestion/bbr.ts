@@ -37,6 +37,56 @@ const CYCLE = Float64Array.from(BBR_CYCLE_GAINS);
 const PROBE_PHASE = 0;
 const DRAIN_PHASE = 1;
 
+/**
+ * A round trip's worth of packets: it ends when one that was sent after its beginning is
+ * acknowledged.
+ */
+class Round {
+  /** Rounds before it. */
+  count = 0;
+  /** The last ACK ended one, whose sums are still here. */
+  isOver = false;
+  began = 0;
+  acked = 0;
+  lost = 0;
+  lostPackets = 0;
+  packets = 0;
+  inFlight = 0;
+  /** Delivered bytes at its beginning. */
+  #beganAt = 0;
+
+  onAck(sample: AckSample): void {
+    this.acked += sample.ackedBytes;
+    this.packets += sample.ackedPackets;
+    this.inFlight = Math.max(this.inFlight, sample.priorInFlight);
+    this.isOver = sample.priorDelivered >= this.#beganAt;
+  }
+
+  onLost({ lostBytes, lostPackets }: AckSample): void {
+    this.lost += lostBytes;
+    this.lostPackets += lostPackets;
+    this.packets += lostPackets;
+  }
+
+  onSpuriousLoss(bytes: number): void {
+    this.lost = Math.max(0, this.lost - bytes);
+    this.lostPackets = Math.max(0, this.lostPackets - 1);
+  }
+
+  /** The next one begins. */
+  next(now: number, delivered: number): void {
+    this.count += 1;
+    this.#beganAt = delivered;
+    this.began = now;
+    this.acked =
+      this.lost =
+      this.lostPackets =
+      this.packets =
+      this.inFlight =
+        0;
+  }
+}
+
 export class Bbr implements CongestionController {
   readonly name = "bbr";
   readonly #bounds: WindowBounds;
@@ -53,17 +103,9 @@ export class Bbr implements CongestionController {
   #probeRttEnd = 0;
   #idleRestart = false;
 
-  #round = 0;
-  #roundStart = false;
-  #roundEnd = 0;
-  #roundBegan = 0;
-  #roundAcked = 0;
-  #roundLost = 0;
-  #roundLostPackets = 0;
-  #roundPackets = 0;
+  readonly #round = new Round();
   /** The best share of packets that arrived in any of the last rounds. */
   readonly #arrival = new MaxFilter(BBR_BANDWIDTH_ROUNDS);
-  #roundInFlight = 0;
   #lossyRounds = 0;
   /** No more than this in flight, after rounds of too much loss. */
   #inFlightMax = Infinity;
@@ -108,16 +150,14 @@ export class Bbr implements CongestionController {
   }
 
   onLost(_now: number, sample: AckSample): void {
-    this.#roundLost += sample.lostBytes;
-    this.#roundLostPackets += sample.lostPackets;
-    this.#roundPackets += sample.lostPackets;
+    this.#round.onLost(sample);
     this.#phaseLost = true;
   }
 
   onAck(now: number, sample: AckSample): void {
     this.#updateRound(now, sample);
     if (sample.rate > 0 && (!sample.appLimited || sample.rate >= this.#bandwidth.max)) {
-      this.#bandwidth.update(this.#round, sample.rate);
+      this.#bandwidth.update(this.#round.count, sample.rate);
     }
     this.#checkPipe(sample);
     if (this.#mode === "drain" && sample.inFlight <= this.#target(1)) {
@@ -130,13 +170,12 @@ export class Bbr implements CongestionController {
   }
 
   onSpuriousLoss(_now: number, _sentTime: number, bytes: number): void {
-    this.#roundLost = Math.max(0, this.#roundLost - bytes);
-    this.#roundLostPackets = Math.max(0, this.#roundLostPackets - 1);
+    this.#round.onSpuriousLoss(bytes);
   }
 
   /** The path is another one now: look for its rate again, from half of what it was. */
   onPersistentCongestion(_now: number): void {
-    this.#bandwidth.reset(this.#round, this.#bandwidth.max / 2);
+    this.#bandwidth.reset(this.#round.count, this.#bandwidth.max / 2);
     this.#minRtt = Infinity;
     this.#pipeFull = false;
     this.#fullRate = 0;
@@ -203,48 +242,38 @@ export class Bbr implements CongestionController {
     return Math.max(least, this.#pipe(BBR_PROBE_RTT_GAIN));
   }
 
-  /** A round ends when a packet that was sent after its beginning is acknowledged. */
   #updateRound(now: number, sample: AckSample): void {
-    this.#roundAcked += sample.ackedBytes;
-    this.#roundPackets += sample.ackedPackets;
-    this.#roundInFlight = Math.max(this.#roundInFlight, sample.priorInFlight);
-    this.#roundStart = sample.priorDelivered >= this.#roundEnd;
-    if (!this.#roundStart) return;
+    this.#round.onAck(sample);
+    if (!this.#round.isOver) return;
     this.#judgeLoss(now);
-    this.#round += 1;
-    this.#roundEnd = sample.delivered;
-    this.#roundBegan = now;
-    this.#roundAcked = 0;
-    this.#roundLost = 0;
-    this.#roundLostPackets = 0;
-    this.#roundPackets = 0;
-    this.#roundInFlight = 0;
+    this.#round.next(now, sample.delivered);
   }
 
   /** After each round: was so much lost that it can't be noise? */
   #judgeLoss(now: number): void {
-    const share = this.#roundLost / Math.max(1, this.#roundLost + this.#roundAcked);
-    const told = this.#roundPackets >= BBR_NOISE_PACKETS_MIN;
-    this.#arrival.update(this.#round, told ? 1 - share : 1);
-    if (share <= BBR_LOSS_TOLERANCE || this.#roundLostPackets < BBR_LOSS_PACKETS_MIN) {
+    const { count, began, acked, lost, lostPackets, packets, inFlight } = this.#round;
+    const share = lost / Math.max(1, lost + acked);
+    const told = packets >= BBR_NOISE_PACKETS_MIN;
+    this.#arrival.update(count, told ? 1 - share : 1);
+    if (share <= BBR_LOSS_TOLERANCE || lostPackets < BBR_LOSS_PACKETS_MIN) {
       this.#lossyRounds = 0;
       this.#inFlightMax *= 1.25;
       if (this.#inFlightMax > this.#pipe(2 * BBR_WINDOW_GAIN)) this.#inFlightMax = Infinity;
       return;
     }
     this.#lossyRounds += 1;
-    const bound = Math.min(this.#inFlightMax, this.#roundInFlight);
+    const bound = Math.min(this.#inFlightMax, inFlight);
     // What arrived within the round is what the path holds, at the least.
-    this.#inFlightMax = Math.max(BBR_BETA * bound, this.#roundAcked);
+    this.#inFlightMax = Math.max(BBR_BETA * bound, acked);
     if (this.#mode === "startup") this.#pipeFull = true;
-    if (this.#lossyRounds < BBR_LOSSY_ROUNDS || now <= this.#roundBegan) return;
+    if (this.#lossyRounds < BBR_LOSSY_ROUNDS || now <= began) return;
     // A policer let bursts through, or the path became slower: believe the average.
-    const average = this.#roundAcked / (now - this.#roundBegan) * 1000;
-    if (average < this.#bandwidth.max) this.#bandwidth.reset(this.#round, average);
+    const average = acked / (now - began) * 1000;
+    if (average < this.#bandwidth.max) this.#bandwidth.reset(count, average);
   }
 
   #checkPipe(sample: AckSample): void {
-    if (!this.#pipeFull && this.#roundStart && !sample.appLimited) {
+    if (!this.#pipeFull && this.#round.isOver && !sample.appLimited) {
       if (this.#bandwidth.max >= this.#fullRate * BBR_FULL_GROWTH) {
         this.#fullRate = this.#bandwidth.max;
         this.#fullRounds = 0;

@@ -164,7 +164,7 @@ export class PacketMask {
   }
 }
 
-/** SipHash-2-4 into out[0..8), little-endian, without an allocation. */
+/** SipHash-2-4 into out[0..8), little-endian: for tests, which compare the three that there are. */
 export function sipHash(
   native: Native,
   key: Uint8Array<ArrayBuffer>,

@@ -55,7 +55,7 @@ export function receiveQueues(native: Native, ifindex: number): number {
 }
 
 /** Bytes that an XskPort shares with the kernel. */
-export function xskMemoryBytes(queues: number): number {
+function xskMemoryBytes(queues: number): number {
   return queues * (xskRxFrames + xskTxFrames) * xskFrameBytes + 65536;
 }
 

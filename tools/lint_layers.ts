@@ -103,7 +103,8 @@ export const DEBTS: Readonly<Record<string, readonly string[]>> = {};
 
 /** No I/O, no Deno, no clock, no randomness of their own: these get them passed in. */
 export const PURE: readonly RegExp[] = [
-  /^src\/(wire|crypto|reliability|config)\//,
+  /^src\/(wire|crypto|reliability|config|session|proxy)\//,
+  /^src\/relay\/(maglev|health|plan)\.ts$/,
   /^src\/switcher\/decision[^/]*\.ts$/,
   /^src\/policy\/compile[^/]*\.ts$/,
   /^src\/sni\/client_hello[^/]*\.ts$/,

@@ -132,7 +132,9 @@ export function checkComments(path: string, comments: readonly Comment[]): Findi
       if (/\b(TODO|FIXME)\b(?!\([^)\s][^)]*\))/.test(text)) {
         findings.push({ ...at, rule: "todo", remedy: "do it, or write why not yet: TODO(reason)" });
       }
-      if (/\b(keep|kept|stay|be)\b.{0,24}\bin sync\b/i.test(text)) {
+      const isTwin = /\b(keep|kept|stay|be)\b.{0,24}\bin sync\b/i.test(text) ||
+        /\bsame as (in )?`?[\w./-]+\.(ts|c|h)\b/i.test(text);
+      if (isTwin) {
         findings.push({
           ...at,
           rule: "in-sync",

@@ -1,4 +1,4 @@
-import { lint } from "./lint.ts";
+import { lint, lintTree, settle } from "./lint.ts";
 import { layerOf, LAYERS, tableMarkdown } from "./lint_layers.ts";
 
 function assert(condition: boolean, message: string): asserts condition {
@@ -106,7 +106,9 @@ Deno.test("pure: no Deno, clock, timer or randomness", () => {
     "crypto.getRandomValues(a);",
   ];
   for (const text of cases) {
-    for (const path of ["src/wire/a.ts", "src/switcher/decision_rtt.ts", "src/policy/compile.ts"]) {
+    const paths = ["wire/a.ts", "session/a.ts", "proxy/a.ts", "relay/maglev.ts", "relay/plan.ts"];
+    paths.push("switcher/decision_rtt.ts", "policy/compile.ts");
+    for (const path of paths.map((one) => `src/${one}`)) {
       expect(path, `${text}\n`, ["1:pure"]);
     }
     expect("src/wire/a_test.ts", `${text}\n`, []);
@@ -153,6 +155,8 @@ Deno.test("todo, in-sync: comments only", () => {
   expect("src/base/a.ts", "// TODO(needs Linux 6.7): later\n", []);
   expect("src/base/a.ts", 'export const a = "TODO";\n', []);
   expect("src/base/a.ts", "// Keep this in sync with b.ts.\n", ["1:in-sync"]);
+  expect("src/base/a.ts", "// The same as bpf/b.h has.\n", ["1:in-sync"]);
+  expect("src/base/a.ts", "// The same as in C: two words.\n", []);
   expect("bpf/a.h", "/* must be kept in sync with b.ts */\nint a; // TODO\n", [
     "1:in-sync",
     "2:todo",
@@ -171,4 +175,122 @@ Deno.test("C: indent by tabs, functions of at most 120 lines", () => {
 Deno.test("tableMarkdown() has a row for each layer", () => {
   const rows = tableMarkdown().trimEnd().split("\n");
   assert(rows.length === Object.keys(LAYERS).length + 2, "one row a layer");
+});
+
+// ---- rules that see every file ----
+
+/** "path:line:rule" of each finding. */
+function found(files: Record<string, string>): string[] {
+  return lintTree(new Map(Object.entries(files)))
+    .map(({ path, line, rule }) => `${path}:${line}:${rule}`);
+}
+
+function expectTree(files: Record<string, string>, wanted: readonly string[]): void {
+  const got = found(files);
+  assert(JSON.stringify(got) === JSON.stringify(wanted), JSON.stringify({ got, wanted }));
+}
+
+Deno.test("thread: what a worker's entry reaches does not wait, wherever that is written", () => {
+  const worker = 'import { b } from "./b.ts";\nb();\n';
+  const cases = [
+    "export async function b() {}",
+    "export const b = () => new Promise(() => {});",
+    "export function b(): Promise<void> | undefined {}",
+    'export const b = () => import("./c.ts");',
+    "export const b = async () => { for await (const a of c) d(a); };",
+  ];
+  for (const text of cases) {
+    const waits = found({ "src/relay/worker.ts": worker, "src/relay/b.ts": text });
+    assert(waits.length > 0 && waits.every((one) => one === "src/relay/b.ts:1:thread"), text);
+    expectTree({ "src/relay/a.ts": worker, "src/relay/b.ts": text }, []);
+  }
+  const types = { "src/relay/worker.ts": 'import type { b } from "./b.ts";\n' };
+  expectTree({ ...types, "src/relay/b.ts": cases[0]! }, []);
+});
+
+Deno.test("thread: a worker reaches nothing that is main's, however far away", () => {
+  expectTree({
+    "src/a/worker.ts": 'import { b } from "./b.ts";\nb();\n',
+    "src/a/b.ts": 'import { c } from "../config/c.ts";\nexport const b = () => c();\n',
+    "src/config/c.ts": "export const c = () => 1;\n",
+  }, ["src/config/c.ts:1:thread"]);
+});
+
+Deno.test("fault: a worker's catch uses the error, or a comment says why not", () => {
+  const caught = (clause: string) =>
+    found({ "src/a/worker.ts": `try {\n  a();\n} ${clause}\n` }).length > 0;
+  assert(caught("catch {}"), "no error");
+  assert(caught("catch { b(); }"), "another call");
+  assert(caught("catch (error) { b(); }"), "an error that is not used");
+  assert(!caught("catch (error) { loop.fault(error); }"), "passed on");
+  assert(!caught("catch {\n  // It is gone already.\n}"), "a reason");
+});
+
+Deno.test("export: what no other file uses is not exported", () => {
+  const used = 'import { a } from "./a.ts";\na();\n';
+  expectTree({ "src/x/a.ts": "export function a() {}\n", "src/x/b.ts": used }, []);
+  expectTree({ "src/x/a.ts": "export function a() {}\n" }, ["src/x/a.ts:1:export"]);
+  expectTree({ "src/x/a.ts": "export const A = 1;\nb(A);\n" }, ["src/x/a.ts:1:export"]);
+  const all = 'import * as x from "./a.ts";\nx.a();\n';
+  const two = "export function a() {}\nexport function b() {}\n";
+  expectTree({ "src/x/a.ts": two, "src/x/b.ts": all }, ["src/x/a.ts:2:export"]);
+  expectTree({ "src/x/a.ts": two, "src/x/b.ts": 'await import("./a.ts");\n' }, []);
+  expectTree({ "src/x/a.ts": two, "src/x/b.ts": 'export * from "./a.ts";\n' }, []);
+  // A type may be part of what is exported.
+  expectTree({
+    "src/x/a.ts": "export interface B {}\nexport function a(b: B) {}\n",
+    "src/x/b.ts": used,
+  }, []);
+  expectTree({ "src/x/a.ts": "export interface B {}\n" }, ["src/x/a.ts:1:export"]);
+});
+
+Deno.test("export: what tests alone use says so, but for limits and parts of a file", () => {
+  const test = 'import { a } from "./a.ts";\na;\n';
+  const check = (text: string, wanted: readonly string[]) =>
+    expectTree({ "src/x/a.ts": text, "src/x/a_test.ts": test }, wanted);
+  check("export function a() {}\n", ["src/x/a.ts:1:export"]);
+  check("/** For tests. */\nexport function a() {}\n", []);
+  check("export const a = 16;\n", []);
+  check("export function a() {}\nb(a());\n", []);
+});
+
+Deno.test("fields: 25 in a class pass, 26 do not; methods and statics are none", () => {
+  const fields = (count: number) => Array.from({ length: count }, (_, i) => `  #x${i} = 0;\n`);
+  const source = (count: number) =>
+    `class A {\n${fields(count).join("")}  static b = 1;\n  c() {}\n` +
+    "  constructor(private readonly d: number) {}\n}\n";
+  expectTree({ "src/x/a.ts": source(24) }, []);
+  expectTree({ "src/x/a.ts": source(25) }, ["src/x/a.ts:1:fields"]);
+});
+
+Deno.test("folder: 25 sources pass, 26 do not; tests and src/cli are apart", () => {
+  const folder = (path: string, count: number) =>
+    Object.fromEntries(Array.from({ length: count }, (_, i) => [`${path}/a${i}.ts`, "\n"]));
+  expectTree({ ...folder("src/x", 25), "src/x/b_test.ts": "\n" }, []);
+  expectTree(folder("src/x", 26), ["src/x:1:folder"]);
+  expectTree(folder("src/cli", 26), []);
+});
+
+Deno.test("figures: one function too long is enough; those of tests do not count", () => {
+  const long = (lines: number) => `function a() {\n${"  b();\n".repeat(lines - 2)}}\n`;
+  const short = "function c() {}\n".repeat(50);
+  expectTree({ "src/x/a.ts": short + long(52) }, []);
+  expectTree({ "src/x/a.ts": short + long(53) }, ["src:1:figures"]);
+  expectTree({ "src/x/a.ts": short, "src/x/a_test.ts": long(53) }, []);
+});
+
+Deno.test("table: ARCHITECTURE.md's is the code's", () => {
+  expectTree({ "ARCHITECTURE.md": `# A\n\n${tableMarkdown()}\n` }, []);
+  const other = tableMarkdown().replace("| wire |", "| wires |");
+  expectTree({ "ARCHITECTURE.md": other }, ["ARCHITECTURE.md:1:table"]);
+});
+
+Deno.test("settle() takes off what is owed, and says what is paid", () => {
+  const finding = { path: "src/a.ts", line: 7, rule: "export", remedy: "x" };
+  const rest = (debts: Record<string, number>) =>
+    settle([finding, finding], debts).map(({ line }) => line);
+  assert(rest({ "export src/a.ts": 2 }).length === 0, "all owed");
+  assert(rest({ "export src/a.ts": 1 }).join() === "7", "one more than owed");
+  assert(rest({ "export src/a.ts": 3 }).join() === "1", "one is paid");
+  assert(rest({ "fields src/a.ts": 1 }).join() === "7,7,1", "another rule's");
 });

@@ -26,18 +26,18 @@ const ELF_SECTION_NOBITS = 8;
 const ELF_SECTION_COMPRESSED = 0x800n;
 
 /** The largest BTF that is read; a kernel's own is 5 to 10 MB. */
-export const BTF_BYTES_MAX = 32 << 20;
+const BTF_BYTES_MAX = 32 << 20;
 /** The kernel's own limit on types (BTF_MAX_TYPE). */
-export const BTF_TYPES_MAX = 0x000f_ffff;
+const BTF_TYPES_MAX = 0x000f_ffff;
 /** The longest name that is read. C++ and Rust mangle into hundreds of characters. */
-export const BTF_NAME_CHARS_MAX = 4096;
+const BTF_NAME_CHARS_MAX = 4096;
 /**
  * How many typedefs, qualifiers or array dimensions may follow one another, or structs nest: the
  * kernel's own limit (MAX_RESOLVE_DEPTH).
  */
 export const BTF_CHAIN_MAX = 32;
 /** A pointer in an object for the `bpf` target, and in a 64-bit kernel. */
-export const BTF_POINTER_BYTES = 8;
+const BTF_POINTER_BYTES = 8;
 
 /** The input is not BTF, is damaged, or does not hold what was asked of it. */
 export class BtfError extends Error {

@@ -16,7 +16,10 @@ const cgroupAttachTypes = {
 
 export type CgroupPlace = keyof typeof cgroupAttachTypes;
 
-/** Attaches by link (Linux 5.7) to a folder of the cgroup2 file system, beside other programs. */
+/**
+ * Attaches by link (Linux 5.7) to a folder of the cgroup2 file system, beside other programs. For
+ * tests, as long as no program of ours does.
+ */
 export function attachToCgroup(
   libs: Libraries,
   program: BpfProgram,

@@ -6,7 +6,7 @@ import type { Libraries } from "../libraries.ts";
 import type { BpfMap } from "./map.ts";
 
 /** In front of each record of a batch: length u32, cpu u32. Records are padded to 8 bytes. */
-export const RECORD_HEADER_BYTES = 8;
+const RECORD_HEADER_BYTES = 8;
 
 export class EventRing extends Handle {
   readonly #libs: Libraries;

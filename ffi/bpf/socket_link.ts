@@ -44,7 +44,8 @@ export type SocketMapRole = keyof typeof mapAttachTypes;
 
 /**
  * Puts a program on all sockets that come into a sockmap or sockhash from now on. A parser before
- * the verdict: sockets that are in the map already have only what was there when they came.
+ * the verdict: sockets that are in the map already have only what was there when they came. For
+ * tests, as long as no program of ours does.
  */
 export function attachToSockets(
   libs: Libraries,
@@ -56,7 +57,7 @@ export function attachToSockets(
   checked(result, () => `attach ${program.label} to ${map.label} as ${role}`);
 }
 
-/** Takes it off again. */
+/** Takes it off again. For tests, like the other. */
 export function detachFromSockets(
   libs: Libraries,
   program: BpfProgram,

@@ -225,7 +225,7 @@ const USER = section("A user", {
 });
 
 const CONDITIONS_MAX = 10_000;
-export const RULES_MAX = 2000;
+const RULES_MAX = 2000;
 
 const RULE = section("A rule", {
   domain: texts({

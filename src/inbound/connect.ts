@@ -20,7 +20,7 @@ import { SocketEnd, type SocketEndOwner } from "../outbound/socket_end.ts";
 import { StreamEnd } from "../outbound/stream_end.ts";
 
 /** Taken from a client before the server has answered. */
-export const EARLY_BYTES_MAX = 256 << 10;
+const EARLY_BYTES_MAX = 256 << 10;
 
 const NOTHING = new Uint8Array(0);
 const BROKEN = EpollEvent.error | EpollEvent.hangUp;

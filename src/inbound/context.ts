@@ -15,7 +15,7 @@ export const CONNECTIONS_MAX = 16_384;
 /** For a request, from its first byte (or the connection's begin) to its last. */
 export const HANDSHAKE_MS = 10_000;
 /** Bytes read from a client in one go while a request is awaited. */
-export const REQUEST_READ_BYTES = 16 << 10;
+const REQUEST_READ_BYTES = 16 << 10;
 /** A refusal is at most some 400 bytes. */
 const REPLY_BYTES = 2048;
 

@@ -23,10 +23,6 @@ export function wantedInterfaces(
   return [...new Set(wanted)].filter((one) => present.includes(one));
 }
 
-export function interfaceExists(name: string): boolean {
-  return interfaceNames().includes(name);
-}
-
 /** All interfaces of this network namespace, in the kernel's order. */
 export function interfaceNames(): string[] {
   const lines = readText("/proc/thread-self/net/dev").split("\n").slice(2);

@@ -8,7 +8,7 @@ export const LOOKUPS_MAX = 64;
 /** Names that wait for their turn; more are refused. */
 export const WAITING_MAX = 4096;
 /** Addresses of one name that are passed on. */
-export const ADDRESSES_MAX = 32;
+const ADDRESSES_MAX = 32;
 const SERVER_TIMEOUT_MS = 3000;
 
 export type LookupError = "not-found" | "failed";

@@ -19,10 +19,10 @@ export const FOUND_MIN_MS = 5_000;
 export const FOUND_MAX_MS = 300_000;
 export const LOOKUP_TIMEOUT_MS = 5_000;
 /** Names remembered. */
-export const CACHE_MAX = 4096;
+const CACHE_MAX = 4096;
 /** Look-ups under way, and who waits for one of them. */
-export const LOOKUPS_MAX = 1024;
-export const WAITERS_MAX = 1024;
+const LOOKUPS_MAX = 1024;
+const WAITERS_MAX = 1024;
 /** Addresses of one name. */
 const ADDRESSES_MAX = 64;
 const ID_MAX = 0x7fff_ffff;

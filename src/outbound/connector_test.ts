@@ -7,7 +7,7 @@ import { Loop } from "../loop/loop.ts";
 import type { NameWaiter, Resolution } from "../loop/resolver.ts";
 import { OpenedCode } from "../wire/frames.ts";
 import { compileRules } from "../proxy/rules.ts";
-import type { RuleSpec } from "../proxy/rule_spec.ts";
+import type { RuleSpec } from "../proxy/rule_form.ts";
 import { Target } from "../proxy/target.ts";
 import { type ConnectEvents, Connector } from "./connector.ts";
 import type { Routes } from "./routes.ts";

@@ -18,7 +18,7 @@ import type { Target } from "../proxy/target.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
 
 /** A target that keeps silent for so long is asked whether it is there. */
-export const KEEPALIVE_SECONDS = 120;
+const KEEPALIVE_SECONDS = 120;
 /** What an upstream proxy may say at a time. */
 const HANDSHAKE_BYTES = 16 << 10;
 const NOTHING = new Uint8Array(0);

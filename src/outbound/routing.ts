@@ -1,6 +1,6 @@
 /** Where traffic goes, as data: what main hands to the workers, and the workers make Routes of. */
 
-import type { ListText } from "../proxy/rule_spec.ts";
+import type { ListText } from "../proxy/rule_form.ts";
 
 /** Where streams and datagrams go. */
 export interface Routing {

@@ -23,7 +23,7 @@ import {
   type RuleProblem,
   RULES_MAX,
   type RuleSpec,
-} from "./rule_spec.ts";
+} from "./rule_form.ts";
 import type { Target } from "./target.ts";
 
 export const DIRECT = 0;

@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { parseIp } from "../base/ip.ts";
-import type { Network, RuleSpec } from "./rule_spec.ts";
-import { PROBLEMS_MAX, RULES_MAX } from "./rule_spec.ts";
+import type { Network, RuleSpec } from "./rule_form.ts";
+import { PROBLEMS_MAX, RULES_MAX } from "./rule_form.ts";
 import { CheckedTarget, compileRules, DIRECT, REJECT, type Rules, Verdict } from "./rules.ts";
 import { Target } from "./target.ts";
 

@@ -188,9 +188,6 @@ export const PMTU_HOLE_LOSSES = 6;
 
 // ---- flow control
 
-/** 1 Gbit/s at 130 ms on one stream. */
-export const STREAM_WINDOW_MAX = 16 << 20;
-export const SESSION_WINDOW_MAX = 64 << 20;
 /** A new limit is told once so much of the window is used up; if it is lost, the next one comes. */
 export const WINDOW_UPDATE_SHARE = 0.25;
 /** A window used up in fewer round trips than this was the bottleneck, and doubles. */

@@ -245,6 +245,7 @@ export function writeStreamHead(
   return true;
 }
 
+/** A whole STREAM frame; for tests: a session writes the head, and the data beside it. */
 export function writeStream(
   w: Writer,
   stream: number,

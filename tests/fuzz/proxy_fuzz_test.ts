@@ -9,7 +9,7 @@ import { HttpInbound } from "../../src/proxy/http_inbound.ts";
 import { HttpOutbound } from "../../src/proxy/http_outbound.ts";
 import { HttpResponse } from "../../src/proxy/http_response.ts";
 import { formatIp, parseIp } from "../../src/base/ip.ts";
-import { parseListLine, parsePorts } from "../../src/proxy/rule_spec.ts";
+import { parseListLine, parsePorts } from "../../src/proxy/rule_form.ts";
 import { Socks5Inbound } from "../../src/proxy/socks5_inbound.ts";
 import { Socks5Outbound } from "../../src/proxy/socks5_outbound.ts";
 import { UdpHeaderReader } from "../../src/proxy/socks5_udp.ts";

@@ -25,10 +25,10 @@ import { type ExitOptions, ExitSessions } from "./exit_sessions.ts";
 export type DatagramSession = Pick<Session, "sendDatagram" | "endAssoc">;
 
 /** Associations of one worker, and of one session; datagrams of further ones are dropped. */
-export const ASSOCIATIONS_MAX = 16_384;
-export const SESSION_ASSOCIATIONS_MAX = 1024;
+const ASSOCIATIONS_MAX = 16_384;
+const SESSION_ASSOCIATIONS_MAX = 1024;
 /** An association that nothing passes in either direction is forgotten. */
-export const ASSOCIATION_IDLE_MS = 60_000;
+const ASSOCIATION_IDLE_MS = 60_000;
 /** How often idle ones are looked for. */
 const SWEEP_MS = 5_000;
 /** Batches read of one socket in a round. */

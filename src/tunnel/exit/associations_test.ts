@@ -5,7 +5,7 @@ import { FakeSession, waker } from "../../../tests/fixtures/stream_session.ts";
 import { testNative } from "../../../tests/native.ts";
 import { ipBytes } from "../../base/ip.ts";
 import { compileRules, type Rules } from "../../proxy/rules.ts";
-import type { RuleSpec } from "../../proxy/rule_spec.ts";
+import type { RuleSpec } from "../../proxy/rule_form.ts";
 import { encodeAddress } from "../../wire/address.ts";
 import { Loop } from "../../loop/loop.ts";
 import { NAMES_MAX, WAITING_MAX } from "./datagram_names.ts";

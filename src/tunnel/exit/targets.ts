@@ -18,8 +18,8 @@ import { type ExitOptions, ExitSessions } from "./exit_sessions.ts";
 import { type StreamHost, type TargetSession, TargetStream } from "./target_stream.ts";
 
 /** Connections of one worker, and of one session; further ones are answered "too many". */
-export const CONNECTIONS_MAX = 65_536;
-export const SESSION_CONNECTIONS_MAX = 16_384;
+const CONNECTIONS_MAX = 65_536;
+const SESSION_CONNECTIONS_MAX = 16_384;
 
 export interface TargetsOptions extends ExitOptions<TargetSession> {
   readonly connectionsMax?: number;

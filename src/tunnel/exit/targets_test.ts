@@ -7,7 +7,7 @@ import { testNative } from "../../../tests/native.ts";
 import { ipBytes } from "../../base/ip.ts";
 import { BENCH_HOST, BenchPort } from "../../proxy/bench.ts";
 import { compileRules, type Rules } from "../../proxy/rules.ts";
-import type { RuleSpec } from "../../proxy/rule_spec.ts";
+import type { RuleSpec } from "../../proxy/rule_form.ts";
 import { encodeAddress } from "../../wire/address.ts";
 import { OpenedCode, RstCode } from "../../wire/frames.ts";
 import type { Upstream } from "../../outbound/dial.ts";

@@ -53,7 +53,7 @@ import {
 
 const PROGRAM = "xdp_phantom";
 const EGRESS_PROGRAM = "tc_egress";
-export const EGRESS: TcPlace = {
+const EGRESS: TcPlace = {
   name: "tc_egress",
   direction: "egress",
   // "PH"

@@ -12,7 +12,7 @@ import { type Loop, NOT_ARMED, type Timer } from "../../loop/loop.ts";
 import type { UserSpec } from "../protocol.ts";
 
 /** How often it is looked at what users have used. */
-export const USERS_CHECK_MS = 250;
+const USERS_CHECK_MS = 250;
 /** A thread that carries less than this share of a user's rate leaves the rate to the others. */
 const CARRIER_SHARE = 0.02;
 /** Packets may come so much faster than data is read: some come again, or are no data. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { type Entry, parseEntry, parseListLine, parsePorts } from "./rule_spec.ts";
+import { type Entry, parseEntry, parseListLine, parsePorts } from "./rule_form.ts";
 
 function show(entry: Entry | string | undefined): string {
   if (entry === undefined) return "nothing";

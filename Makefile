@@ -8,7 +8,7 @@ SHELL         := /bin/bash
 MAKEFLAGS     += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: FORCE help setup setup-tests run test test-busy test-kernels build bench install uninstall clean distclean \
+.PHONY: FORCE help setup setup-tests run dev ok test test-busy test-kernels build bench install uninstall clean distclean \
         bpf lib layout layout-check sanitize
 
 export DENO_TLS_CA_STORE ?= system,mozilla
@@ -83,6 +83,12 @@ setup-tests:
 run: setup ## start the server from source; makes phantom.yaml at the first run
 	$(Q)$(MAKE) --no-print-directory bpf lib
 	$(Q)exec $(DENO) run -A main.ts run --init -c phantom.yaml
+
+dev: setup ## ... and again after each change of a source file
+	$(Q)PATH="$(dir $(DENO)):$$PATH" $(DENO) task dev
+
+ok: setup ## every check and test that needs no root: before each commit
+	$(Q)PATH="$(dir $(DENO)):$$PATH" $(DENO) task ok
 
 test: setup-tests ## every check and test; as root also those that need the kernel
 	$(Q)$(MAKE) --no-print-directory bpf lib

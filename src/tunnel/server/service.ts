@@ -26,6 +26,7 @@ import type {
   UserSpec,
   UserText,
 } from "../protocol.ts";
+import { SessionSums } from "../session_sums.ts";
 import { XskDelivery } from "../../transport/xsk.ts";
 import type { XskSpec } from "../../transport/xsk_spec.ts";
 
@@ -63,6 +64,7 @@ export class TunnelService implements Service<ToServer> {
   readonly #host: Host;
   readonly #start: ServerStart;
   readonly #tooLong = new TooLongNotice();
+  readonly #sessions = new SessionSums();
   #delivery: XskDelivery | undefined;
 
   constructor(host: Host, start: ServerStart, makeTunnel: MakeTunnel) {
@@ -74,7 +76,11 @@ export class TunnelService implements Service<ToServer> {
     const options = { ...routesOf(start), waker, resolver, accountOf };
     this.targets = new Targets(loop, options);
     this.associations = new TargetAssociations(loop, options);
-    this.tunnel = makeTunnel(host, start, new Events(this.targets, this.associations));
+    this.tunnel = makeTunnel(
+      host,
+      start,
+      new Events(this.targets, this.associations, this.#sessions),
+    );
   }
 
   get counters(): CounterSources {
@@ -92,6 +98,11 @@ export class TunnelService implements Service<ToServer> {
         refusals: targets.counters.refused + associations.counters.refused +
           associations.counters.tooMany,
       }),
+      sessions: () =>
+        this.#sessions.of(
+          this.#host.loop.now,
+          () => pump?.peers.all().map(({ session }) => session) ?? [],
+        ),
       targets: targets.counters,
       targetsFailed: () => byCode(targets.counters.failed),
       splices: targets.splicer.counters,
@@ -175,8 +186,10 @@ function byCode(counts: readonly number[]): Record<string, number> {
 class Events implements TunnelEvents {
   readonly #targets: Targets;
   readonly #associations: TargetAssociations;
+  readonly #sums: SessionSums;
 
-  constructor(targets: Targets, associations: TargetAssociations) {
+  constructor(targets: Targets, associations: TargetAssociations, sums: SessionSums) {
+    this.#sums = sums;
     this.#targets = targets;
     this.#associations = associations;
   }
@@ -187,6 +200,7 @@ class Events implements TunnelEvents {
   }
 
   closed(session: Session): void {
+    this.#sums.closed(session);
     this.#targets.closed(session);
     this.#associations.closed(session);
   }

@@ -13,6 +13,7 @@ import { NameLookup } from "../../loop/name_lookup.ts";
 import { Pool } from "../../loop/pool.ts";
 import type { RuleText } from "../../outbound/routing.ts";
 import { SpliceCounters } from "../../outbound/splicer.ts";
+import { SessionCounters } from "../../session/counters.ts";
 import type { Session } from "../../session/session.ts";
 import { encodeAddress } from "../../wire/address.ts";
 import { CloseCode, OpenedCode } from "../../wire/frames.ts";
@@ -234,6 +235,7 @@ Deno.test("all that a server counts reaches main by name", async () => {
   const { tunnel = {}, loop, resolver } = bench.pool.counters();
   assert.deepEqual(loop, { faults: 0 });
   assert.equal(resolver?.lookups, 0);
+  assert.ok(tunnel.sessionsPacketsReceived! > 0);
   const sources = {
     "": new ServerCounters(),
     received: new ReceiveCounters(),
@@ -241,6 +243,7 @@ Deno.test("all that a server counts reaches main by name", async () => {
     targets: new TargetCounters(),
     splices: new SpliceCounters(),
     associations: new AssociationCounters(),
+    sessions: new SessionCounters(),
   };
   const { view } = new CounterWriter([{ name: "tunnel", counters: sources }]);
   for (const name of view.tables[0]!.names) assert.ok(Object.hasOwn(tunnel, name), name);

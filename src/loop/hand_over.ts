@@ -36,7 +36,7 @@ export interface HandOverSpec {
   readonly bells: readonly number[];
 }
 
-/** Memory for workers that have these bells; for tests, until a carrier accepts connections. */
+/** Memory for workers that have these bells. */
 export function handOverSpec(bells: readonly number[]): HandOverSpec {
   const rings = bells.map(() => ringMemory(RING_BYTES));
   return { rings, locks: new SharedArrayBuffer(4 * bells.length), bells };
@@ -64,7 +64,7 @@ export class HandOverCounters {
   unclaimed = 0;
 }
 
-/** A worker's end; for tests, until a carrier accepts connections. */
+/** A worker's end. */
 export class HandOver implements Watcher {
   readonly counters: HandOverCounters = new HandOverCounters();
   readonly #loop: Loop;

@@ -2,13 +2,17 @@ import assert from "node:assert/strict";
 import { endpoint } from "../../ffi/endpoint.ts";
 import { EventFd } from "../../ffi/loop.ts";
 import { TcpListener, TcpSocket } from "../../ffi/tcp.ts";
-import { type HandOverStart, HandOverWord } from "../../tests/fixtures/hand_over_worker.ts";
+import type { Greetings } from "../../tests/fixtures/hand_over_worker.ts";
+import { libraries } from "../../tests/fixtures/libraries.ts";
 import { LOOPBACK } from "../../tests/fixtures/loopback.ts";
 import { testNative } from "../../tests/native.ts";
+import { Log } from "../base/log.ts";
 import { HAND_OVER_BYTES_MAX, HandOver, type HandOverSpec, handOverSpec } from "./hand_over.ts";
 import { Loop } from "./loop.ts";
+import { Pool } from "./pool.ts";
 
 const native = testNative();
+const libs = libraries();
 const SERVICE = 3;
 
 /** Two workers' ends in one loop. */
@@ -47,33 +51,28 @@ function isClosed({ near }: { near: TcpSocket }): boolean {
   return near.read(new Uint8Array(1), 0, 1) === 0;
 }
 
-Deno.test("a connection and what was read of it go from one thread to another", async () => {
-  using bells = new DisposableStack();
-  const spec = handOverSpec([0, 1].map(() => bells.use(new EventFd(native)).fd));
-  const shared = new SharedArrayBuffer(4 * HandOverWord.count);
-  const words = new Int32Array(shared);
-  const workers = [0, 1].map((index) => {
-    const url = new URL("../../tests/fixtures/hand_over_worker.ts", import.meta.url);
-    const worker = new Worker(url, { type: "module" });
-    worker.postMessage({ index, spec, shared } satisfies HandOverStart);
-    return worker;
+Deno.test("a connection and what was read of it go from one worker to another", async () => {
+  const pool = await Pool.start<Greetings>({
+    libs,
+    code: new URL("../../tests/fixtures/hand_over_worker.ts", import.meta.url),
+    name: "greeter",
+    starts: [{ index: 0 }, { index: 1 }],
+    log: new Log(({ message }) => assert.fail(message)),
   });
-  const until = async (isSo: () => boolean) => {
-    while (!isSo()) await new Promise((resolve) => setTimeout(resolve, 5));
-  };
-  await until(() => Atomics.load(words, HandOverWord.ready) === 2);
-  for (let i = 0; i < 20; i++) {
-    using socket = await Deno.connect({ hostname: "127.0.0.1", port: words[HandOverWord.port]! });
-    await socket.write(new TextEncoder().encode(`hello ${i}`));
-    const text = await new Response(socket.readable).text();
-    const { port } = socket.localAddr as Deno.NetAddr;
-    assert.equal(text, `worker 1, port ${port}: hello ${i}`);
+  try {
+    const [port] = pool.ready("greeter");
+    for (let i = 0; i < 20; i++) {
+      using socket = await Deno.connect({ hostname: "127.0.0.1", port: port! });
+      await socket.write(new TextEncoder().encode(`hello ${i}`));
+      const text = await new Response(socket.readable).text();
+      const local = socket.localAddr as Deno.NetAddr;
+      assert.equal(text, `worker 1, port ${local.port}: hello ${i}`);
+    }
+  } finally {
+    await pool.stop();
   }
-  Atomics.store(words, HandOverWord.stop, 1);
-  await until(() => Atomics.load(words, HandOverWord.ready) === 0);
-  // An answer may be here before the one who gave it has counted it.
-  assert.deepEqual([words[HandOverWord.given], words[HandOverWord.taken]], [20, 20]);
-  for (const worker of workers) worker.terminate();
+  const { given, taken } = pool.counters()["hand_over"]!;
+  assert.deepEqual([given, taken], [20, 20]);
 });
 
 Deno.test("a worker that does not keep up is given no more: the giver keeps the rest", () => {

@@ -9,6 +9,7 @@ import { messageOf } from "../base/errors.ts";
 import { Log } from "../base/log.ts";
 import { RingReader } from "../base/ring.ts";
 import { type CounterSources, CounterWriter } from "./counters.ts";
+import { HandOver } from "./hand_over.ts";
 import { Inbox } from "./inbox.ts";
 import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "./loop.ts";
 import { type FirstMessage, type FromHost, type HostStart, RESOLVER } from "./protocol.ts";
@@ -50,6 +51,8 @@ export class Host implements Watcher, Timer {
   readonly #inbox: Inbox;
   readonly #wake: EventFd;
   readonly #faults: FaultLog;
+  readonly #handOverStart: HostStart["handOver"];
+  #handOver: HandOver | undefined;
   #services: readonly Service[] = [];
   #counters: CounterWriter | undefined;
 
@@ -65,6 +68,16 @@ export class Host implements Watcher, Timer {
     this.#stop = new Int32Array(start.stop);
     this.#inbox = new Inbox(new RingReader(start.inbox));
     this.#wake = new EventFd(libs.native, start.wakeFd);
+    this.#handOverStart = start.handOver;
+  }
+
+  /** By which connections go to the pool's other workers; nothing where there are none. */
+  get handOver(): HandOver | undefined {
+    if (this.#handOver === undefined && this.#handOverStart !== undefined) {
+      const { index, spec } = this.#handOverStart;
+      this.#handOver = new HandOver(this.loop, index, spec);
+    }
+    return this.#handOver;
   }
 
   /** Starts the services in their order, and says so. From then on the loop serves. */
@@ -84,6 +97,10 @@ export class Host implements Watcher, Timer {
     const counters = this.#counters = new CounterWriter([
       { name: "loop", counters: { "": () => ({ faults: this.loop.faults }) } },
       { name: RESOLVER, counters: { "": this.resolver.counters } },
+      // Only where a service has asked for it.
+      ...this.#handOver === undefined
+        ? []
+        : [{ name: "hand_over", counters: { "": this.#handOver.counters } }],
       ...services,
     ]);
     this.loop.watch(this.#wake.fd, EpollEvent.in, this);
@@ -137,6 +154,7 @@ export class Host implements Watcher, Timer {
   /** Wipes keys, and lets go of the loop. */
   close(): void {
     for (const service of this.#services) service.wipe?.();
+    this.#handOver?.close();
     this.loop.close();
   }
 

@@ -8,6 +8,7 @@ import { EventFd } from "../../ffi/loop.ts";
 import type { Log } from "../base/log.ts";
 import { ringMemory, RingWriter } from "../base/ring.ts";
 import { type CounterValues, type CounterView, sumCounters } from "./counters.ts";
+import { type HandOverSpec, handOverSpec } from "./hand_over.ts";
 import { type Envelope, piecesOf } from "./inbox.ts";
 import type { NameLookup } from "./name_lookup.ts";
 import {
@@ -51,20 +52,26 @@ export interface PoolOptions<P extends Protocol> {
 
 export class Pool<P extends Protocol> {
   readonly #workers: PooledWorker<P>[];
+  /** Of each worker, for connections from the others. */
+  readonly #bells: readonly EventFd[];
 
   /** Rejects when a worker fails after its start. */
   readonly failure: Promise<never>;
 
-  private constructor(workers: PooledWorker<P>[]) {
+  private constructor(workers: PooledWorker<P>[], bells: readonly EventFd[]) {
     this.#workers = workers;
+    this.#bells = bells;
     this.failure = Promise.race(workers.map((worker) => worker.failure));
     this.failure.catch(() => {});
   }
 
   /** Resolves when all services of every worker have started; when one can't, all are stopped. */
   static async start<P extends Protocol>(options: PoolOptions<P>): Promise<Pool<P>> {
-    const workers = options.starts.map((_, index) => new PooledWorker(options, index));
-    const pool = new Pool(workers);
+    const isAlone = options.starts.length < 2;
+    const bells = isAlone ? [] : options.starts.map(() => new EventFd(options.libs.native));
+    const spec = isAlone ? undefined : handOverSpec(bells.map(({ fd }) => fd));
+    const workers = options.starts.map((_, index) => new PooledWorker(options, index, spec));
+    const pool = new Pool(workers, bells);
     const results = await Promise.allSettled(workers.map((worker) => worker.ready));
     const failure = results.find((result) => result.status === "rejected");
     if (failure === undefined) return pool;
@@ -104,6 +111,7 @@ export class Pool<P extends Protocol> {
 
   async stop(): Promise<void> {
     await Promise.all(this.#workers.map((worker) => worker.stop()));
+    for (const bell of this.#bells) bell.close();
   }
 }
 
@@ -124,7 +132,7 @@ class PooledWorker<P extends Protocol> {
   #outbox: Uint8Array[] = [];
   #retry: number | undefined;
 
-  constructor(options: PoolOptions<P>, index: number) {
+  constructor(options: PoolOptions<P>, index: number, spec: HandOverSpec | undefined) {
     this.#options = options;
     this.#index = index;
     const inbox = ringMemory(INBOX_BYTES);
@@ -140,7 +148,12 @@ class PooledWorker<P extends Protocol> {
       this.#fail(`a worker (${options.name}) failed: ${event.message}`);
     };
     const start = options.starts[index];
-    const host: HostStart = { wakeFd: this.#wake.fd, stop: this.#stop.buffer, inbox };
+    const host: HostStart = {
+      wakeFd: this.#wake.fd,
+      stop: this.#stop.buffer,
+      inbox,
+      ...(spec === undefined ? {} : { handOver: { index, spec } }),
+    };
     const first: FirstMessage<P["start"]> = { host, start };
     this.#worker.postMessage(first, memoryOf(options.keysOf?.(start) ?? []));
   }

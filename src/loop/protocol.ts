@@ -7,6 +7,7 @@
 
 import type { LogRecord } from "../base/log.ts";
 import type { CounterView } from "./counters.ts";
+import type { HandOverSpec } from "./hand_over.ts";
 
 /** What a host needs to be reached; owned by main. */
 export interface HostStart {
@@ -16,6 +17,8 @@ export interface HostStart {
   readonly stop: SharedArrayBuffer;
   /** The ring's memory. */
   readonly inbox: SharedArrayBuffer;
+  /** Which of several workers this is, and how connections go to the others. */
+  readonly handOver?: { readonly index: number; readonly spec: HandOverSpec };
 }
 
 /** The first message; `start` is for the services. */

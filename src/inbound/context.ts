@@ -13,7 +13,7 @@ import { Splicer } from "../outbound/splicer.ts";
 /** Local connections at a time; one more is closed at once. */
 export const CONNECTIONS_MAX = 16_384;
 /** For a request, from its first byte (or the connection's begin) to its last. */
-export const HANDSHAKE_MS = 10_000;
+export const GREETING_MS = 10_000;
 /** Bytes read from a client in one go while a request is awaited. */
 const REQUEST_READ_BYTES = 16 << 10;
 /** A refusal is at most some 400 bytes. */

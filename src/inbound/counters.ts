@@ -9,7 +9,7 @@ export class InboundCounters {
   connectionsRefused = 0;
   /** Connections that the system did not let us take (descriptors, memory). */
   acceptErrors = 0;
-  handshakesTimedOut = 0;
+  greetingsTimedOut = 0;
   /** Requests that are none, or that come with the wrong password. */
   requestsRefused = 0;
   /** The session had no room for another stream. */
@@ -35,7 +35,7 @@ export class InboundCounters {
 
   /** What limits and rules refused. */
   get refusals(): number {
-    return this.connectionsRefused + this.acceptErrors + this.handshakesTimedOut +
+    return this.connectionsRefused + this.acceptErrors + this.greetingsTimedOut +
       this.requestsRefused + this.streamsRefused + this.associationsRefused;
   }
 }

@@ -9,7 +9,7 @@ import { httpStatusOf, SocksReply, socksReplyOf } from "../proxy/outcome.ts";
 import { Socks5Inbound, SocksCommand } from "../proxy/socks5_inbound.ts";
 import { Target } from "../proxy/target.ts";
 import { type Answerer, Connect } from "./connect.ts";
-import { HANDSHAKE_MS, type InboundContext } from "./context.ts";
+import { GREETING_MS, type InboundContext } from "./context.ts";
 import type { Holder, LocalConnection } from "./local_connection.ts";
 import { PlainHttp } from "./plain_http.ts";
 import { Linger } from "./linger.ts";
@@ -90,7 +90,7 @@ export class Greeting implements Holder, Timer {
     this.#connection = connection;
     connection.hold(this);
     connection.watch(EpollEvent.in | EpollEvent.readHangUp);
-    context.loop.arm(this, context.loop.now + HANDSHAKE_MS);
+    context.loop.arm(this, context.loop.now + GREETING_MS);
   }
 
   ready(): void {
@@ -107,7 +107,7 @@ export class Greeting implements Holder, Timer {
   }
 
   fire(): void {
-    this.#context.counters.handshakesTimedOut++;
+    this.#context.counters.greetingsTimedOut++;
     this.abort();
   }
 

@@ -3,7 +3,7 @@ import { Rng } from "../../tests/fuzz/rng.ts";
 import { testNative } from "../../tests/native.ts";
 import { concat, echo, type FakeOptions, FakeTunnel } from "../../tests/fixtures/fake_tunnel.ts";
 import { endpoint } from "../../ffi/endpoint.ts";
-import { CONNECTIONS_MAX, HANDSHAKE_MS } from "./context.ts";
+import { CONNECTIONS_MAX, GREETING_MS } from "./context.ts";
 import { UNHEARD_BYTES_MAX } from "./said.ts";
 import { Inbounds } from "./inbounds.ts";
 import { Loop } from "../loop/loop.ts";
@@ -667,9 +667,9 @@ Deno.test("a request that does not come is timed out", async () => {
     for (const live of inbounds.context.live) {
       loop.arm(live as never, loop.now + 1);
     }
-    assert.equal(HANDSHAKE_MS, 10_000);
+    assert.equal(GREETING_MS, 10_000);
     assert.equal((await readAll(conn)).length, 0);
-    assert.equal(inbounds.counters.handshakesTimedOut, 1);
+    assert.equal(inbounds.counters.greetingsTimedOut, 1);
   });
 });
 

@@ -12,7 +12,7 @@ import { tcpAgain } from "../../ffi/tcp.ts";
 import type { HttpInbound } from "../proxy/http_inbound.ts";
 import { httpStatusOf } from "../proxy/outcome.ts";
 import { OpenedCode } from "../wire/frames.ts";
-import { HANDSHAKE_MS, type InboundContext } from "./context.ts";
+import { GREETING_MS, type InboundContext } from "./context.ts";
 import { type ExchangeOwner, HttpExchange } from "./http_exchange.ts";
 import { Linger } from "./linger.ts";
 import type { Holder, LocalConnection } from "./local_connection.ts";
@@ -79,7 +79,7 @@ export class PlainHttp implements ExchangeOwner, Holder, Timer, Task {
 
   /** A head that has begun did not end in time. */
   fire(): void {
-    this.#context.counters.handshakesTimedOut++;
+    this.#context.counters.greetingsTimedOut++;
     this.#cut();
   }
 
@@ -152,7 +152,7 @@ export class PlainHttp implements ExchangeOwner, Holder, Timer, Task {
     if (this.#isOver) return;
     const { loop } = this.#context;
     if (this.#parser.state !== "head" || this.#parser.isIdle) loop.disarm(this);
-    else if (this.heapIndex === NOT_ARMED) loop.arm(this, loop.now + HANDSHAKE_MS);
+    else if (this.heapIndex === NOT_ARMED) loop.arm(this, loop.now + GREETING_MS);
   }
 
   #request(): void {

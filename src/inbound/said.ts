@@ -8,7 +8,7 @@ import type { Session } from "../session/session.ts";
 import type { Loop, Task } from "../loop/loop.ts";
 import { HELD_BYTES_MAX, Rest, type Splicer } from "../outbound/splicer.ts";
 
-/** Bytes kept of one stream: a request or a handshake's begin. Who has said more is not helped. */
+/** Bytes kept of one stream: a request or a TLS hello. Who has said more is not helped. */
 export const UNHEARD_BYTES_MAX = 32 << 10;
 
 const NOTHING = new Uint8Array(0);

@@ -20,7 +20,7 @@ import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts"
 /** A target that keeps silent for so long is asked whether it is there. */
 const KEEPALIVE_SECONDS = 120;
 /** What an upstream proxy may say at a time. */
-const HANDSHAKE_BYTES = 16 << 10;
+const NEGOTIATION_BYTES = 16 << 10;
 const NOTHING = new Uint8Array(0);
 
 /** An upstream proxy, by which targets are reached. */
@@ -60,7 +60,7 @@ export class Dial implements Timer {
   readonly #deadline: number;
   #upstream: Upstream | undefined;
   #target: Target | undefined;
-  #handshake: Handshake | undefined;
+  #negotiation: Negotiation | undefined;
   #isOver = false;
 
   constructor(
@@ -96,13 +96,13 @@ export class Dial implements Timer {
   abort(): void {
     this.#isOver = true;
     this.#loop.disarm(this);
-    this.#handshake?.abort();
+    this.#negotiation?.abort();
     for (const attempt of this.#attempts) attempt?.close();
     this.#attempts.length = 0;
   }
 
   fire(): void {
-    if (this.#handshake !== undefined) this.#fail(OpenedCode.timedOut);
+    if (this.#negotiation !== undefined) this.#fail(OpenedCode.timedOut);
     else this.#advance();
   }
 
@@ -153,17 +153,17 @@ export class Dial implements Timer {
     const driver = this.#upstream.kind === "socks5"
       ? new Socks5Outbound(this.#target, this.#upstream.credential)
       : new HttpOutbound(this.#target, this.#upstream.credential);
-    this.#handshake = new Handshake(this.#loop, socket, driver, {
+    this.#negotiation = new Negotiation(this.#loop, socket, driver, {
       connected: (one, early) => this.#connected(one, early),
       failed: (code) => this.#fail(code),
     });
-    this.#handshake.start();
+    this.#negotiation.start();
   }
 
   #connected(socket: TcpSocket, early: Uint8Array<ArrayBuffer>): void {
     this.#isOver = true;
     // The socket is no longer ours to abort.
-    this.#handshake = undefined;
+    this.#negotiation = undefined;
     this.#loop.disarm(this);
     this.#events.connected(socket, early);
   }
@@ -213,12 +213,12 @@ class Attempt implements Watcher {
 }
 
 /** Tells an upstream proxy where to, on a socket that has connected to it. */
-class Handshake implements Watcher {
+class Negotiation implements Watcher {
   readonly #loop: Loop;
   readonly #socket: TcpSocket;
   readonly #driver: Socks5Outbound | HttpOutbound;
   readonly #events: DialEvents;
-  readonly #bytes = new Uint8Array(HANDSHAKE_BYTES);
+  readonly #bytes = new Uint8Array(NEGOTIATION_BYTES);
   /** What is to be written and was not taken yet. */
   #out: Uint8Array<ArrayBuffer> = NOTHING;
   #tag = -1;

@@ -25,7 +25,7 @@ const NAMES: Readonly<Record<string, readonly string[]>> = {
   "six.example": ["::1"],
 };
 
-/** Targets and a relay with these routes, and a session of alice. */
+/** Targets and associations with these routes, and a session of alice. */
 class Bench implements Disposable {
   readonly loop = new Loop(native);
   readonly session = new FakeSession();

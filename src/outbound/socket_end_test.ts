@@ -18,7 +18,7 @@ const WAIT_MS = 20_000;
 const utf8 = (value: string) => new TextEncoder().encode(value);
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
-/** A connection: the end that a test uses, and the one that is relayed. */
+/** A connection: the end that a test uses, and the one that is joined. */
 interface Pair {
   readonly far: TcpSocket;
   readonly near: TcpSocket;
@@ -59,8 +59,8 @@ class Bench implements Disposable {
     return end;
   }
 
-  /** Two connections, relayed one to the other. */
-  relay(early?: Uint8Array<ArrayBuffer>): { one: TcpSocket; two: TcpSocket; ends: SocketEnd[] } {
+  /** Two connections, joined one to the other. */
+  join(early?: Uint8Array<ArrayBuffer>): { one: TcpSocket; two: TcpSocket; ends: SocketEnd[] } {
     const [first, second] = [this.pair(), this.pair()];
     const ends = [this.end(first.near, early), this.end(second.near)] as const;
     ends[0].join(ends[1]);
@@ -151,9 +151,9 @@ class Reader {
   }
 }
 
-Deno.test("two SocketEnds relay TCP to TCP, each way until its own end", () => {
+Deno.test("two SocketEnds join TCP to TCP, each way until its own end", () => {
   using bench = new Bench();
-  const { one, two, ends } = bench.relay(utf8("early, "));
+  const { one, two, ends } = bench.join(utf8("early, "));
   say(one, "question");
   assert.equal(text(bench.read(two, 15).data), "early, question");
   // One side has said all: the other one still answers.
@@ -171,7 +171,7 @@ Deno.test("two SocketEnds relay TCP to TCP, each way until its own end", () => {
 
 Deno.test("an end with nothing said before it goes through, too", () => {
   using bench = new Bench();
-  const { one, two } = bench.relay();
+  const { one, two } = bench.join();
   two.finish();
   assert.equal(bench.ending(one), 0);
   one.finish();
@@ -182,7 +182,7 @@ Deno.test("an end with nothing said before it goes through, too", () => {
 Deno.test("a reset goes through from either side, and its owner hears of it once", () => {
   for (const isFirst of [true, false]) {
     using bench = new Bench();
-    const { one, two, ends } = bench.relay();
+    const { one, two, ends } = bench.join();
     say(one, "hello");
     bench.read(two, 5);
     const [broken, other] = isFirst ? [one, two] : [two, one];
@@ -193,9 +193,9 @@ Deno.test("a reset goes through from either side, and its owner hears of it once
   }
 });
 
-Deno.test("a reset after both have said all ends the relay", () => {
+Deno.test("a reset after both have said all ends the pair", () => {
   using bench = new Bench();
-  const { one, two, ends } = bench.relay();
+  const { one, two, ends } = bench.join();
   one.finish();
   assert.equal(bench.ending(two), 0);
   one.abort();
@@ -206,7 +206,7 @@ Deno.test("a reset after both have said all ends the relay", () => {
 
 Deno.test("a slow reader stops the writer: memory is bounded, and nothing is lost", () => {
   using bench = new Bench();
-  const { one, two } = bench.relay();
+  const { one, two } = bench.join();
   const length = 40 << 20;
   const writer = new Writer(one, length, 200_000);
   let most = 0;
@@ -235,9 +235,9 @@ Deno.test("a slow reader stops the writer: memory is bounded, and nothing is los
   assert.equal(bench.ending(one), 0);
 });
 
-Deno.test("many relays at once, both ways, in small pieces, arrive whole", () => {
+Deno.test("many pairs at once, both ways, in small pieces, arrive whole", () => {
   using bench = new Bench();
-  const pairs = Array.from({ length: 50 }, () => bench.relay());
+  const pairs = Array.from({ length: 50 }, () => bench.join());
   const ways = pairs.flatMap(({ one, two }) => [[one, two], [two, one]] as const);
   const writers = ways.map(([from]) => new Writer(from, 300_000, 1300));
   const readers = ways.map(([, to]) => new Reader(to, 7000));
@@ -254,7 +254,7 @@ Deno.test("many relays at once, both ways, in small pieces, arrive whole", () =>
 
 Deno.test("a socket that is let go of is somebody else's, and is taken up again", () => {
   using bench = new Bench();
-  const { one, two, ends } = bench.relay();
+  const { one, two, ends } = bench.join();
   say(one, "before");
   bench.until(() => bench.splicer.counters.bytesDown === 6);
   assert.ok(ends.every((end) => end.letGo()));
@@ -276,7 +276,7 @@ Deno.test("a socket that is let go of is somebody else's, and is taken up again"
 
 Deno.test("a socket is not let go of while something waits for it or its peer", () => {
   using bench = new Bench();
-  const { one, two, ends } = bench.relay();
+  const { one, two, ends } = bench.join();
   const writer = new Writer(one, 40 << 20, 200_000);
   bench.until(() => {
     writer.turn();

@@ -4,7 +4,7 @@
 // on a stream of its own and says "Connection: close" there, so that two requests can never run
 // into each other; `http_response.ts` finds where the answer ends.
 //
-//   head → ready → tunnel                      CONNECT: what follows belongs to the stream
+//   head → ready → connect                     CONNECT: what follows belongs to the stream
 //              ↘ body → complete → (next) head plain
 //   any of them → failed                       drain the reply, then close
 
@@ -52,7 +52,7 @@ const TEXTS: Readonly<Record<number, string>> = {
 const ESTABLISHED = ascii("HTTP/1.1 200 Connection established\r\n\r\n");
 const NOTHING = new Uint8Array(0);
 
-export type HttpState = "head" | "ready" | "tunnel" | "body" | "complete" | "failed";
+export type HttpState = "head" | "ready" | "connect" | "body" | "complete" | "failed";
 
 export interface HttpOptions {
   /** Without them everybody is let in. */
@@ -139,7 +139,7 @@ export class HttpInbound {
     this.#assertReady();
     if (this.isConnect) {
       this.#setReply(ESTABLISHED);
-      this.#state = "tunnel";
+      this.#state = "connect";
     } else {
       this.#state = this.#body.state === "done" ? "complete" : "body";
     }

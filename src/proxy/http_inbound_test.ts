@@ -36,7 +36,7 @@ function drainRequest(http: HttpInbound): string {
 
 const statusOf = (http: HttpInbound): string => drain(http).slice(9, 12);
 
-Deno.test("CONNECT becomes a tunnel, early data left alone", () => {
+Deno.test("CONNECT is taken, early data left alone", () => {
   const cases: [string, string][] = [
     ["example.com:443", "example.com:443"],
     ["EXAMPLE.com.:8443", "example.com:8443"],
@@ -52,7 +52,7 @@ Deno.test("CONNECT becomes a tunnel, early data left alone", () => {
       assert.equal(http.target.toString(), target);
       if (step > 1) assert.ok(http.rest.startsWith("\x16"));
       http.accept();
-      assert.equal(http.state, "tunnel");
+      assert.equal(http.state, "connect");
       assert.equal(drain(http), "HTTP/1.1 200 Connection established\r\n\r\n");
       assert.throws(() => http.refuse(502), TypeError);
     }

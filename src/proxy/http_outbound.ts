@@ -14,7 +14,7 @@ const STATUS_LINE_BYTES = 14;
 
 const encoder = new TextEncoder();
 
-/** One connection's handshake. It speaks first: drain, send, feed what comes back. */
+/** One connection's negotiation. It speaks first: drain, send, feed what comes back. */
 export class HttpOutbound {
   status = 0;
   /** A code of OPENED, once failed. */
@@ -67,7 +67,7 @@ export class HttpOutbound {
   }
 
   #handle(bytes: Uint8Array): void {
-    // A tunnel has no body whatever the fields say (RFC 9110 §9.3.6): only the status counts.
+    // CONNECT has no body whatever the fields say (RFC 9110 §9.3.6): only the status counts.
     const match = STATUS_LINE.exec(latin1(bytes, 0, Math.min(bytes.length, STATUS_LINE_BYTES)));
     if (match === null) return this.#fail("not an HTTP answer", OpenedCode.unreachable);
     this.status = Number(match[1]);

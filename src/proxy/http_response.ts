@@ -32,7 +32,7 @@ export interface ResponseOptions {
   readonly keepAlive: boolean;
 }
 
-/** Relays one response. */
+/** Passes one response on. */
 export class HttpResponse {
   status = 0;
   /** What went wrong, for a log line, or "". */

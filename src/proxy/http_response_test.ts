@@ -3,13 +3,13 @@ import { HttpResponse, INTERIM_MAX, type ResponseOptions } from "./http_response
 
 const OPTIONS: ResponseOptions = { isHead: false, isHttp11: true, keepAlive: true };
 
-interface Relayed {
+interface Passed {
   readonly response: HttpResponse;
   readonly out: string;
   readonly used: number;
 }
 
-function relay(text: string, options: Partial<ResponseOptions> = {}, step = Infinity): Relayed {
+function pass(text: string, options: Partial<ResponseOptions> = {}, step = Infinity): Passed {
   const response = new HttpResponse({ ...OPTIONS, ...options });
   const bytes = Uint8Array.from(text, (char) => char.charCodeAt(0));
   const room = new Uint8Array(100);
@@ -35,7 +35,7 @@ Deno.test("a response is rewritten for the client's connection", () => {
     "Proxy-Authenticate: Basic\r\nContent-Length: 5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n\r\n" +
     "helloMORE";
   for (const step of [1, 3, Infinity]) {
-    const { response, out, used } = relay(text, {}, step);
+    const { response, out, used } = pass(text, {}, step);
     assert.equal(
       out,
       "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nSet-Cookie: a\r\nSet-Cookie: b\r\n" +
@@ -57,17 +57,17 @@ Deno.test("where a response ends depends on status, request and fields", () => {
     ["200 OK\r\nContent-Length: 9\r\n\r\nabc", {}, "body", true],
   ];
   for (const [text, options, state, keepAlive] of cases) {
-    const { response, out } = relay(`HTTP/1.1 ${text}`, options);
+    const { response, out } = pass(`HTTP/1.1 ${text}`, options);
     assert.deepEqual([response.state, response.keepAlive], [state, keepAlive], text);
     assert.match(out, keepAlive ? /Connection: keep-alive\r/ : /Connection: close\r/);
   }
 });
 
 Deno.test("the end of the connection is an end for some responses only", () => {
-  assert.equal(relay("HTTP/1.0 200 OK\r\n\r\nabc").response.end(), true);
-  assert.equal(relay("HTTP/1.1 204 x\r\n\r\n").response.end(), true);
+  assert.equal(pass("HTTP/1.0 200 OK\r\n\r\nabc").response.end(), true);
+  assert.equal(pass("HTTP/1.1 204 x\r\n\r\n").response.end(), true);
   for (const text of ["", "HTTP/1.1 200", "HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nabc"]) {
-    const { response } = relay(text);
+    const { response } = pass(text);
     assert.equal(response.end(), false);
     assert.equal(response.state, "failed");
   }
@@ -82,13 +82,13 @@ Deno.test("the end of the connection is an end for some responses only", () => {
 Deno.test("interim answers are passed on, to those who know them", () => {
   const interim = "HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\n";
   const final = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-  const { response, out } = relay(interim + final);
+  const { response, out } = pass(interim + final);
   assert.ok(out.startsWith(interim));
   assert.equal(response.status, 200);
-  assert.ok(!relay(interim + final, { isHttp11: false }).out.includes("103"));
-  assert.equal(relay(interim.repeat(INTERIM_MAX) + final).response.state, "done");
-  assert.equal(relay(interim.repeat(INTERIM_MAX + 1) + final).response.state, "failed");
-  assert.equal(relay("HTTP/1.1 101 Switching\r\n\r\n").response.state, "failed");
+  assert.ok(!pass(interim + final, { isHttp11: false }).out.includes("103"));
+  assert.equal(pass(interim.repeat(INTERIM_MAX) + final).response.state, "done");
+  assert.equal(pass(interim.repeat(INTERIM_MAX + 1) + final).response.state, "failed");
+  assert.equal(pass("HTTP/1.1 101 Switching\r\n\r\n").response.state, "failed");
 });
 
 Deno.test("a response that contradicts itself is refused before any byte goes on", () => {
@@ -105,11 +105,11 @@ Deno.test("a response that contradicts itself is refused before any byte goes on
     "\r\nHTTP/1.1 200 OK\r\n\r\n",
   ];
   for (const text of bad) {
-    const { response, out } = relay(text);
+    const { response, out } = pass(text);
     assert.deepEqual([response.state, out, response.isStarted], ["failed", "", false], text);
   }
   assert.equal(
-    relay("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz").response.state,
+    pass("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz").response.state,
     "failed",
   );
 });

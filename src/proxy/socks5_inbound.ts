@@ -42,7 +42,7 @@ export interface Socks5Options {
   readonly allowUdp?: boolean;
 }
 
-/** One connection's handshake. */
+/** One connection's greeting. */
 export class Socks5Inbound {
   /** The destination of CONNECT; for UDP ASSOCIATE where the client says it sends from. */
   readonly target: Target = new Target();

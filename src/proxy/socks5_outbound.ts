@@ -20,7 +20,7 @@ export type OutboundState = "waiting" | "open" | "failed";
 
 type Step = "method" | "auth" | "reply";
 
-/** One connection's handshake. It speaks first: drain, send, feed what comes back. */
+/** One connection's negotiation. It speaks first: drain, send, feed what comes back. */
 export class Socks5Outbound {
   /** Where the proxy is bound: for UDP ASSOCIATE where to send datagrams to. */
   readonly bound: Target = new Target();

@@ -1,4 +1,4 @@
-// The header of SOCKS5's UDP relay (RFC 1928 §7), read and written in place.
+// The header of SOCKS5's UDP associations (RFC 1928 §7), read and written in place.
 //
 //   reserved u16 = 0 | fragment u8 = 0 | address | data
 //
@@ -20,7 +20,7 @@ export class UdpHeaderReader {
   fragments = 0;
   malformed = 0;
 
-  /** Whether a datagram is to be relayed; false is to be dropped, and is counted. */
+  /** Whether a datagram is to be passed on; false is to be dropped, and is counted. */
   read(bytes: Uint8Array, at: number, length: number): boolean {
     if (length < UDP_PREFIX_BYTES || bytes[at] !== 0 || bytes[at + 1] !== 0) return this.#drop();
     if (bytes[at + 2] !== 0) {

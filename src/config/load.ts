@@ -187,7 +187,7 @@ function warnOfContradictions(
 ): void {
   if (config.mode === "ebpf" && !config.ebpf.enabled) {
     const remedy = 'Set ebpf.enabled to true, or mode to "auto".';
-    const rule = "asks for a transport that ebpf.enabled turns off";
+    const rule = "asks for a carrier that ebpf.enabled turns off";
     report.warn(offsets.get("mode") ?? 0, "mode", rule, remedy);
   }
   const known = new Set(config.users.map(({ name }) => name));

@@ -316,7 +316,7 @@ Deno.test("loadConfig() warns of a key that other users can read", () => {
 Deno.test("loadConfig() warns of a mode whose data plane is off", () => {
   const text = `${PSK_LINE}mode: ebpf\nebpf: {enabled: false}\n`;
   assert.deepEqual(loadConfig(text, sources()).warnings.map(formatProblem), [
-    "/etc/phantom/phantom.yaml:2:7: mode: asks for a transport that ebpf.enabled turns off. " +
+    "/etc/phantom/phantom.yaml:2:7: mode: asks for a carrier that ebpf.enabled turns off. " +
     'Set ebpf.enabled to true, or mode to "auto".',
   ]);
 });

@@ -19,13 +19,13 @@ export { keyProblem, parseKey } from "./psk.ts";
 export { type PortRange, type RelayConfig } from "./relay_settings.ts";
 export { clientExampleFile, defaultConfigText, exampleFile, referencePage } from "./render.ts";
 export {
+  type CarrierKind,
+  CARRIERS,
   type Config,
   type OutboundConfig,
   PLACEHOLDER,
   type RoutingConfig,
   type RuleConfig,
-  type Transport,
-  TRANSPORTS,
   type UserConfig,
   USERS_MAX,
 } from "./settings.ts";

@@ -35,16 +35,16 @@ import { type Fault, type Infer, section, sections } from "./schema.ts";
 export const PLACEHOLDER = "your-32-byte-psk-here";
 
 /** Every carrier, best first. */
-export const TRANSPORTS = ["ebpf", "faketcp", "udp", "tcp", "websocket"] as const;
+export const CARRIERS = ["ebpf", "faketcp", "udp", "tcp", "websocket"] as const;
 
-const SWITCHER = section("Measures the transports and moves to a better one", {
-  enabled: flag({ default: true, doc: "Off pins the first transport that works." }),
+const SWITCHER = section("Measures the carriers and moves to a better one", {
+  enabled: flag({ default: true, doc: "Off pins the first carrier that works." }),
   check_interval_ms: measured({
     unit: "ms",
     default: 1000,
     min: 100,
     max: 60_000,
-    doc: "How often the transport in use is judged; shorter reacts faster and probes more.",
+    doc: "How often the carrier in use is judged; shorter reacts faster and probes more.",
   }),
   rtt_threshold_ms: measured({
     unit: "ms",
@@ -66,9 +66,9 @@ const SWITCHER = section("Measures the transports and moves to a better one", {
     max: 100,
     doc: "Failed checks in a row before switching; more avoids flapping.",
   }),
-  priority: listOf(TRANSPORTS, {
-    default: TRANSPORTS,
-    doc: "Transports that may be used, most wanted first.",
+  priority: listOf(CARRIERS, {
+    default: CARRIERS,
+    doc: "Carriers that may be used, most wanted first.",
   }),
 });
 
@@ -331,9 +331,9 @@ export const SETTINGS = section("Phantom", {
     default: "text",
     doc: "text is for people, json for collectors.",
   }),
-  mode: oneOf(["auto", ...TRANSPORTS], {
+  mode: oneOf(["auto", ...CARRIERS], {
     default: "auto",
-    doc: "The transport to use; auto lets the switcher choose.",
+    doc: "The carrier to use; auto lets the switcher choose.",
   }),
   workers: autoOr({ min: 1, max: 64, doc: "Data-plane threads; auto is one a core." }),
   low_latency: LOW_LATENCY,
@@ -433,4 +433,4 @@ export interface Config extends Omit<Settings, "psk" | "users" | "rules"> {
 }
 
 /** A carrier's name. */
-export type Transport = typeof TRANSPORTS[number];
+export type CarrierKind = typeof CARRIERS[number];

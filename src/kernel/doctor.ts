@@ -61,10 +61,10 @@ const CAPABILITIES = [
 ] as const;
 
 const PROGRAM_TYPES: readonly (readonly [string, number, string])[] = [
-  ["xdp", BpfProgType.xdp, "the ebpf transport: filter, relay, AF_XDP"],
+  ["xdp", BpfProgType.xdp, "the ebpf carrier: filter, relay, AF_XDP"],
   ["sched_cls", BpfProgType.schedCls, "the policy firewall, faketcp, the monitor"],
   ["sk_reuseport", BpfProgType.skReuseport, "packets reaching the worker that owns their session"],
-  ["sk_skb", BpfProgType.skSkb, "the SNI gate's relay inside the kernel"],
+  ["sk_skb", BpfProgType.skSkb, "the SNI gate's connections joined inside the kernel"],
   ["sock_ops", BpfProgType.sockOps, "the monitor's view of TCP connections"],
   ["socket_filter", BpfProgType.socketFilter, "the monitor's view of DNS, HTTP and TLS"],
 ];
@@ -79,7 +79,7 @@ const MAP_TYPES: readonly (readonly [string, number, string])[] = [
   ["perf_event_array", BpfMapType.perfEventArray, "events by perf buffer"],
   ["xskmap", BpfMapType.xskmap, "delivery by AF_XDP (sockets are used instead)"],
   ["devmap_hash", BpfMapType.devmapHash, "the relay between interfaces"],
-  ["sockhash", BpfMapType.sockhash, "the SNI gate's relay inside the kernel"],
+  ["sockhash", BpfMapType.sockhash, "the SNI gate's connections joined inside the kernel"],
   ["reuseport_sockarray", BpfMapType.reuseportSockarray, "steering to workers"],
   ["array_of_maps", BpfMapType.arrayOfMaps, "swapping rule sets in one step"],
 ];
@@ -97,7 +97,7 @@ const HELPERS: readonly (readonly [string, number, number, string])[] = [
     "sk_skb redirect_hash",
     BpfProgType.skSkb,
     BpfHelper.skRedirectHash,
-    "the SNI gate's relay inside the kernel",
+    "the SNI gate's connections joined inside the kernel",
   ],
   [
     "sk_reuseport select",
@@ -107,7 +107,7 @@ const HELPERS: readonly (readonly [string, number, number, string])[] = [
   ],
 ];
 
-/** Runs every check. `tryInterface` also tries a physical interface, which may pause its link. */
+/** Runs every check. `tryInterface` also tries a physical interface, which may pause it. */
 export function diagnose(libs: Libraries, tryInterface?: string): Finding[] {
   return [
     ...systemFindings(libs),
@@ -192,12 +192,12 @@ function attachFindings(libs: Libraries): Finding[] {
       lost: "XDP where the driver has none",
       remedy: NEWER_KERNEL,
     }),
-    attempted("attach mode", "TC by tcx link", tryTcx(libs, lo), {
+    attempted("attach mode", "TC by BPF link (tcx)", tryTcx(libs, lo), {
       lost: "nothing: clsact is used instead",
       remedy: "Linux 6.6 or newer",
     }),
     attempted("attach mode", "verdict program on a sockhash", trySockhash(libs), {
-      lost: "the SNI gate's relay inside the kernel (it relays in user space)",
+      lost: "connections joined inside the kernel (the SNI gate joins them in user space)",
       remedy: NEWER_KERNEL,
     }),
     attempted("attach mode", "TC by clsact", tryClsact(libs, lo), {
@@ -221,7 +221,7 @@ function socketFindings(libs: Libraries): Finding[] {
       remedy: "CAP_NET_RAW, and a kernel with CONFIG_XDP_SOCKETS",
     }),
     attempted("socket", "raw IP", trySocket(libs, "raw"), {
-      lost: "the faketcp transport",
+      lost: "the faketcp carrier",
       remedy: "CAP_NET_RAW",
     }),
     attempted("socket", "perf buffer", tryPerfBuffer(libs), {
@@ -245,7 +245,7 @@ function interfaceFindings(libs: Libraries, tryInterface: string | undefined): F
     const id = xdp.native || xdp.generic || xdp.offloaded;
     if (id !== 0) return attachedFinding(libs, device, id);
     if (exists(`/sys/class/net/${name}/device`) && name !== tryInterface) {
-      const detail = `not tried: it may pause the link; \`doctor --interface ${name}\` does`;
+      const detail = `not tried: it may pause the interface; \`doctor --interface ${name}\` does`;
       return finding("native XDP", name, undefined, detail, need);
     }
     return attempted("native XDP", name, tryXdp(libs, ifindex, "native"), need);

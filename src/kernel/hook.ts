@@ -19,7 +19,7 @@ export interface FailedLevel {
   readonly remedy: string;
 }
 
-/** "replaced": somebody changed the program of our link; "gone": with its interface. */
+/** "replaced": somebody changed the program of our BPF link; "gone": with its interface. */
 export type HeldState = "attached" | "replaced" | "lost" | "gone";
 
 export interface Hook {
@@ -125,8 +125,8 @@ export class AttachmentPin {
 }
 
 /**
- * Takes a pinned link off and unpins it. Detached and not only unpinned: another process may hold
- * a descriptor. False where no link is pinned.
+ * Takes a pinned BPF link off and unpins it. Detached and not only unpinned: another process may
+ * hold a descriptor. False where none is pinned.
  */
 export function takeOffLink(libs: Libraries, path: string): boolean {
   if (!isPinnedLink(libs, path)) return false;
@@ -137,7 +137,7 @@ export function takeOffLink(libs: Libraries, path: string): boolean {
   return true;
 }
 
-/** The link with another program in it; closed when that fails. */
+/** The BPF link with another program in it; closed when that fails. */
 export function swapIn(link: BpfLink, program: BpfProgram): BpfLink {
   try {
     link.update(program);
@@ -148,7 +148,7 @@ export function swapIn(link: BpfLink, program: BpfProgram): BpfLink {
   }
 }
 
-/** Detaches a link, whose interface may be gone. */
+/** Detaches a BPF link, whose interface may be gone. */
 export function detachLink(link: BpfLink): void {
   try {
     link.detach();

@@ -234,7 +234,7 @@ export class HookedInterfaces {
           this.health.replaced++;
           this.#options.log.warn(
             `${hook.name}_replaced`,
-            `somebody replaced the ${hook.title} program behind its link: it is put back`,
+            `somebody replaced the ${hook.title} program behind its BPF link: it is put back`,
             { interface: place.name },
           );
           held.restore();

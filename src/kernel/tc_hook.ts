@@ -1,7 +1,7 @@
 /**
- * TC, on the way in or out: by a pinned tcx link, which the next run adopts; on kernels before 6.6
- * by a filter of fixed identity, which the next run replaces. Beside other programs, and beside
- * XDP.
+ * TC, on the way in or out: by a pinned BPF link (tcx), which the next run adopts; on kernels
+ * before 6.6 by a filter of fixed identity, which the next run replaces. Beside other programs, and
+ * beside XDP.
  */
 
 import { type BpfLink, isPinnedLink, openPinnedLink } from "../../ffi/bpf/link.ts";
@@ -173,7 +173,7 @@ class TcHeld implements Held {
   }
 }
 
-/** Takes off what an earlier run left on an interface: a link, or a filter. */
+/** Takes off what an earlier run left on an interface: a BPF link, or a filter. */
 export function takeOffTc(
   libs: Libraries,
   pins: HookPins,
@@ -187,7 +187,7 @@ export function takeOffTc(
   removePin(path);
 }
 
-/** The link that an earlier run left, with our program in it; nothing when it won't do. */
+/** The BPF link that an earlier run left, with our program in it; nothing when it won't do. */
 function adopt(
   { libs, pins, program, level = "auto" }: TcHookOptions,
   { name, ifindex }: Interface,

@@ -7,7 +7,7 @@ import { takeOffTc, type TcPlace } from "./tc_hook.ts";
 
 /**
  * Detaches, unpins and so frees everything; the interfaces it was on. `filters`: of hooks that are
- * no links on older kernels.
+ * no BPF links on older kernels.
  */
 export function unloadInstance(
   libs: Libraries,

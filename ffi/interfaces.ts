@@ -9,7 +9,7 @@ const ENODEV = -19;
 const RECORD_BYTES = 48;
 const RECORDS = 64;
 
-/** struct ph_link */
+/** struct ph_interface */
 export interface Interface {
   readonly ifindex: number;
   readonly name: string;
@@ -24,7 +24,7 @@ export interface Interface {
 export function listInterfaces(libs: Libraries): Interface[] {
   for (let room = RECORDS;;) {
     const bytes = new Uint8Array(room * RECORD_BYTES);
-    const count = checked(libs.native.symbols.ph_link_list(0, bytes, room), "list interfaces");
+    const count = checked(libs.native.symbols.ph_interface_list(0, bytes, room), "list interfaces");
     if (count <= room) return Array.from({ length: count }, (_, i) => read(bytes, i));
     // More may have come meanwhile.
     room = count + RECORDS;
@@ -34,7 +34,7 @@ export function listInterfaces(libs: Libraries): Interface[] {
 /** The interface of this index; undefined when there is none. */
 export function interfaceOf(libs: Libraries, ifindex: number): Interface | undefined {
   const bytes = new Uint8Array(RECORD_BYTES);
-  const result = libs.native.symbols.ph_link_list(ifindex, bytes, 1);
+  const result = libs.native.symbols.ph_interface_list(ifindex, bytes, 1);
   if (result === ENODEV) return undefined;
   checked(result, () => `read interface ${ifindex}`);
   return read(bytes, 0);
@@ -46,7 +46,7 @@ export function interfaceOf(libs: Libraries, ifindex: number): Interface | undef
  */
 export function vethPeer(libs: Libraries, ifindex: number): Interface | undefined {
   const bytes = new Uint8Array(RECORD_BYTES);
-  return libs.native.symbols.ph_link_peer(ifindex, bytes) === 1 ? read(bytes, 0) : undefined;
+  return libs.native.symbols.ph_interface_peer(ifindex, bytes) === 1 ? read(bytes, 0) : undefined;
 }
 
 function read(bytes: Uint8Array<ArrayBuffer>, index: number): Interface {
@@ -71,13 +71,14 @@ export class InterfaceWatch extends Handle {
   constructor(libs: Libraries) {
     super("interface watch");
     this.#libs = libs;
-    this.#fd = checked(libs.native.symbols.ph_link_watch(), "watch interfaces");
+    this.#fd = checked(libs.native.symbols.ph_interface_watch(), "watch interfaces");
   }
 
   /** Whether there was something since the last call. */
   changed(): boolean {
     this.assertOpen();
-    return checked(this.#libs.native.symbols.ph_link_changed(this.#fd), "watch interfaces") === 1;
+    return checked(this.#libs.native.symbols.ph_interface_changed(this.#fd), "watch interfaces") ===
+      1;
   }
 
   protected release(): void {

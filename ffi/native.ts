@@ -44,14 +44,14 @@ export const nativeSymbols = {
   // int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol)
   ph_try_socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
 
-  // int32_t ph_link_watch(void)
-  ph_link_watch: { parameters: [], result: "i32" },
-  // int32_t ph_link_changed(int32_t fd)
-  ph_link_changed: { parameters: ["i32"], result: "i32" },
-  // int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max)
-  ph_link_list: { parameters: ["u32", "buffer", "u32"], result: "i32" },
-  // int32_t ph_link_peer(uint32_t ifindex, struct ph_link *peer)
-  ph_link_peer: { parameters: ["u32", "buffer"], result: "i32" },
+  // int32_t ph_interface_watch(void)
+  ph_interface_watch: { parameters: [], result: "i32" },
+  // int32_t ph_interface_changed(int32_t fd)
+  ph_interface_changed: { parameters: ["i32"], result: "i32" },
+  // int32_t ph_interface_list(uint32_t ifindex, struct ph_interface *interfaces, uint32_t max)
+  ph_interface_list: { parameters: ["u32", "buffer", "u32"], result: "i32" },
+  // int32_t ph_interface_peer(uint32_t ifindex, struct ph_interface *peer)
+  ph_interface_peer: { parameters: ["u32", "buffer"], result: "i32" },
 
   // struct ph_ring *ph_ring_open(int32_t map_fd, int32_t *err)
   ph_ring_open: { parameters: ["i32", "buffer"], result: "pointer" },

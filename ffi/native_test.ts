@@ -9,12 +9,12 @@ import {
   xskBatchMax,
   XskFlag,
   xskFrameBytes,
-  xskLinks,
   xskMtuMax,
   xskQueuesMax,
   xskRunMax,
   xskRxFrames,
   xskTxFrames,
+  xskWays,
 } from "./xsk.ts";
 import { udpBatchMax, UdpFlag, udpGroMax, udpGsoMax, udpPayloadMax } from "./udp.ts";
 
@@ -103,7 +103,7 @@ Deno.test("the constants of ffi/ are those of ph.h", () => {
     XSK_MTU_MAX: xskMtuMax,
     XSK_BATCH_MAX: xskBatchMax,
     XSK_RUN_MAX: xskRunMax,
-    XSK_LINKS: xskLinks,
+    XSK_WAYS: xskWays,
     TCP_KEEPALIVE_MAX: tcpKeepAliveMax,
   };
   for (const [name, value] of Object.entries(others)) {

@@ -18,7 +18,7 @@ export const xskFrameBytes = 2048;
 export const xskMtuMax = 1778;
 export const xskBatchMax = 256;
 export const xskRunMax = 3;
-export const xskLinks = 16384;
+export const xskWays = 16384;
 
 /** enum ph_xsk_flag. */
 export const XskFlag = { copy: 1, zeroCopy: 2, longRuns: 4 } as const;
@@ -27,7 +27,7 @@ const countNames = [
   "received",
   "sent",
   "badFrames",
-  "noLink",
+  "noWayBack",
   "noRoom",
   "kernelDropped",
   "long",

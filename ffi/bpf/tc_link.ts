@@ -1,6 +1,6 @@
 /**
- * Attachment of TC programs: by tcx link, at a place among the others; on kernels before 6.6 by a
- * filter on a clsact qdisc, which stays until it is taken off.
+ * Attachment of TC programs: by BPF link (tcx), at a place among the others; on kernels before 6.6
+ * by a filter on a clsact qdisc, which stays until it is taken off.
  */
 
 import { checked, SysError } from "../errors.ts";
@@ -30,7 +30,7 @@ export type TcAnchor =
   | { readonly before: BpfLink | BpfProgram | "all" }
   | { readonly after: BpfLink | BpfProgram | "all" };
 
-/** Attaches by tcx link (Linux 6.6 and newer). @default behind all that are there */
+/** Attaches by BPF link, tcx (Linux 6.6 and newer). @default behind all that are there */
 export function attachTcx(
   libs: Libraries,
   program: BpfProgram,

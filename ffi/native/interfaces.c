@@ -15,7 +15,7 @@
 /* The kernel fills answers of up to 32 KB; a smaller buffer would cut a message off. */
 #define ANSWER_LEN (32 << 10)
 
-_Static_assert(sizeof(struct ph_link) == 48, "link layout");
+_Static_assert(sizeof(struct ph_interface) == 48, "interface layout");
 
 static int open_route(uint32_t groups)
 {
@@ -32,12 +32,12 @@ static int open_route(uint32_t groups)
 	return err;
 }
 
-int32_t ph_link_watch(void)
+int32_t ph_interface_watch(void)
 {
 	return open_route(RTMGRP_LINK);
 }
 
-int32_t ph_link_changed(int32_t fd)
+int32_t ph_interface_changed(int32_t fd)
 {
 	char message[ANSWER_LEN];
 	int32_t changed = 0;
@@ -92,7 +92,7 @@ static uint32_t u32_of(const struct rtattr *attr)
 	return value;
 }
 
-static void read_xdp(const struct rtattr *nest, struct ph_link *link)
+static void read_xdp(const struct rtattr *nest, struct ph_interface *interface)
 {
 	const struct rtattr *attr = RTA_DATA(nest);
 	int left = (int)RTA_PAYLOAD(nest);
@@ -100,53 +100,54 @@ static void read_xdp(const struct rtattr *nest, struct ph_link *link)
 	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
 		switch (attr->rta_type) {
 		case IFLA_XDP_DRV_PROG_ID:
-			link->xdp_native = u32_of(attr);
+			interface->xdp_native = u32_of(attr);
 			break;
 		case IFLA_XDP_SKB_PROG_ID:
-			link->xdp_generic = u32_of(attr);
+			interface->xdp_generic = u32_of(attr);
 			break;
 		case IFLA_XDP_HW_PROG_ID:
-			link->xdp_offloaded = u32_of(attr);
+			interface->xdp_offloaded = u32_of(attr);
 			break;
 		}
 	}
 }
 
-static void read_link(const struct nlmsghdr *head, struct ph_link *link)
+static void read_interface(const struct nlmsghdr *head, struct ph_interface *interface)
 {
 	const struct ifinfomsg *info = NLMSG_DATA(head);
 	const struct rtattr *attr = IFLA_RTA(info);
 	int left = (int)IFLA_PAYLOAD(head);
 
-	memset(link, 0, sizeof(*link));
-	link->ifindex = (uint32_t)info->ifi_index;
-	link->flags = info->ifi_flags;
+	memset(interface, 0, sizeof(*interface));
+	interface->ifindex = (uint32_t)info->ifi_index;
+	interface->flags = info->ifi_flags;
 	for (; RTA_OK(attr, left); attr = RTA_NEXT(attr, left)) {
 		size_t length = RTA_PAYLOAD(attr);
 
 		switch (attr->rta_type & NLA_TYPE_MASK) {
 		case IFLA_IFNAME:
-			if (length > sizeof(link->name))
-				length = sizeof(link->name);
-			memcpy(link->name, RTA_DATA(attr), length);
+			if (length > sizeof(interface->name))
+				length = sizeof(interface->name);
+			memcpy(interface->name, RTA_DATA(attr), length);
 			break;
 		case IFLA_MTU:
-			link->mtu = u32_of(attr);
+			interface->mtu = u32_of(attr);
 			break;
 		case IFLA_STATS64:
 			/* struct rtnl_link_stats64 begins with rx_packets. */
-			if (length >= sizeof(link->rx_packets))
-				memcpy(&link->rx_packets, RTA_DATA(attr), sizeof(link->rx_packets));
+			if (length >= sizeof(interface->rx_packets))
+				memcpy(&interface->rx_packets, RTA_DATA(attr),
+				       sizeof(interface->rx_packets));
 			break;
 		case IFLA_XDP:
-			read_xdp(attr, link);
+			read_xdp(attr, interface);
 			break;
 		}
 	}
 }
 
 /* Takes over one answer; 1 when it was the last, 0 when more follow, -errno. */
-static int take(const char *answer, size_t length, int is_dump, struct ph_link *links,
+static int take(const char *answer, size_t length, int is_dump, struct ph_interface *interfaces,
 		uint32_t max, uint32_t *count)
 {
 	const struct nlmsghdr *head = (const void *)answer;
@@ -162,7 +163,7 @@ static int take(const char *answer, size_t length, int is_dump, struct ph_link *
 		if (head->nlmsg_type != RTM_NEWLINK)
 			continue;
 		if (*count < max)
-			read_link(head, &links[*count]);
+			read_interface(head, &interfaces[*count]);
 		(*count)++;
 		if (!is_dump)
 			return 1;
@@ -170,7 +171,7 @@ static int take(const char *answer, size_t length, int is_dump, struct ph_link *
 	return 0;
 }
 
-int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max)
+int32_t ph_interface_list(uint32_t ifindex, struct ph_interface *interfaces, uint32_t max)
 {
 	char answer[ANSWER_LEN] __attribute__((aligned(NLMSG_ALIGNTO)));
 	uint32_t count = 0;
@@ -185,7 +186,7 @@ int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		state = n < 0 ? -errno : take(answer, (size_t)n, !ifindex, links, max, &count);
+		state = n < 0 ? -errno : take(answer, (size_t)n, !ifindex, interfaces, max, &count);
 	}
 	close(fd);
 	if (state < 0)
@@ -256,7 +257,7 @@ static const struct nlmsghdr *fetch(int fd, uint32_t ifindex, int32_t netns, cha
 	return head->nlmsg_type == RTM_NEWLINK ? head : NULL;
 }
 
-int32_t ph_link_peer(uint32_t ifindex, struct ph_link *peer)
+int32_t ph_interface_peer(uint32_t ifindex, struct ph_interface *peer)
 {
 	char answer[ANSWER_LEN] __attribute__((aligned(NLMSG_ALIGNTO)));
 	const struct nlmsghdr *head;
@@ -273,7 +274,7 @@ int32_t ph_link_peer(uint32_t ifindex, struct ph_link *peer)
 		if (veth.is_one && veth.peer) {
 			head = fetch(fd, veth.peer, veth.netns, answer, &err);
 			if (head) {
-				read_link(head, peer);
+				read_interface(head, peer);
 				err = 1;
 			}
 		}

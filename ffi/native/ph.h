@@ -49,9 +49,9 @@ PH_API int32_t ph_ifindex(const char *name);
 /* Opens a socket and closes it again: 0, or why it can't be had. */
 PH_API int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol);
 
-/* ---- link.c: network interfaces ---- */
+/* ---- interfaces.c: network interfaces ---- */
 
-struct ph_link {
+struct ph_interface {
 	uint32_t ifindex;
 	uint32_t flags;			/* IFF_UP, IFF_LOOPBACK, … */
 	uint32_t mtu;
@@ -63,19 +63,19 @@ struct ph_link {
 };
 
 /* A socket that hears of interfaces that come, go or change. */
-PH_API int32_t ph_link_watch(void);
+PH_API int32_t ph_interface_watch(void);
 /* Empties it: 1 when there was something, else 0. */
-PH_API int32_t ph_link_changed(int32_t fd);
+PH_API int32_t ph_interface_changed(int32_t fd);
 /*
- * Fills links[0..max) with all interfaces, or with that of an index; how many there are, which
+ * Fills interfaces[0..max) with all interfaces, or with that of an index; how many there are, which
  * may be more than max. -ENODEV: none has that index.
  */
-PH_API int32_t ph_link_list(uint32_t ifindex, struct ph_link *links, uint32_t max);
+PH_API int32_t ph_interface_list(uint32_t ifindex, struct ph_interface *interfaces, uint32_t max);
 /*
  * The other end of a veth, in whichever network namespace: 1 and *peer, 0 for an interface that is
  * none, or -errno.
  */
-PH_API int32_t ph_link_peer(uint32_t ifindex, struct ph_link *peer);
+PH_API int32_t ph_interface_peer(uint32_t ifindex, struct ph_interface *peer);
 
 /* ---- ring.c: BPF ring buffer and perf buffer, drained into a caller's buffer ---- */
 
@@ -220,7 +220,7 @@ struct ph_udp_send {
 PH_API int32_t ph_udp_send(int32_t fd, uint32_t *flags, const uint8_t *arena, uint32_t arena_len,
 			   struct ph_udp_send *sends, uint32_t n);
 
-/* ---- path.c: what ICMP tells of the way to a peer ---- */
+/* ---- icmp.c: what ICMP tells of the way to a peer ---- */
 
 /*
  * A socket that gets no packet, and each ICMP error about UDP packets from this machine to `peer`,
@@ -261,11 +261,11 @@ PH_API int32_t ph_echo_heard(int32_t fd, uint32_t token);
 /*
  * Datagrams of an entry that ph_xsk_send takes in copy mode: what is longer costs less by GSO, of
  * which the kernel makes packets late, or never. Measured on veth: as dear at 5 datagrams where the
- * link takes them one by one, and at 2 where it takes them as one.
+ * line takes them one by one, and at 2 where it takes them as one.
  */
 #define PH_XSK_RUN_MAX 3
 /* Peers whose way back is known; the others are served by the UDP socket. */
-#define PH_XSK_LINKS 16384
+#define PH_XSK_WAYS 16384
 /* What ph_xsk_open wants for so many queues: the frames, and room to align them. */
 #define PH_XSK_MEMORY(queues) \
 	((queues) * (PH_XSK_RX_FRAMES + PH_XSK_TX_FRAMES) * PH_XSK_FRAME_BYTES + 65536u)
@@ -281,7 +281,7 @@ enum ph_xsk_count {
 	PH_XSK_RECEIVED = 0,
 	PH_XSK_SENT = 1,
 	PH_XSK_BAD_FRAMES = 2,		/* received, and no datagram for our port */
-	PH_XSK_NO_LINK = 3,		/* entries left to the socket: the way back is not known */
+	PH_XSK_NO_WAY_BACK = 3,		/* entries left to the socket: the way back is not known */
 	PH_XSK_NO_ROOM = 4,		/* entries left to the socket: the ring was full */
 	PH_XSK_KERNEL_DROPPED = 5,	/* by the kernel: we did not keep up */
 	PH_XSK_LONG = 6,		/* entries left to the socket: GSO sends them for less */
@@ -329,7 +329,7 @@ PH_API void ph_xsk_counts(const struct ph_xsk *xsk, uint64_t *counts);
 PH_API int32_t ph_xsk_recv(struct ph_xsk *xsk, uint32_t queue, struct ph_udp_msg *msgs,
 			   struct ph_udp_span *spans, uint32_t max);
 /*
- * Notes how to answer the sender of a message of the last receive: to the address on the link it
+ * Notes how to answer the sender of a message of the last receive: to the Ethernet address it
  * came from, by the queue it came by. To be called when the sender has proved who they are, for
  * whoever can send a frame could else draw a peer's packets to themselves.
  */
@@ -337,7 +337,7 @@ PH_API int32_t ph_xsk_learn(struct ph_xsk *xsk, const struct ph_udp_msg *msgs, u
 /*
  * Sends what it can of sends[0..n), n at most PH_UDP_BATCH_MAX, and returns how many entries are
  * left for the UDP socket: they have moved to the front, with offset and length of what is left of
- * them. Those are: peers whose link is not known, datagrams over the MTU, PH_UDP_FRAGMENT, in copy
+ * them. Those are: peers whose way is not known, datagrams over the MTU, PH_UDP_FRAGMENT, in copy
  * mode what is longer than PH_XSK_RUN_MAX, and everything while the ring is full. What follows an
  * entry that is left, to the same peer, is left too, so that nothing overtakes.
  */
@@ -445,7 +445,7 @@ PH_API int32_t ph_mask(uint8_t *arena, uint32_t arena_len, const uint8_t *key,
 /* SipHash-2-4 of anything, the 8 bytes little-endian. Returns 0. */
 PH_API int32_t ph_siphash(const uint8_t *key, const uint8_t *data, uint32_t length, uint8_t *out);
 
-/* ---- handshake.c: X25519, SHA-256 and what is made of it, random bytes ---- */
+/* ---- primitives.c: X25519, SHA-256 and what is made of it, random bytes ---- */
 
 #define PH_SHA256_LEN 32
 #define PH_X25519_LEN 32

@@ -51,7 +51,7 @@
 #define SEND_BUFFER_BYTES (16 << 20)
 /* Calls for one batch; a device that takes nothing must not hold us. */
 #define KICKS_MAX 64
-#define LINK_WAYS 4
+#define WAYS_PER_HASH 4
 
 struct ring {
 	uint32_t *producer;
@@ -73,9 +73,9 @@ struct queue {
 };
 
 /* Which way back to a peer: as its last authenticated datagram came. */
-struct link {
+struct way {
 	struct ph_udp_msg route;
-	struct frame_link ends;
+	struct frame_ends ends;
 	uint8_t queue;
 	uint8_t is_used;
 	uint16_t left_in;		/* the last send that left something of it to the socket */
@@ -98,12 +98,12 @@ struct ph_xsk {
 	uint64_t counts[PH_XSK_COUNTS];
 	struct queue queue[PH_XSK_QUEUES_MAX];
 	uint64_t held_frames[PH_XSK_BATCH_MAX];
-	struct frame_link came[PH_XSK_BATCH_MAX];	/* of each message of the last receive */
-	struct link links[PH_XSK_LINKS];
+	struct frame_ends came[PH_XSK_BATCH_MAX];	/* of each message of the last receive */
+	struct way ways[PH_XSK_WAYS];
 	uint64_t free_frames[];
 };
 
-_Static_assert(sizeof(struct link) == 64, "link");
+_Static_assert(sizeof(struct way) == 64, "way");
 
 /* ---- rings ---- */
 
@@ -441,7 +441,7 @@ void ph_xsk_counts(const struct ph_xsk *xsk, uint64_t *counts)
 
 /* ---- ways back ---- */
 
-static struct link *links_of(struct ph_xsk *xsk, const struct ph_udp_msg *route)
+static struct way *ways_of(struct ph_xsk *xsk, const struct ph_udp_msg *route)
 {
 	uint64_t words[sizeof(*route) / sizeof(uint64_t)];
 	uint64_t hash = xsk->seed;
@@ -451,16 +451,16 @@ static struct link *links_of(struct ph_xsk *xsk, const struct ph_udp_msg *route)
 		hash = (hash ^ words[i]) * 0x9e3779b97f4a7c15u;
 		hash ^= hash >> 32;
 	}
-	return &xsk->links[hash % (PH_XSK_LINKS / LINK_WAYS) * LINK_WAYS];
+	return &xsk->ways[hash % (PH_XSK_WAYS / WAYS_PER_HASH) * WAYS_PER_HASH];
 }
 
-static struct link *find_link(struct ph_xsk *xsk, const struct ph_udp_msg *route)
+static struct way *find_way(struct ph_xsk *xsk, const struct ph_udp_msg *route)
 {
-	struct link *links = links_of(xsk, route);
+	struct way *ways = ways_of(xsk, route);
 
-	for (uint32_t i = 0; i < LINK_WAYS; i++) {
-		if (links[i].is_used && !memcmp(&links[i].route, route, sizeof(*route)))
-			return &links[i];
+	for (uint32_t i = 0; i < WAYS_PER_HASH; i++) {
+		if (ways[i].is_used && !memcmp(&ways[i].route, route, sizeof(*route)))
+			return &ways[i];
 	}
 	return NULL;
 }
@@ -468,23 +468,23 @@ static struct link *find_link(struct ph_xsk *xsk, const struct ph_udp_msg *route
 int32_t ph_xsk_learn(struct ph_xsk *xsk, const struct ph_udp_msg *msgs, uint32_t msg)
 {
 	const struct ph_udp_msg *route;
-	struct link *link;
+	struct way *way;
 
 	if (msg >= PH_XSK_BATCH_MAX)
 		return -EINVAL;
 	route = &msgs[msg];
 	if (addr_is_zero(route->local.ip))
 		return 0;
-	link = find_link(xsk, route);
-	if (!link) {
+	way = find_way(xsk, route);
+	if (!way) {
 		/* A peer that loses its place is served by the UDP socket until it is heard. */
-		link = links_of(xsk, route);
-		memmove(link + 1, link, (LINK_WAYS - 1) * sizeof(*link));
-		link->route = *route;
-		link->is_used = 1;
+		way = ways_of(xsk, route);
+		memmove(way + 1, way, (WAYS_PER_HASH - 1) * sizeof(*way));
+		way->route = *route;
+		way->is_used = 1;
 	}
-	link->ends = xsk->came[msg];
-	link->queue = (uint8_t)xsk->held_queue;
+	way->ends = xsk->came[msg];
+	way->queue = (uint8_t)xsk->held_queue;
 	return 1;
 }
 
@@ -534,7 +534,7 @@ int32_t ph_xsk_recv(struct ph_xsk *xsk, uint32_t index, struct ph_udp_msg *msgs,
 			continue;
 		}
 		/* Sent to many: there is no address of ours to answer from. */
-		if (datagram.link.to[0] & 1)
+		if (datagram.ends.to[0] & 1)
 			memset(&datagram.route.local, 0, sizeof(datagram.route.local));
 		if (addr_is_link_local(datagram.route.peer.ip))
 			datagram.route.peer.scope = xsk->ifindex;
@@ -543,8 +543,8 @@ int32_t ph_xsk_recv(struct ph_xsk *xsk, uint32_t index, struct ph_udp_msg *msgs,
 		/* A row of datagrams that came the same way is one message, as after GRO. */
 		if (!messages ||
 		    memcmp(&msgs[messages - 1], &datagram.route, sizeof(datagram.route)) ||
-		    memcmp(&xsk->came[messages - 1], &datagram.link, sizeof(datagram.link))) {
-			xsk->came[messages] = datagram.link;
+		    memcmp(&xsk->came[messages - 1], &datagram.ends, sizeof(datagram.ends))) {
+			xsk->came[messages] = datagram.ends;
 			msgs[messages++] = datagram.route;
 		}
 		offset = (uint32_t)at + datagram.offset;
@@ -637,24 +637,24 @@ static bool put(struct ph_xsk *xsk, struct ph_udp_send *send, const uint8_t *are
 	struct ph_udp_msg route = { .peer = send->peer, .local = send->local };
 	struct frame_header header;
 	struct queue *queue;
-	struct link *link;
+	struct way *way;
 	uint32_t segment = send->segment && send->segment < send->length ? send->segment :
 									     send->length;
 
-	link = send->segment == PH_UDP_FRAGMENT ? NULL : find_link(xsk, &route);
-	if (!link || xsk->queue[link->queue].is_dead) {
-		xsk->counts[PH_XSK_NO_LINK]++;
+	way = send->segment == PH_UDP_FRAGMENT ? NULL : find_way(xsk, &route);
+	if (!way || xsk->queue[way->queue].is_dead) {
+		xsk->counts[PH_XSK_NO_WAY_BACK]++;
 		return false;
 	}
-	if (link->left_in == xsk->sends)
+	if (way->left_in == xsk->sends)
 		return false;
-	link->left_in = xsk->sends;
+	way->left_in = xsk->sends;
 	if ((send->length + segment - 1) / segment > xsk->run_max) {
 		xsk->counts[PH_XSK_LONG]++;
 		return false;
 	}
-	queue = &xsk->queue[link->queue];
-	frame_begin(&header, &route, &link->ends, xsk->port);
+	queue = &xsk->queue[way->queue];
+	frame_begin(&header, &route, &way->ends, xsk->port);
 	/* The socket knows what to say of it. */
 	if (header.length - ETH_HLEN + segment > queue->mtu)
 		return false;
@@ -675,7 +675,7 @@ static bool put(struct ph_xsk *xsk, struct ph_udp_send *send, const uint8_t *are
 		send->length -= length;
 		xsk->counts[PH_XSK_SENT]++;
 	}
-	link->left_in = 0;
+	way->left_in = 0;
 	return true;
 }
 

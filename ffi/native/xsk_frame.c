@@ -121,8 +121,8 @@ bool frame_parse(const uint8_t *frame, uint32_t frame_len, uint16_t port,
 	if (frame_len < ETH_HLEN + sizeof(struct iphdr) + sizeof(udp))
 		return false;
 	memset(&datagram->route, 0, sizeof(datagram->route));
-	memcpy(datagram->link.to, frame, ETH_ALEN);
-	memcpy(datagram->link.from, frame + ETH_ALEN, ETH_ALEN);
+	memcpy(datagram->ends.to, frame, ETH_ALEN);
+	memcpy(datagram->ends.from, frame + ETH_ALEN, ETH_ALEN);
 	memcpy(&proto, frame + 2 * ETH_ALEN, sizeof(proto));
 	if (proto == htons(ETH_P_IP))
 		ok = parse_ipv4(at, frame_len - ETH_HLEN, datagram, &udp_room);
@@ -180,7 +180,7 @@ static uint32_t begin_ipv6(struct frame_header *header, const struct ph_udp_msg 
 }
 
 void frame_begin(struct frame_header *header, const struct ph_udp_msg *route,
-		 const struct frame_link *came, uint16_t port)
+		 const struct frame_ends *came, uint16_t port)
 {
 	bool ipv4 = addr_is_mapped(route->peer.ip);
 	struct udphdr udp = { .source = port, .dest = htons(route->peer.port) };

@@ -8,15 +8,15 @@
 
 #include "ph.h"
 
-/* The two ends of a frame on the link, as the frame that came has them. */
-struct frame_link {
+/* The Ethernet addresses of a frame, as the frame that came has them. */
+struct frame_ends {
 	uint8_t to[6];
 	uint8_t from[6];
 };
 
 struct frame_datagram {
 	struct ph_udp_msg route;
-	struct frame_link link;
+	struct frame_ends ends;
 	uint32_t offset;		/* of the payload, from the begin of the frame */
 	uint32_t length;
 };
@@ -38,7 +38,7 @@ struct frame_header {
 
 /* Headers back to where a frame came from: from our port, and with the ends swapped. */
 void frame_begin(struct frame_header *header, const struct ph_udp_msg *route,
-		 const struct frame_link *came, uint16_t port);
+		 const struct frame_ends *came, uint16_t port);
 
 /* Writes a frame: headers with checksums, and the payload. Its length. */
 uint32_t frame_build(uint8_t *frame, const struct frame_header *header, const uint8_t *payload,

@@ -241,7 +241,7 @@ export class Forwarder implements Timer {
     const outbox = this.#outbox;
     if (outbox.count === 0) return;
     const sent = socket.send(outbox);
-    // What the kernel has no room for is lost, as on any link.
+    // What the kernel has no room for is lost, as on any line.
     this.#options.counters.notSent += outbox.count - sent;
     outbox.clear();
   }

@@ -186,8 +186,8 @@ test("what AF_XDP can't send is left for the socket", {}, (bed) => {
   using socket = bed.openSocket();
   socket.send(long);
   assert.equal(long.result(0), -90, "EMSGSIZE, as ever");
-  const { sent, noLink } = port.counts();
-  assert.deepEqual([sent, noLink], [0, 1]);
+  const { sent, noWayBack } = port.counts();
+  assert.deepEqual([sent, noWayBack], [0, 1]);
 });
 
 test("in copy mode long runs are the socket's, and nothing overtakes them", {}, (bed) => {

@@ -70,8 +70,8 @@ Deno.test("a stream carries 100 MB each way at once", () => {
 });
 
 Deno.test("what is lost, repeated and out of order arrives all the same", () => {
-  const relay = { seed: 5, loss: 0.05, duplicate: 0.05, reorder: 0.05 };
-  run({ relay }, { total: 4e6, ms: 60_000 }, ({ server }) => {
+  const middle = { seed: 5, loss: 0.05, duplicate: 0.05, reorder: 0.05 };
+  run({ middle }, { total: 4e6, ms: 60_000 }, ({ server }) => {
     assert.ok(server.pump.received.repeated > 0, "copies were seen and dropped");
   });
 });
@@ -92,8 +92,8 @@ Deno.test("keys are updated while data flows, in both directions", () => {
 
 Deno.test("keys are updated under loss as well", () => {
   const tuning = { keyUpdatePackets: 200 };
-  const relay = { seed: 9, loss: 0.03, duplicate: 0.03, reorder: 0.1 };
-  run({ serverTuning: tuning, clientTuning: tuning, relay }, { total: 2e6, ms: 60_000 });
+  const middle = { seed: 9, loss: 0.03, duplicate: 0.03, reorder: 0.1 };
+  run({ serverTuning: tuning, clientTuning: tuning, middle }, { total: 2e6, ms: 60_000 });
 });
 
 Deno.test("a client that gets another address keeps its session", () => {
@@ -101,10 +101,10 @@ Deno.test("a client that gets another address keeps its session", () => {
   const during = (pair: Pair, share: number) => {
     if (share > 0.3 * (moves + 1) && moves < 2) {
       moves++;
-      pair.relay.moveBack();
+      pair.middle.moveBack();
     }
   };
-  run({ relay: {} }, { total: 20e6, ms: 40_000, during }, ({ atServer, server }) => {
+  run({ middle: {} }, { total: 20e6, ms: 40_000, during }, ({ atServer, server }) => {
     assert.equal(moves, 2);
     assert.equal(atServer.log.filter((line) => line.startsWith("proven")).length, 2);
     assert.equal(atServer.sessions.length, 1);
@@ -129,21 +129,21 @@ Deno.test("junk and mangled packets neither stop nor slow a session for good", (
   let turn = 0;
   const junk = crypto.getRandomValues(new Uint8Array(1200));
   const during = (pair: Pair) => {
-    pair.relay.isKeeping = true;
+    pair.middle.isKeeping = true;
     for (let i = 0; i < 20; i++) {
       junk[turn++ % junk.length]! ^= turn;
-      pair.relay.inject(junk.subarray(0, 1 + turn % 1200), turn % 3 === 0);
+      pair.middle.inject(junk.subarray(0, 1 + turn % 1200), turn % 3 === 0);
     }
-    const real = pair.relay.kept.pop();
-    pair.relay.kept.length = 0;
+    const real = pair.middle.kept.pop();
+    pair.middle.kept.length = 0;
     if (real === undefined) return;
     // Once more as it was, and once with a bit that is wrong, from elsewhere.
-    pair.relay.inject(real, true);
+    pair.middle.inject(real, true);
     real[turn % real.length]! ^= 1;
-    pair.relay.inject(real, true);
+    pair.middle.inject(real, true);
   };
-  const relay = { mangle: 0.05 };
-  run({ relay }, { total: 10e6, ms: 40_000, during }, ({ server, atServer }) => {
+  const middle = { mangle: 0.05 };
+  run({ middle }, { total: 10e6, ms: 40_000, during }, ({ server, atServer }) => {
     const { junk: dropped, forged, repeated } = server.pump.received;
     assert.ok(dropped > 0 && forged > 0 && repeated > 0, `${dropped} ${forged} ${repeated}`);
     assert.equal(atServer.log.filter((line) => line.startsWith("proven")).length, 0);

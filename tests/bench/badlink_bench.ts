@@ -1,11 +1,11 @@
 /**
- * Goodput over a bad link: 100 ms round trip, 100 Mbit/s with a queue of one bandwidth-delay
+ * Goodput over a bad line: 100 ms round trip, 100 Mbit/s with a queue of one bandwidth-delay
  * product, and frames lost at random both ways: `deno run -A tests/bench/badlink_bench.ts [--json]
  * [--seconds N] [--loss PERCENT] [--only WORD]`, as root, after `make build`. About six
  * minutes. kcptun stands beside it where it is installed.
  *
  * The rate is that of whole Ethernet frames, and frames are lost before the queue, as netem does:
- * what is lost takes no room on the link. A tunnel's full packets leave at most 94 of 100 Mbit/s to
+ * what is lost takes no room on the line. A tunnel's full packets leave at most 94 of 100 Mbit/s to
  * what they carry.
  */
 
@@ -78,7 +78,7 @@ async function goodput(net: BenchNet, { host, port, isDown = false }: Contender)
 }
 
 async function measure(net: BenchNet, loss: number, one: Contender): Promise<Figure> {
-  await net.setLink({ delayMs: DELAY_MS, mbps: MBPS, queueBytes: QUEUE_BYTES, loss });
+  await net.setLine({ delayMs: DELAY_MS, mbps: MBPS, queueBytes: QUEUE_BYTES, loss });
   // An iperf3 server that a broken test left busy would refuse the next one.
   const iperf = await net.start(net.server, "iperf3", ["-s", "-p", String(IPERF_PORT)]);
   await net.listens(net.server, IPERF_PORT);
@@ -91,8 +91,8 @@ async function measure(net: BenchNet, loss: number, one: Contender): Promise<Fig
     console.error(`${one.name}: ${error instanceof Error ? error.message : error}`);
   }
   for (const process of [...running.reverse(), iperf]) await net.stop(process);
-  const counted = await net.endLink();
-  if (Deno.args.includes("--link")) console.error(`${one.name}, ${loss}: ${counted}`);
+  const counted = await net.endLine();
+  if (Deno.args.includes("--line")) console.error(`${one.name}, ${loss}: ${counted}`);
   const { name, aim } = one;
   return { name: `${name}, ${loss * 100} % loss`, value, unit: "Mbit/s", ...(aim && { aim }) };
 }

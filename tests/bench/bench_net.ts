@@ -40,8 +40,8 @@ export function isInstalled(...programs: string[]): boolean {
   );
 }
 
-/** Delay and the rest of a link; see tests/fixtures/link.c. */
-export interface LinkQuality {
+/** Delay and the rest of a line; see tests/fixtures/line.c. */
+export interface LineQuality {
   readonly delayMs: number;
   readonly mbps?: number;
   readonly queueBytes?: number;
@@ -57,10 +57,10 @@ export class BenchNet implements AsyncDisposable {
   readonly folder = Deno.makeTempDirSync({ prefix: "phantom-bench-" });
   readonly psk = crypto.getRandomValues(new Uint8Array(32)).toBase64();
   readonly #running: Running[] = [];
-  #link: Running | undefined;
+  #line: Running | undefined;
   #files = 0;
 
-  /** `bridged`: one network, whose frames a link carries; else the router routes between two. */
+  /** `bridged`: one network, whose frames a line carries; else the router routes between two. */
   constructor(bridged = false) {
     const { client, router, server } = this;
     client.veth("wan", "c", router);
@@ -78,7 +78,7 @@ export class BenchNet implements AsyncDisposable {
     router.run("sysctl", "-qw", "net.ipv4.ip_forward=1");
   }
 
-  /** A link loses and delays single frames, not what the kernel bundles. */
+  /** A line loses and delays single frames, not what the kernel bundles. */
   #noOffloads(): void {
     const names = ["tx", "tso", "gso", "gro", "tx-udp-segmentation"].flatMap((one) => [one, "off"]);
     for (const [where, device] of [[this.client, "wan"], [this.server, "wan"]] as const) {
@@ -94,23 +94,23 @@ export class BenchNet implements AsyncDisposable {
     }
   }
 
-  /** Puts a link between the two, in place of an earlier one. */
-  async setLink(quality: LinkQuality): Promise<void> {
+  /** Puts a line between the two, in place of an earlier one. */
+  async setLine(quality: LineQuality): Promise<void> {
     const { delayMs, mbps = 0, queueBytes = 0, loss = 0, seed = 1 } = quality;
-    await this.endLink();
+    await this.endLine();
     const args = [delayMs * 1000, mbps * 1e6, queueBytes, Math.round(loss * 1e6), seed].map(String);
-    const command = this.router.command(compiled("link"), ["c", "s", ...args], piped);
-    this.#link = new Running(command);
-    await this.#link.until("link ready");
+    const command = this.router.command(compiled("line"), ["c", "s", ...args], piped);
+    this.#line = new Running(command);
+    await this.#line.until("line ready");
   }
 
-  /** Takes the link away; what it counted. */
-  async endLink(): Promise<string> {
-    if (this.#link === undefined) return "";
-    await this.#link.kill("SIGTERM");
-    const { stdout, stderr } = this.#link;
-    this.#link = undefined;
-    if (stderr !== "") throw new Error(`link: ${stderr}`);
+  /** Takes the line away; what it counted. */
+  async endLine(): Promise<string> {
+    if (this.#line === undefined) return "";
+    await this.#line.kill("SIGTERM");
+    const { stdout, stderr } = this.#line;
+    this.#line = undefined;
+    if (stderr !== "") throw new Error(`line: ${stderr}`);
     return stdout.split("\n")[1] ?? "";
   }
 
@@ -205,7 +205,7 @@ export class BenchNet implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     for (const one of [...this.#running]) await one[Symbol.asyncDispose]();
-    if (this.#link !== undefined) await this.#link[Symbol.asyncDispose]();
+    if (this.#line !== undefined) await this.#line[Symbol.asyncDispose]();
     for (const one of [this.client, this.router, this.server]) one[Symbol.dispose]();
     Deno.removeSync(this.folder, { recursive: true });
   }

@@ -78,7 +78,7 @@ async function idlePath(isLow = false): Promise<Figure[]> {
 
 /** A server behind a long link. */
 async function farServer(net: BenchNet): Promise<void> {
-  await net.setLink({ delayMs: DELAY_MS });
+  await net.setLine({ delayMs: DELAY_MS });
   const echo = compiled("echo");
   await net.start(net.server, echo, ["serve", String(ECHO_PORT)], "echo ready");
   await net.startServer();

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR MIT
 /*
- * A bad link: loses, doubles and delays packets by chance, on their way out of an interface.
+ * A bad line: loses, doubles and delays packets by chance, on their way out of an interface.
  *
  * Late packets take a detour through another pair of interfaces, whose queue holds them up, and
  * overtaken they come back.
@@ -33,7 +33,7 @@ static __always_inline int happens(__u32 share)
 SEC("tc")
 int impair(struct __sk_buff *skb)
 {
-	/* Neighbours are found on a good link: their timeouts are not what is tested. */
+	/* Neighbours are found on a good line: their timeouts are not what is tested. */
 	if (skb->protocol != bpf_htons(ETH_P_IP) && skb->protocol != bpf_htons(ETH_P_IPV6))
 		return TC_ACT_OK;
 	if (skb->mark == SETTLED)

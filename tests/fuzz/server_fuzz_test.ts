@@ -119,25 +119,25 @@ class Siege {
       spliced.set(packet.subarray(0, cut));
       return spliced;
     }
-    const links = this.server.tunnel.pump.peers.all();
-    const session = rng.chance(0.7) && links.length > 0 ? rng.pick(links).localId : rng.u32();
+    const peers = this.server.tunnel.pump.peers.all();
+    const session = rng.chance(0.7) && peers.length > 0 ? rng.pick(peers).localId : rng.u32();
     return armory.reheaded(rng, packet, session);
   }
 
   volley(): void {
     const { rng } = this;
     const attacker = rng.pick(this.attackers);
-    const link = this.server.tunnel.pump.peers.find(attacker.id);
+    const peer = this.server.tunnel.pump.peers.find(attacker.id);
     const what = rng.float();
-    // The witness's packets are known to all: the relay keeps some.
-    this.witness.relay.isKeeping = rng.chance(0.05);
-    for (const packet of this.witness.relay.kept.splice(0)) {
+    // The witness's packets are known to all: the middle man keeps some.
+    this.witness.middle.isKeeping = rng.chance(0.05);
+    for (const packet of this.witness.middle.kept.splice(0)) {
       this.armory.keep(Uint8Array.from(packet));
     }
     const count = rng.int(1, rng.pick([3, 6, VOLLEY]));
     this.cases += count;
     if (what < 0.3) attacker.send(Array.from({ length: count }, () => this.packet()));
-    else if (link !== undefined && link.session.isOpen && what < 0.97) {
+    else if (peer !== undefined && peer.session.isOpen && what < 0.97) {
       attacker.sendTexts(rng, Array.from({ length: count }, () => this.text()));
     } else {
       this.cases += 1 - count;

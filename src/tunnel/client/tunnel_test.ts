@@ -18,7 +18,7 @@ function record(): Uint8Array {
 Deno.test("0-RTT: the first byte of the answer comes after one round trip", () => {
   // A second round trip is far enough away for a busy machine.
   const delayMs = 400;
-  using pair = new Pair({ relay: { delayMs }, serverTuning: { replayRecord: record() } });
+  using pair = new Pair({ middle: { delayMs }, serverTuning: { replayRecord: record() } });
   const answer = new TextEncoder().encode("answer");
   pair.atServer.data = (session, stream, _bytes, _at, length) => {
     session.write(stream, answer, 0, answer.length);
@@ -37,18 +37,18 @@ Deno.test("0-RTT: the first byte of the answer comes after one round trip", () =
 Deno.test("a HELLO that is lost is said again with the same frames, which run once", () => {
   const tuning: ClientTuning = { helloRetryMs: [400, 600, 800] };
   using pair = new Pair({
-    relay: {},
+    middle: {},
     clientTuning: tuning,
     serverTuning: { replayRecord: record() },
   });
-  pair.relay.isKeeping = true;
-  pair.relay.isCut = true;
+  pair.middle.isKeeping = true;
+  pair.middle.isCut = true;
   pair.greet();
-  pair.until(() => pair.relay.kept.length === 2);
-  pair.relay.isCut = false;
+  pair.until(() => pair.middle.kept.length === 2);
+  pair.middle.isCut = false;
   pair.until(() => pair.client.state === "open");
   // The first two arrive late: the handshake is known, and nothing happens twice.
-  for (const hello of pair.relay.kept.slice(0, 2)) pair.relay.inject(hello);
+  for (const hello of pair.middle.kept.slice(0, 2)) pair.middle.inject(hello);
   pair.until(() => pair.server.counters.repeated === 2);
   pair.run(50);
   assert.equal(pair.atServer.received, 5);
@@ -173,8 +173,8 @@ Deno.test("brutal towards the client too, once it has stated what its line takes
   using pair = new Pair({ server: { upRate: 4e6 }, client: { downRate: 2e6 } });
   pair.greet();
   pair.until(() => pair.client.state === "open");
-  const [link] = [...pair.server.pump.peers.all()];
-  const path = link!.session.recovery.path(0)!;
+  const [peer] = [...pair.server.pump.peers.all()];
+  const path = peer!.session.recovery.path(0)!;
   // Said in the HELLO: a server without a replay record takes it with the first DATA.
   pair.until(() => path.controller.name === "brutal");
   assert.equal(lineRate(path), 2e6);

@@ -151,7 +151,7 @@ Deno.test("a server's worker carries a stream to its target, by address and by n
   assert.deepEqual(bench.asked, ["target.example", "none.example"]);
 });
 
-Deno.test("a server's worker relays datagrams, and takes new rules", async () => {
+Deno.test("a server's worker passes datagrams on, and takes new rules", async () => {
   using target = new UdpSocket(native, { local: endpoint(LOOPBACK, 0) });
   await using bench = new Bench([]);
   const session = await bench.connect();

@@ -11,7 +11,7 @@ import {
   Pair,
   serverStart,
 } from "../../../tests/fixtures/tunnel.ts";
-import { Relay } from "../../../tests/fixtures/relay.ts";
+import { Middle } from "../../../tests/fixtures/middle.ts";
 import { testNative } from "../../../tests/native.ts";
 import { ReplayFilter } from "../../crypto/replay_filter.ts";
 import { CloseCode } from "../../wire/frames.ts";
@@ -45,13 +45,13 @@ function connect(client: ClientTunnel): void {
 }
 
 Deno.test("copies of a HELLO are dropped in silence, wherever they come from", () => {
-  using pair = new Pair({ relay: {}, serverTuning: { replayRecord: record() } });
-  pair.relay.isKeeping = true;
+  using pair = new Pair({ middle: {}, serverTuning: { replayRecord: record() } });
+  pair.middle.isKeeping = true;
   pair.greet();
   pair.until(() => pair.atServer.received === 5 && pair.client.state === "open");
-  const hello = pair.relay.kept[0]!;
+  const hello = pair.middle.kept[0]!;
   const { sent } = pair.server.pump.control;
-  for (let i = 0; i < 20; i++) pair.relay.inject(hello, i % 2 === 0);
+  for (let i = 0; i < 20; i++) pair.middle.inject(hello, i % 2 === 0);
   pair.run(50);
   assert.equal(pair.atServer.sessions.length, 1);
   assert.equal(pair.server.pump.control.sent, sent);
@@ -61,41 +61,41 @@ Deno.test("copies of a HELLO are dropped in silence, wherever they come from", (
 Deno.test("a copy that goes to another worker is dropped there", () => {
   const sharedSalts = sharedSaltsMemory(() => 5);
   const tuning = { replayRecord: record(), sharedSalts };
-  using pair = new Pair({ relay: {}, serverTuning: tuning, server: { workers: 2 } });
-  pair.relay.isKeeping = true;
+  using pair = new Pair({ middle: {}, serverTuning: tuning, server: { workers: 2 } });
+  pair.middle.isKeeping = true;
   pair.greet();
   pair.until(() => pair.atServer.received === 5);
   const start = serverStart({ index: 1, workers: 2 });
   const other = new ServerTunnel(pair.loop, start, pair.loop, new Notes(), tuning);
   other.start();
-  const relay = new Relay(pair.loop, other.port);
-  relay.inject(pair.relay.kept[0]!, true);
+  const middle = new Middle(pair.loop, other.port);
+  middle.inject(pair.middle.kept[0]!, true);
   pair.until(() => other.counters.sharedRefused === 1);
   assert.equal(other.counters.handshakes + other.pump.control.sent, 0);
-  relay.close();
+  middle.close();
   other.stop();
 });
 
 Deno.test("a copy that outlives a clean restart is still a copy", () => {
-  using pair = new Pair({ relay: {}, serverTuning: { replayRecord: record() } });
-  pair.relay.isKeeping = true;
+  using pair = new Pair({ middle: {}, serverTuning: { replayRecord: record() } });
+  pair.middle.isKeeping = true;
   pair.greet();
   pair.until(() => pair.atServer.received === 5 && pair.client.state === "open");
   pair.crashServer({ replayRecord: pair.server.saveReplayRecord() });
-  pair.relay.inject(pair.relay.kept[0]!);
+  pair.middle.inject(pair.middle.kept[0]!);
   pair.run(50);
   assert.equal(pair.atServer.sessions.length, 1);
   assert.equal(pair.server.counters.handshakes + pair.server.counters.repeated, 0);
 });
 
 Deno.test("without a record 0-RTT frames wait for DATA, and those of a copy in vain", () => {
-  using pair = new Pair({ relay: {}, serverTuning: { confirmMs: 1000 } });
-  pair.relay.isKeeping = true;
-  pair.relay.isCut = true;
+  using pair = new Pair({ middle: {}, serverTuning: { confirmMs: 1000 } });
+  pair.middle.isKeeping = true;
+  pair.middle.isCut = true;
   pair.greet();
-  pair.until(() => pair.relay.kept.length > 0);
-  const hello = pair.relay.kept[0]!;
-  pair.relay.inject(hello, true);
+  pair.until(() => pair.middle.kept.length > 0);
+  const hello = pair.middle.kept[0]!;
+  pair.middle.inject(hello, true);
   pair.until(() => pair.atServer.sessions.length === 1);
   pair.run(50);
   assert.deepEqual(pair.atServer.log, ["session"]);
@@ -265,15 +265,15 @@ Deno.test("ids of other workers are left to them, and impossible ones are answer
 });
 
 Deno.test("the counters tell what happened", () => {
-  using pair = new Pair({ relay: {} });
+  using pair = new Pair({ middle: {} });
   const { server } = pair;
   const { received, sent, peers } = server.pump;
-  pair.relay.isKeeping = true;
+  pair.middle.isKeeping = true;
   pair.greet();
   pair.until(() => pair.atServer.received === 5);
-  pair.relay.inject(pair.relay.kept[0]!, true);
-  pair.relay.inject(new Uint8Array(500).fill(7), true);
-  pair.relay.inject(new Uint8Array(500).fill(8), true);
+  pair.middle.inject(pair.middle.kept[0]!, true);
+  pair.middle.inject(new Uint8Array(500).fill(7), true);
+  pair.middle.inject(new Uint8Array(500).fill(8), true);
   pair.until(() => received.junk + received.forged === 2);
   assert.equal(peers.count, 1);
   assert.equal(server.counters.handshakes, 1);

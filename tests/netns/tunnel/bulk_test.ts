@@ -1,10 +1,10 @@
 /**
- * Much data over a bad link: 5 % lost, others late and doubled, each way. 100 MB each way, or with
+ * Much data over a bad line: 5 % lost, others late and doubled, each way. 100 MB each way, or with
  * PHANTOM_LONG=1 1 GB, of which the times are printed.
  */
 
 import assert from "node:assert/strict";
-import { BAD_LINK, download, MIXED, SOCKS, tunnelTest as test } from "../../fixtures/scenario.ts";
+import { BAD_LINE, download, MIXED, SOCKS, tunnelTest as test } from "../../fixtures/scenario.ts";
 import { TARGET } from "../../fixtures/topology.ts";
 import { patternHash } from "../../fixtures/tunnel_probe.ts";
 
@@ -12,7 +12,7 @@ const isLong = Deno.env.get("PHANTOM_LONG") === "1";
 const BYTES = isLong ? 1_000_000_000 : 100_000_000;
 const BOTH_BYTES = BYTES / 5;
 const MAX_S = BYTES / 1e6;
-const LINK = { ...BAD_LINK, copy: 51 };
+const LINE = { ...BAD_LINE, copy: 51 };
 
 /** What `act` gives, and Mbit/s. */
 async function timed<T>(
@@ -28,8 +28,8 @@ async function timed<T>(
   return { result, rate };
 }
 
-test("bulk arrives whole over a bad link: down, up, and both at once", {
-  link: LINK,
+test("bulk arrives whole over a bad line: down, up, and both at once", {
+  line: LINE,
   client: {
     mixed: MIXED,
     forwards: [
@@ -50,8 +50,8 @@ test("bulk arrives whole over a bad link: down, up, and both at once", {
   assert.equal(both.result, await patternHash(BOTH_BYTES));
 });
 
-test("what the line carries is stated: both ways keep to it over a bad link", {
-  link: LINK,
+test("what the line carries is stated: both ways keep to it over a bad line", {
+  line: LINE,
   server: { hysteria2: { enabled: true, up_mbps: 100, down_mbps: 100 } },
   client: {
     mixed: MIXED,

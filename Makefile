@@ -106,8 +106,8 @@ test-kernels: setup ## ... on Linux 5.10, 6.1 and 6.12, in an emulator (about 6 
 build: setup ## dist/phantom, one executable
 	$(Q)$(MAKE) --no-print-directory dist/phantom
 
-bench: setup ## run the benchmarks
-	$(Q)$(MAKE) --no-print-directory bpf lib
+bench: setup ## build dist/phantom and run the benchmarks
+	$(Q)$(MAKE) --no-print-directory bpf lib dist/phantom
 	$(Q)$(DENO) run -A tests/bench/run.ts
 
 clean: ## remove what was built

@@ -4,6 +4,9 @@
  * and goes neither allocates nor zeroes memory. Pages that were never used cost nothing.
  */
 
+import { STREAMS_SURE, STREAMS_WORKER_MAX, UNOPENED_SURE, UNOPENED_WORKER_MAX } from "./limits.ts";
+import { Pool } from "./pool.ts";
+
 /** Smallest block. */
 const PAGE_BITS = 12;
 const PAGE = 1 << PAGE_BITS;
@@ -17,6 +20,9 @@ export class Budget {
   readonly max: number;
   /** How often it refused. */
   refusals = 0;
+  /** The streams themselves, and those of them that no OPEN has made. */
+  readonly streams: Pool = new Pool(STREAMS_WORKER_MAX, STREAMS_SURE);
+  readonly unopened: Pool = new Pool(UNOPENED_WORKER_MAX, UNOPENED_SURE);
   #used = 0;
   #bytes: Uint8Array<ArrayBuffer> | undefined;
   /** By page: the order of the free block that begins there. */

@@ -34,6 +34,10 @@ export class SendLimits {
 /** Counted when a limit was hit or a peer misbehaved. */
 export class SessionCounters {
   streamsRefused = 0;
+  /** Frames of streams that no OPEN has made, where there was no room for one more of those. */
+  unopenedRefused = 0;
+  /** OPENs that were not taken: the peer has too many answers to acknowledge. */
+  answersFull = 0;
   datagramsDropped = 0;
   datagramsTooLong = 0;
   /** Datagrams that came faster than the peer may send. */

@@ -2,8 +2,22 @@
 
 /** Streams open at a time in one session; one more is answered "too many streams". */
 export const STREAMS_MAX = 65_536;
-/** Streams above that whose refusal is still to be heard; beyond, packets count as lost. */
-export const STREAMS_REFUSED_MAX = 1024;
+/** Streams of all sessions of a worker, about 0.8 KB each; and what each session gets of them. */
+export const STREAMS_WORKER_MAX = 262_144;
+export const STREAMS_SURE = 64;
+/** OPENED and RST that a session has not acknowledged: until it does, its OPENs count as lost. */
+export const ANSWERS_MAX = 4096;
+/** The same where it has all the streams that it gets: each refusal is one more. */
+export const REFUSALS_MAX = 64;
+/** Streams of which something came before their OPEN, in a session; beyond, packets are lost. */
+export const UNOPENED_MAX = 64;
+/** The same of all sessions of a worker, and what each gets of them. */
+export const UNOPENED_WORKER_MAX = 4096;
+export const UNOPENED_SURE = 4;
+/** An id so far above all that were opened is no honest one's: fewer are open at a time. */
+export const IDS_AHEAD_MAX: number = STREAMS_MAX;
+/** Reset streams that wait for the peer's final size; the oldest of more is forgotten at once. */
+export const RESETS_MAX = 4096;
 /**
  * Unacknowledged bytes that a stream's sender holds: where every tenth packet is lost, some are
  * lost four times, and all that was sent since waits behind them.

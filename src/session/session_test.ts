@@ -7,11 +7,19 @@ import * as f from "../wire/frames.ts";
 import { SESSION_WINDOW_BYTES, STREAM_WINDOW_BYTES } from "../wire/limits.ts";
 import { Budget } from "./budget.ts";
 import {
+  ANSWERS_MAX,
   CHALLENGES_MAX,
   CLOSE_REPEATS_MAX,
   FORGET_RESET_MS,
+  IDS_AHEAD_MAX,
+  REFUSALS_MAX,
+  RESETS_MAX,
   STREAMS_MAX,
-  STREAMS_REFUSED_MAX,
+  STREAMS_SURE,
+  STREAMS_WORKER_MAX,
+  UNOPENED_MAX,
+  UNOPENED_SURE,
+  UNOPENED_WORKER_MAX,
 } from "./limits.ts";
 
 const open = (w: Writer, id = 0): boolean => f.writeOpen(w, id, 1, ADDRESS, 0, ADDRESS.length);
@@ -86,7 +94,7 @@ Deno.test("a stream from OPEN to its end, seen from the server", () => {
   assert.deepEqual(lone.events.take(), ["gone 0"]);
 });
 
-Deno.test("what comes before OPEN waits for it: data, FIN, and RST", () => {
+Deno.test("what comes before OPEN waits for it: data and FIN", () => {
   const lone = new LoneSession();
   lone.receive((w) => stream(w, 0, 0, 4));
   lone.receive((w) => f.writeFin(w, 0, 4));
@@ -95,12 +103,63 @@ Deno.test("what comes before OPEN waits for it: data, FIN, and RST", () => {
   lone.receive((w) => open(w, 0) && open(w, 1));
   const expected = ["opened 0", "data 0 4/4 aaaa", "ended 0", "opened 1", "ended 1"];
   assert.deepEqual(lone.events.take(), expected);
-  lone.receive((w) => f.writeRst(w, 2, 0));
-  lone.receive((w) => open(w, 2) && f.writeFin(w, 2, 0));
+});
+
+Deno.test("a stream that was given up before its OPEN came is heard of by nobody", () => {
+  const lone = new LoneSession();
+  lone.receive((w) => f.writeFin(w, 0, 0) && f.writeRst(w, 0, 0));
+  lone.receive((w) => open(w));
   lone.send();
   lone.ackAll();
-  assert.deepEqual(lone.events.take(), [], "nobody hears of a stream that was given up so early");
-  assert.equal(lone.session.streamCount, 2);
+  assert.deepEqual(lone.events.take(), []);
+  assert.equal(lone.session.streamCount, 0);
+});
+
+Deno.test("RST and MAX_STREAM before OPEN make no stream; the RST is to come again", () => {
+  const lone = new LoneSession();
+  for (let id = 0; id < 1000; id++) {
+    lone.receive((w) => f.writeMaxStream(w, id, 2 ** 40));
+    lone.receive((w) => f.writeRst(w, id, 0));
+  }
+  assert.equal(lone.session.streamCount, 0);
+  assert.equal(lone.session.counters.framesRefused, 1000);
+  const acks = lone.send().filter((line) => line.startsWith("ack"));
+  assert(acks.at(-1)!.startsWith(`ack ${lone.number - 2}-`), "the last RST is not acknowledged");
+});
+
+Deno.test("few streams of a session are there before their OPEN; more count as lost", () => {
+  const lone = new LoneSession();
+  for (let id = 0; id < 10 * UNOPENED_MAX; id++) {
+    lone.receive((w) => id % 2 === 0 ? stream(w, id, 0, 1) : f.writeFin(w, id, 0));
+  }
+  assert.equal(lone.session.streamCount, UNOPENED_MAX);
+  assert.equal(lone.session.counters.unopenedRefused, 9 * UNOPENED_MAX);
+  lone.receive((w) => open(w, 0));
+  lone.receive((w) => f.writeFin(w, 1000, 0));
+  assert.equal(lone.session.streamCount, UNOPENED_MAX + 1, "the OPEN has made room for one more");
+  lone.session.close(0);
+  assert.deepEqual([lone.budget.unopened.used, lone.budget.streams.used], [0, 0]);
+});
+
+Deno.test("sessions that say things of unopened streams leave others room for theirs", () => {
+  const budget = new Budget(1 << 20);
+  for (let i = 0; i < 500; i++) {
+    const bad = new LoneSession({ budget });
+    for (let id = 0; id < 2 * UNOPENED_MAX; id++) bad.receive((w) => f.writeFin(w, id, 0));
+  }
+  const honest = new LoneSession({ budget });
+  for (let id = 0; id < UNOPENED_SURE; id++) honest.receive((w) => f.writeFin(w, id, 0));
+  assert.equal(honest.session.streamCount, UNOPENED_SURE);
+  const most = UNOPENED_WORKER_MAX + 501 * UNOPENED_SURE;
+  assert(budget.unopened.used <= most, `${budget.unopened.used}`);
+});
+
+Deno.test("an id far above all that were opened ends the session", () => {
+  const lone = new LoneSession();
+  assert(lone.receive((w) => open(w, IDS_AHEAD_MAX - 1)));
+  assert(lone.receive((w) => f.writeRst(w, 2 * IDS_AHEAD_MAX - 1, 0)));
+  assert.equal(lone.receive((w) => f.writeMaxStream(w, 2 * IDS_AHEAD_MAX, 1)), false);
+  assert.equal(lone.session.closeCode, f.CloseCode.overLimit);
 });
 
 Deno.test("data out of order and repeated is put in order, once", () => {
@@ -230,23 +289,70 @@ Deno.test("a MAX_STREAM that is lost after the end holds no stream up", () => {
 
 Deno.test("one stream too many is refused, and heard of; beyond, packets count as lost", () => {
   const lone = new LoneSession();
-  for (let id = 0; id < STREAMS_MAX; id += 4) {
+  for (let id = 0; id < STREAMS_MAX; id += 64) {
     lone.receive((w) => {
-      for (let i = 0; i < 4; i++) f.writeMaxStream(w, id + i, 1);
+      for (let i = 0; i < 64; i++) open(w, id + i);
     });
   }
   assert.equal(lone.session.streamCount, STREAMS_MAX);
   lone.send();
+  lone.events.take();
   lone.receive((w) => open(w, STREAMS_MAX));
   assert.equal(lone.session.counters.streamsRefused, 1);
   assert(lone.send().includes(`opened ${STREAMS_MAX} 6`));
   assert.deepEqual(lone.events.take(), []);
-  for (let i = 1; i < STREAMS_REFUSED_MAX; i++) lone.receive((w) => open(w, STREAMS_MAX + i));
-  lone.receive((w) => open(w, STREAMS_MAX + STREAMS_REFUSED_MAX));
-  assert.equal(lone.session.counters.framesRefused, 1);
+  for (let i = 1; i < REFUSALS_MAX; i++) lone.receive((w) => open(w, STREAMS_MAX + i));
+  lone.receive((w) => open(w, STREAMS_MAX + REFUSALS_MAX));
+  assert.equal(lone.session.counters.answersFull, 1);
   const [ack] = lone.send().filter((line) => line.startsWith("ack"));
   assert(ack!.startsWith(`ack ${lone.number - 2}-`), "the last one is not acknowledged");
   assert(lone.session.isOpen);
+});
+
+Deno.test("OPENs wait while the peer has too many answers to acknowledge", () => {
+  const lone = new LoneSession();
+  lone.events.answer = f.OpenedCode.refused;
+  for (let id = 0; id < ANSWERS_MAX + 50; id++) lone.receive((w) => open(w, id));
+  assert.equal(lone.session.streamCount, ANSWERS_MAX);
+  assert.equal(lone.session.counters.answersFull, 50);
+  for (let round = 0; round < 100; round++) {
+    lone.now += 20;
+    lone.send();
+    lone.ackAll();
+  }
+  lone.events.take();
+  lone.receive((w) => open(w, ANSWERS_MAX));
+  assert(lone.events.take().includes(`opened ${ANSWERS_MAX}`));
+  assert.equal(lone.session.counters.answersFull, 50);
+});
+
+Deno.test("streams that were reset, and whose end is never said, are not kept for long", () => {
+  const lone = new LoneSession();
+  for (let id = 0; id < 2 * RESETS_MAX; id++) {
+    lone.receive((w) => open(w, id) && f.writeRst(w, id, 0));
+    lone.now += 5;
+    lone.send();
+    lone.ackAll();
+  }
+  const { streamCount } = lone.session;
+  assert(streamCount <= RESETS_MAX + 16, `${streamCount}`);
+});
+
+Deno.test("sessions with all streams that they can get leave others theirs", () => {
+  const budget = new Budget(0);
+  for (let i = 0; i < 20; i++) {
+    const greedy = new LoneSession({ budget });
+    for (let id = 0; id < STREAMS_MAX; id += 100) {
+      greedy.receive((w) => {
+        for (let i = 0; i < 100; i++) open(w, id + i);
+      });
+    }
+  }
+  assert(budget.streams.used <= STREAMS_WORKER_MAX + 20 * REFUSALS_MAX, `${budget.streams.used}`);
+  const honest = new LoneSession({ budget });
+  honest.events.answer = f.OpenedCode.ok;
+  for (let id = 0; id < STREAMS_SURE; id++) honest.receive((w) => open(w, id));
+  assert.equal(honest.session.counters.streamsRefused, 0);
 });
 
 Deno.test("a server opens no streams, a client answers none", () => {

@@ -50,6 +50,11 @@ export class Stream {
     this.receive = new ReceiveBuffer(budget);
   }
 
+  /** OPENED or RST has been said, or is to be, and is not acknowledged. */
+  get owesAnswer(): boolean {
+    return (this.unsettled & (Pending.opened | Pending.rst)) !== 0;
+  }
+
   /** All that we had to say has arrived. */
   get isSaid(): boolean {
     return this.pending === 0 && this.unsettled === 0 && this.send.isDone;

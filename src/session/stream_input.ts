@@ -3,6 +3,7 @@
 import { type NumberCell, numberCell } from "../base/number_field.ts";
 import { NO_ADDRESS } from "../wire/address.ts";
 import { CloseCode, type FrameReader, FrameType, OpenedCode } from "../wire/frames.ts";
+import { ANSWERS_MAX, REFUSALS_MAX } from "./limits.ts";
 import { Pending, type Stream } from "./stream.ts";
 import type { Streams } from "./streams.ts";
 
@@ -47,7 +48,7 @@ export class StreamInput<Owner> {
   }
 
   onStream(reader: FrameReader): void {
-    const stream = this.#streamOf(reader.stream);
+    const stream = this.#orEarly(reader.stream);
     if (stream === undefined) return;
     const { offset, length } = reader;
     dataEnd[0] = offset + length;
@@ -102,27 +103,49 @@ export class StreamInput<Owner> {
     return -1;
   }
 
-  /** The stream a frame speaks of; undefined when it is over, or can't be ours. */
-  #streamOf(id: number): Stream | undefined {
+  /** Whether an id without a stream may yet be opened: it is not over, and can be the peer's. */
+  #isToCome(id: number): boolean {
     const { table } = this.#streams;
+    if (table.isClosed(id)) return false;
+    // Only clients open streams, and in turn.
+    if (this.#isClient) this.#streams.failure = CloseCode.streamState;
+    else if (!table.isInReach(id)) this.#streams.failure = CloseCode.overLimit;
+    else return true;
+    return false;
+  }
+
+  /** The stream that STREAM or FIN speaks of, which may overtake OPEN. */
+  #orEarly(id: number): Stream | undefined {
+    const { table, counters } = this.#streams;
     const stream = table.get(id);
-    if (stream !== undefined) return stream;
-    if (table.isClosed(id)) return undefined;
-    if (this.#isClient) {
-      // Only we open streams.
-      this.#streams.failure = CloseCode.streamState;
+    if (stream !== undefined || !this.#isToCome(id)) return stream;
+    if (table.takesUnopened) return table.add(id, false);
+    counters.unopenedRefused++;
+    this.refused = true;
+    return undefined;
+  }
+
+  /** The stream that OPEN makes, or has data waiting for; undefined: nobody is told of any. */
+  #opening(id: number): Stream | undefined {
+    const streams = this.#streams;
+    const { table, counters } = streams;
+    const stream = table.get(id);
+    if (stream === undefined && !this.#isToCome(id)) return undefined;
+    if (stream?.isOpen) return undefined;
+    const isFull = stream === undefined && table.isFull;
+    if (streams.unheardAnswers >= (isFull ? REFUSALS_MAX : ANSWERS_MAX)) {
+      counters.answersFull++;
+      this.refused = true;
       return undefined;
     }
-    if (table.isOverfull) {
-      this.#refuse();
-      return undefined;
+    if (stream !== undefined) {
+      table.open(stream);
+      return stream;
     }
-    const isFull = table.isFull;
     const added = table.add(id);
     if (!isFull) return added;
-    this.#streams.counters.streamsRefused++;
-    added.isOpen = true;
-    this.#streams.answerStream(added, OpenedCode.tooManyStreams, NO_ADDRESS);
+    counters.streamsRefused++;
+    streams.answerStream(added, OpenedCode.tooManyStreams, NO_ADDRESS);
     return added;
   }
 
@@ -132,11 +155,9 @@ export class StreamInput<Owner> {
       streams.failure = CloseCode.streamState;
       return;
     }
-    const stream = this.#streamOf(id);
-    if (stream === undefined || stream.isOpen) return;
-    stream.isOpen = true;
-    // The client has given it up before its OPEN came.
-    if (stream.isReset) return;
+    const stream = this.#opening(id);
+    // It has been refused, or the client has given it up before its OPEN came.
+    if (stream === undefined || stream.isReset) return;
     stream.isTold = true;
     streams.events.opened(streams.owner, id, bytes, addressAt, addressLength);
     if (!streams.isClosed) streams.deliverHeld(stream);
@@ -149,7 +170,8 @@ export class StreamInput<Owner> {
       streams.failure = CloseCode.streamState;
       return;
     }
-    const stream = this.#streamOf(id);
+    const stream = streams.table.get(id);
+    if (stream === undefined) this.#isToCome(id);
     if (stream === undefined || stream.isAnswered) return;
     stream.isAnswered = true;
     // Whoever gave the stream up does not want to hear.
@@ -162,7 +184,7 @@ export class StreamInput<Owner> {
 
   #onFin({ stream: id, final }: FrameReader): void {
     const streams = this.#streams;
-    const stream = this.#streamOf(id);
+    const stream = this.#orEarly(id);
     if (stream === undefined) return;
     dataEnd[0] = final;
     const fresh = this.#admit(stream, dataEnd);
@@ -180,7 +202,9 @@ export class StreamInput<Owner> {
 
   #onRst({ stream: id, code }: FrameReader): void {
     const streams = this.#streams;
-    const stream = this.#streamOf(id);
+    const stream = streams.table.get(id);
+    // One that has overtaken its OPEN makes nothing: it is to come again.
+    if (stream === undefined && this.#isToCome(id)) this.#refuse();
     if (stream === undefined || stream.isReset) return;
     streams.end(stream);
     if (stream.isTold) streams.events.wasReset(streams.owner, id, code);
@@ -188,7 +212,9 @@ export class StreamInput<Owner> {
   }
 
   #onMaxStream({ stream: id, max }: FrameReader): void {
-    const stream = this.#streamOf(id);
+    const stream = this.#streams.table.get(id);
+    // Of one that is to come it says nothing: its limit is the first one.
+    if (stream === undefined) this.#isToCome(id);
     if (stream === undefined || max <= stream.send.limit) return;
     stream.send.limit = max;
     if (stream.send.hasWork) this.#streams.table.wake(stream);

@@ -2,7 +2,7 @@
 
 import type { Budget } from "./budget.ts";
 import { Intervals } from "./intervals.ts";
-import { CLOSED_RANGES_MAX, STREAMS_MAX, STREAMS_REFUSED_MAX } from "./limits.ts";
+import { CLOSED_RANGES_MAX, IDS_AHEAD_MAX, STREAMS_MAX, UNOPENED_MAX } from "./limits.ts";
 import { Stream } from "./stream.ts";
 
 const QUEUE_MIN = 16;
@@ -17,6 +17,10 @@ export class StreamTable {
   #queue = NO_QUEUE;
   #head = 0;
   #queued = 0;
+  /** The highest id that OPEN has named. */
+  #highest = -1;
+  /** Streams that no OPEN has made. */
+  #unopened = 0;
   /** Nobody in the queue could send anything: no use to ask before something changes. */
   isStalled = false;
 
@@ -28,13 +32,21 @@ export class StreamTable {
     return this.#byId.size;
   }
 
+  /** It may have no more, by its own limit or since others have so many. */
   get isFull(): boolean {
-    return this.#byId.size >= STREAMS_MAX;
+    const { size } = this.#byId;
+    return size >= STREAMS_MAX || !this.#budget.streams.admits(size);
   }
 
-  /** Not even one more can be refused. */
-  get isOverfull(): boolean {
-    return this.#byId.size >= STREAMS_MAX + STREAMS_REFUSED_MAX;
+  /** Whether one more may be there before its OPEN. */
+  get takesUnopened(): boolean {
+    const unopened = this.#unopened;
+    return unopened < UNOPENED_MAX && !this.isFull && this.#budget.unopened.admits(unopened);
+  }
+
+  /** Whether OPEN may name this id next, or have named it. */
+  isInReach(id: number): boolean {
+    return id <= this.#highest + IDS_AHEAD_MAX;
   }
 
   get(id: number): Stream | undefined {
@@ -50,22 +62,42 @@ export class StreamTable {
     return this.#closed.covers(id, id + 1);
   }
 
-  add(id: number): Stream {
+  /** A stream that its OPEN makes; or that something has come of before. */
+  add(id: number, isOpen = true): Stream {
     const stream = new Stream(id, this.#budget);
     if (this.#byId === NO_STREAMS) this.#byId = new Map();
     this.#byId.set(id, stream);
+    this.#budget.streams.used++;
+    this.#countUnopened(1);
+    if (isOpen) this.open(stream);
     return stream;
+  }
+
+  /** Its OPEN has come. */
+  open(stream: Stream): void {
+    stream.isOpen = true;
+    this.#highest = Math.max(this.#highest, stream.id);
+    this.#countUnopened(-1);
+  }
+
+  #countUnopened(count: number): void {
+    this.#unopened += count;
+    this.#budget.unopened.used += count;
   }
 
   /** False: the closed ids are too scattered to be remembered. */
   remove(stream: Stream): boolean {
     this.#byId.delete(stream.id);
+    this.#budget.streams.used--;
+    if (!stream.isOpen) this.#countUnopened(-1);
     return this.#closed.add(stream.id, stream.id + 1);
   }
 
   /** The end of the session: no stream is left, and none holds memory. */
   clear(): void {
     for (const stream of this.#byId.values()) stream.release();
+    this.#budget.streams.used -= this.#byId.size;
+    this.#countUnopened(-this.#unopened);
     this.#byId.clear();
     while (this.#queued > 0) this.dequeue();
   }

@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Budget } from "./budget.ts";
-import { CLOSED_RANGES_MAX, STREAMS_MAX, STREAMS_REFUSED_MAX } from "./limits.ts";
+import { CLOSED_RANGES_MAX, STREAMS_MAX } from "./limits.ts";
 import { StreamTable } from "./stream_table.ts";
 
 Deno.test("StreamTable hands out streams first come first served, each once", () => {
@@ -28,16 +28,12 @@ Deno.test("waking a stream ends a stall, queueing it does not", () => {
   assert(!table.isStalled);
 });
 
-Deno.test("StreamTable is full at its maximum, and overfull some refusals later", () => {
+Deno.test("StreamTable is full at its maximum", () => {
   const table = new StreamTable(new Budget(0));
   for (let id = 0; id < STREAMS_MAX - 1; id++) table.add(id);
   assert(!table.isFull);
   table.add(STREAMS_MAX - 1);
-  assert(table.isFull && !table.isOverfull);
-  for (let id = 1; id < STREAMS_REFUSED_MAX; id++) table.add(STREAMS_MAX + id);
-  assert(!table.isOverfull);
-  table.add(STREAMS_MAX);
-  assert(table.isOverfull);
+  assert(table.isFull);
 });
 
 Deno.test("StreamTable remembers which streams are over, up to a number of ranges", () => {

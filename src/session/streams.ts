@@ -12,7 +12,13 @@ import { SESSION_WINDOW_BYTES } from "../wire/limits.ts";
 import type { Budget } from "./budget.ts";
 import type { SessionCounters } from "./counters.ts";
 import type { Events } from "./events.ts";
-import { FORGET_RESET_MS, READ_STEP_BYTES, RETRY_MS, SESSION_WINDOW_MAX } from "./limits.ts";
+import {
+  FORGET_RESET_MS,
+  READ_STEP_BYTES,
+  RESETS_MAX,
+  RETRY_MS,
+  SESSION_WINDOW_MAX,
+} from "./limits.ts";
 import { Pending, type Stream } from "./stream.ts";
 import { StreamTable } from "./stream_table.ts";
 
@@ -31,6 +37,8 @@ export class Streams<Owner> {
   readonly window = new ReceiveWindow(SESSION_WINDOW_BYTES, SESSION_WINDOW_MAX);
   owesMaxData = false;
   nextId = 0;
+  /** Streams with an OPENED or RST that the peer has not acknowledged. */
+  unheardAnswers = 0;
   /** How fast the peer's data is passed on; what is over that waits, and holds up its window. */
   readLimit: TokenBucket | undefined;
   /** Of the present call into the session. */
@@ -78,7 +86,7 @@ export class Streams<Owner> {
       return -1;
     }
     const stream = this.table.add(this.nextId++);
-    stream.isOpen = stream.isTold = true;
+    stream.isTold = true;
     stream.kindOrCode = StreamKind.tcp;
     stream.address = Uint8Array.from(address);
     this.#say(stream, Pending.open);
@@ -137,8 +145,16 @@ export class Streams<Owner> {
   }
 
   #say(stream: Stream, frame: number): void {
+    const owed = stream.owesAnswer;
     stream.owe(frame);
+    if (!owed && stream.owesAnswer) this.unheardAnswers++;
     this.table.wake(stream);
+  }
+
+  #settle(stream: Stream, frame: number): void {
+    const owed = stream.owesAnswer;
+    stream.settle(frame);
+    if (owed && !stream.owesAnswer) this.unheardAnswers--;
   }
 
   // ---- reading
@@ -225,6 +241,7 @@ export class Streams<Owner> {
     stream.isReset = true;
     stream.endTold = true;
     stream.pending &= ~Pending.maxStream;
+    if (this.#resets.size >= RESETS_MAX) this.#forgetFirst();
     this.#resets = withStream(this.#resets, stream);
     if (this.#unstamped === NONE) this.#unstamped = [];
     this.#unstamped.push(stream);
@@ -255,6 +272,7 @@ export class Streams<Owner> {
     if (!this.isClosed) this.#noteUnheard();
     this.isClosed = true;
     this.table.clear();
+    this.unheardAnswers = 0;
     this.#resets.clear();
     this.#unstamped.length = 0;
     this.#starved.clear();
@@ -282,9 +300,9 @@ export class Streams<Owner> {
       stream.send.acked(offset, length);
       if (stream.writerWaits && stream.send.room > 0 && !stream.isReset) this.#tellRoom(stream);
     } else if (kind === FrameType.fin) stream.send.finAcked();
-    else if (kind === FrameType.open) stream.settle(Pending.open);
-    else if (kind === FrameType.opened) stream.settle(Pending.opened);
-    else if (kind === FrameType.rst) stream.settle(Pending.rst);
+    else if (kind === FrameType.open) this.#settle(stream, Pending.open);
+    else if (kind === FrameType.opened) this.#settle(stream, Pending.opened);
+    else if (kind === FrameType.rst) this.#settle(stream, Pending.rst);
     this.removeIfGone(stream);
   }
 
@@ -344,14 +362,18 @@ export class Streams<Owner> {
         this.#forgetAt = stream.forgetAt;
         return;
       }
-      this.#resets.delete(stream);
-      if (stream.isSaid) this.#remove(stream);
-      else {
-        // The peer has to hear of it before: else its half would stay open for ever.
-        stream.forgetAt = now + FORGET_RESET_MS;
-        this.#resets.add(stream);
-      }
+      stream.forgetAt = now + FORGET_RESET_MS;
+      this.#forgetFirst();
     }
+  }
+
+  /** The stream that was reset first is over, or has its turn once more. */
+  #forgetFirst(): void {
+    const [stream] = this.#resets;
+    this.#resets.delete(stream!);
+    if (stream!.isSaid) this.#remove(stream!);
+    // The peer has to hear of it before: else its half would stay open for ever.
+    else this.#resets.add(stream!);
   }
 }
 

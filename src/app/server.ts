@@ -16,6 +16,7 @@ import type { Usage } from "../proxy/users.ts";
 import { RelayControl } from "../relay/control.ts";
 import { relayPlan } from "../relay/plan.ts";
 import { SAVE_MS, ServerUsers } from "../tunnel/server/account_book.ts";
+import { StateFolder } from "../tunnel/server/state_folder.ts";
 import { summaryOf } from "../tunnel/summary.ts";
 import { AwakeCores } from "./awake_cores.ts";
 import { KernelPart } from "./kernel_part.ts";
@@ -50,14 +51,16 @@ export class Server {
   /** Resolves when packets are taken. */
   static async start({ config, resources, log }: ServerOptions): Promise<Server> {
     const libs = openLibraries((name) => resources.library(name));
+    const state = StateFolder.open(libs, config.stateDir, config.instance);
     claimPort(libs, config);
     const parts = new Parts<Config, ServerStatus>(log);
-    const users = new ServerUsers(config.stateDir, USERS_MAX, log);
+    parts.add({ name: "state", stop: () => state.close() });
+    const users = new ServerUsers(state, USERS_MAX, log);
     // Another thread loads the BPF program while the workers' isolates come up, which blocks this
     // one. A failure of either is seen below.
     const loading = KernelPart.start(libs, config, resources, log.with({ component: "kernel" }));
     loading.catch(() => {});
-    const starting = TunnelPart.start({ libs, config, resources, users, log });
+    const starting = TunnelPart.start({ libs, config, resources, users, state, log });
     starting.catch(() => {});
     try {
       const kernel = await loading;
@@ -78,6 +81,7 @@ export class Server {
     } catch (error) {
       await starting.then((tunnel) => tunnel.stop(), () => {});
       await loading.then((kernel) => kernel.abandon(), () => {});
+      state.close();
       throw error;
     }
   }

@@ -20,6 +20,7 @@ import { keepReplayRecord, takeReplayRecord } from "../tunnel/server/replay_reco
 import { serverSecret } from "../tunnel/server/secret.ts";
 import { keysOfServer } from "../tunnel/server/service.ts";
 import { sharedSaltsMemory } from "../tunnel/server/shared_salts.ts";
+import type { StateFolder } from "../tunnel/server/state_folder.ts";
 import { summaryOf } from "../tunnel/summary.ts";
 import { hasAfXdp, type KernelPart } from "./kernel_part.ts";
 import type { Part } from "./part.ts";
@@ -40,6 +41,7 @@ export interface TunnelPartOptions {
   readonly config: Config;
   readonly resources: Resources;
   readonly users: ServerUsers;
+  readonly state: StateFolder;
   readonly log: Log;
 }
 
@@ -58,14 +60,14 @@ export class TunnelPart implements Part<Config, ServerStatus> {
 
   /** Resolves when the workers hold their sockets. */
   static async start(options: TunnelPartOptions): Promise<TunnelPart> {
-    const { libs, config, resources, users, log } = options;
+    const { libs, resources, log } = options;
     const part = new TunnelPart(options);
-    const routing = await routingText(config, part.#lookup, log);
+    const routing = await routingText(options.config, part.#lookup, log);
     part.#pool = await Pool.start<ServerProtocol>({
       libs,
       code: resources.worker("tunnel/server"),
       name: "server",
-      starts: startsOf(config, serverSecret(config.stateDir, log), users, routing),
+      starts: startsOf(options, routing),
       keysOf: keysOfServer,
       lookup: part.#lookup,
       log,
@@ -125,9 +127,9 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   }
 
   #heard(said: FromServer): void {
-    const { config, log } = this.#options;
+    const { state, log } = this.#options;
     if (said.kind === "marks") this.#control?.mark(said.marks);
-    else keepReplayRecord(config.stateDir, said.record, log);
+    else keepReplayRecord(state, said.record, log);
   }
 }
 
@@ -138,11 +140,10 @@ function socketsOf(workers: Pool<ServerProtocol>): number[] {
 
 /** One for each worker, with copies of all keys: the workers get and wipe them. */
 function startsOf(
-  config: Config,
-  secret: Uint8Array,
-  users: ServerUsers,
+  { config, users, state, log }: TunnelPartOptions,
   routing: Routing,
 ): ServerStart[] {
+  const { secret, generation } = serverSecret(state, log);
   const { arq, hysteria2, listen } = config;
   const count = config.workers === "auto" ? navigator.hardwareConcurrency : config.workers;
   // Without the rate of the line, nothing is sent at one.
@@ -151,7 +152,7 @@ function startsOf(
   const several = count > 1
     ? { salts: sharedSaltsMemory(() => crypto.getRandomValues(new Uint32Array(1))[0]!) }
     : {};
-  const replayRecord = takeReplayRecord(config.stateDir);
+  const replayRecord = takeReplayRecord(state);
   const known = count === 1 && replayRecord !== undefined ? { replayRecord } : {};
   const starts = Array.from({ length: count }, (_, index): ServerStart => ({
     index,
@@ -162,6 +163,7 @@ function startsOf(
     listen: endpoint(ipBytes(listen.host), listen.port),
     psk: Uint8Array.from(config.psk.expose()),
     serverSecret: Uint8Array.from(secret),
+    generation,
     upRate: rateOf(hysteria2.upMbps),
     downRate: rateOf(hysteria2.downMbps),
     windowPackets: arq.windowSize,

@@ -339,7 +339,7 @@ export const SETTINGS = section("Phantom", {
   low_latency: LOW_LATENCY,
   state_dir: absolutePath({
     default: "/var/lib/phantom",
-    doc: "Folder for what has to survive a restart.",
+    doc: "Folder for what has to survive a restart, by instance; one server uses it at a time.",
   }),
   instance: shortName({
     default: "default",

@@ -33,6 +33,8 @@ export interface ServerStart extends TunnelStart, Routing {
   readonly replayRecord?: Uint8Array;
   /** 32 bytes that outlive the process: the reset tokens' key. */
   readonly serverSecret: Uint8Array;
+  /** Grows at each start (secret.ts). */
+  readonly generation: number;
   /** Empty: `psk` alone. */
   readonly users: readonly UserSpec[];
   /** What users have used, a slot each, for all workers; see proxy/users.ts. */

@@ -209,6 +209,7 @@ export class Stage {
       users: [],
       rules,
       serverSecret,
+      generation: 0,
       sessionsMax: SESSIONS_MAX,
       ...this.#common(),
     };

@@ -1,6 +1,6 @@
 /**
  * Main's side of the users: as the workers get them, and what they have used, which outlives the
- * process in `state_dir/traffic`.
+ * process in the state folder.
  */
 
 import { messageOf } from "../../base/errors.ts";
@@ -8,6 +8,7 @@ import type { Log } from "../../base/log.ts";
 import type { UserConfig } from "../../config/mod.ts";
 import { accountMemory, resetUsage, type Usage, usageOf } from "../../proxy/users.ts";
 import type { UserSpec, UserText } from "../protocol.ts";
+import type { StateFolder } from "./state_folder.ts";
 
 const FILE_NAME = "traffic";
 /** How often it is written; a crash forgets no more than this. */
@@ -20,7 +21,7 @@ const SPARE_SLOTS = 1024;
 export class ServerUsers {
   /** For all workers. */
   readonly accounts: SharedArrayBuffer;
-  readonly #path: string;
+  readonly #folder: StateFolder;
   readonly #log: Log;
   readonly #slots = new Map<string, number>();
   /** Slots of users that have gone, the oldest first. */
@@ -31,12 +32,12 @@ export class ServerUsers {
   #saved = "";
 
   /** `usersMax`: how many there may ever be at a time. */
-  constructor(folder: string, usersMax: number, log: Log) {
-    this.#path = `${folder}/${FILE_NAME}`;
+  constructor(folder: StateFolder, usersMax: number, log: Log) {
+    this.#folder = folder;
     this.#log = log;
     this.#slotCount = usersMax + SPARE_SLOTS;
     this.accounts = accountMemory(this.#slotCount);
-    this.#known = load(this.#path, log);
+    this.#known = load(folder, log);
   }
 
   /** The users that are enabled, with copies of their keys. */
@@ -87,15 +88,13 @@ export class ServerUsers {
     }
     const text = JSON.stringify(Object.fromEntries(entries));
     if (text === this.#saved || (this.#saved === "" && entries.length === 0)) return;
-    const draft = `${this.#path}.${crypto.randomUUID()}`;
     try {
-      Deno.writeTextFileSync(draft, text, { createNew: true, mode: 0o600 });
-      Deno.renameSync(draft, this.#path);
+      this.#folder.write(FILE_NAME, new TextEncoder().encode(text));
       this.#saved = text;
     } catch (error) {
       const cause = messageOf(error);
       this.#log.warn("usage_not_saved", "the users' traffic counts can't be saved", {
-        path: this.#path,
+        path: this.#folder.pathOf(FILE_NAME),
         cause,
       });
     }
@@ -129,19 +128,19 @@ export class ServerUsers {
   }
 }
 
-function load(path: string, log: Log): Map<string, Usage> {
+function load(folder: StateFolder, log: Log): Map<string, Usage> {
   try {
-    const entries = Object.entries(JSON.parse(Deno.readTextFileSync(path)));
+    const bytes = folder.read(FILE_NAME);
+    if (bytes === undefined) return new Map();
+    const entries = Object.entries(JSON.parse(new TextDecoder().decode(bytes)));
     return new Map(entries.map(([name, used]) => [name, usageIn(used)]));
   } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) {
-      const cause = messageOf(error);
-      log.warn(
-        "usage_not_loaded",
-        "the users' traffic counts can't be read: they start from zero",
-        { path, cause },
-      );
-    }
+    const cause = messageOf(error);
+    log.warn(
+      "usage_not_loaded",
+      "the users' traffic counts can't be read: they start from zero",
+      { path: folder.pathOf(FILE_NAME), cause },
+    );
     return new Map();
   }
 }

@@ -1,79 +1,90 @@
 /**
- * The 32 bytes that outlive the process, in `state_dir/secret`: by them clients of an earlier run
- * know that it is the server itself which says that a session is gone.
+ * What outlives the process so that its clients know it again: 32 bytes, by which they believe that
+ * it is the server itself which says that a session is gone; and a number that is higher at each
+ * start, so that nothing made of the bytes is made twice.
+ *
+ *     secret 32 | generation u32
  */
 
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
+import { Reader, Writer } from "../../wire/cursor.ts";
+import type { StateFolder } from "./state_folder.ts";
 
 const FILE_NAME = "secret";
 const SECRET_BYTES = 32;
+const FILE_BYTES = SECRET_BYTES + 4;
+/** What one start may use beside its first number, for a new beginning without one. */
+const STEP = 8;
 const OTHERS = 0o077;
 
-/** The folder's secret, made when there is none; where that can't be, a fresh one and a warning. */
-export function serverSecret(folder: string, log: Log): Uint8Array {
-  const path = `${folder}/${FILE_NAME}`;
+export interface ServerSecret {
+  /** 32 bytes; whoever gets them wipes them. */
+  readonly secret: Uint8Array<ArrayBuffer>;
+  /** Of this start: a multiple of 8, which may wrap. */
+  readonly generation: number;
+}
+
+/**
+ * The folder's secret, made when there is none. It is told only once the disk has the generation;
+ * where that can't be, a fresh one is, and a warning: an old pair must not come twice.
+ */
+export function serverSecret(folder: StateFolder, log: Log): ServerSecret {
   try {
-    return readSecret(path, log) ?? makeSecret(folder, path, log);
+    const known = readSecret(folder, log) ?? freshSecret();
+    const next = { ...known, generation: nextOf(known.generation) };
+    writeSecret(folder, next);
+    return next;
   } catch (error) {
     log.warn(
       "secret_not_saved",
       "the server's secret can't be saved: clients will notice a restart late",
       {
-        path,
+        path: folder.pathOf(FILE_NAME),
         cause: messageOf(error),
         remedy: "make state_dir a folder that this user may write to",
       },
     );
-    return crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
+    return freshSecret();
   }
 }
 
+function freshSecret(): ServerSecret {
+  return { secret: crypto.getRandomValues(new Uint8Array(SECRET_BYTES)), generation: 0 };
+}
+
+function nextOf(generation: number): number {
+  return (generation + STEP) >>> 0;
+}
+
 /** Undefined when there is no such file. */
-function readSecret(path: string, log: Log): Uint8Array | undefined {
-  let bytes: Uint8Array;
-  try {
-    bytes = Deno.readFileSync(path);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return undefined;
-    throw error;
-  }
-  if (bytes.length !== SECRET_BYTES || bytes.every((byte) => byte === bytes[0])) {
+function readSecret(folder: StateFolder, log: Log): ServerSecret | undefined {
+  const path = folder.pathOf(FILE_NAME);
+  const bytes = folder.read(FILE_NAME);
+  if (bytes === undefined) return undefined;
+  // Earlier versions kept no generation.
+  const isLong = bytes.length === FILE_BYTES;
+  const secret = bytes.slice(0, SECRET_BYTES);
+  const isRandom = secret.some((byte) => byte !== secret[0]);
+  if (!isLong && bytes.length !== SECRET_BYTES || !isRandom) {
     throw new Error(`Cannot use ${path} as it is not ${SECRET_BYTES} random bytes: remove it`);
   }
   const mode = Deno.statSync(path).mode ?? 0;
   if ((mode & OTHERS) !== 0) {
-    log.warn("secret_readable", "other users can read the server's secret", {
+    log.warn("secret_readable", "other users could read the server's secret until now", {
       path,
-      remedy: `chmod 600 ${path}`,
+      remedy: "where one of them may have: stop, remove the file, start",
     });
   }
-  return bytes;
+  const generation = isLong ? new Reader(bytes, SECRET_BYTES, FILE_BYTES).u32() : 0;
+  bytes.fill(0);
+  return { secret, generation };
 }
 
-/** Written whole under another name first: who else starts now sees all of it or nothing. */
-function makeSecret(folder: string, path: string, log: Log): Uint8Array {
-  Deno.mkdirSync(folder, { recursive: true, mode: 0o700 });
-  const draft = `${path}.${crypto.randomUUID()}`;
-  const bytes = crypto.getRandomValues(new Uint8Array(SECRET_BYTES));
-  try {
-    Deno.writeFileSync(draft, bytes, { createNew: true, mode: 0o600 });
-    Deno.linkSync(draft, path);
-    return bytes;
-  } catch (error) {
-    if (!(error instanceof Deno.errors.AlreadyExists)) throw error;
-    const theirs = readSecret(path, log);
-    if (theirs === undefined) throw error;
-    return theirs;
-  } finally {
-    removeIfPresent(draft);
-  }
-}
-
-function removeIfPresent(path: string): void {
-  try {
-    Deno.removeSync(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
+function writeSecret(folder: StateFolder, { secret, generation }: ServerSecret): void {
+  const w = new Writer(new Uint8Array(FILE_BYTES));
+  w.copy(secret, 0, SECRET_BYTES);
+  w.u32(generation);
+  folder.write(FILE_NAME, w.bytes);
+  w.bytes.fill(0);
 }

@@ -320,7 +320,8 @@ test("run refuses a port that is in use", async (bench) => {
   }
   // Another phantom on the port would share its packets.
   await using first = await bench.start(config);
-  const again = await bench.phantom("run", "-c", bench.config({ enabled: false }));
+  const another = bench.config({ enabled: false }, { instance: "two" });
+  const again = await bench.phantom("run", "-c", another);
   assert.equal(again.code, 1);
   assert.match(again.stderr, /EADDRINUSE/);
   await first.kill("SIGTERM");
@@ -356,6 +357,21 @@ test("run refuses an instance that runs already", async (bench) => {
   assert.match(unload.stderr, /another phantom runs this instance/);
   assert.deepEqual(pinnedIds(bench.pins()), ids);
   assert.ok(await counts(bench));
+});
+
+test("run refuses a state folder that another server of its name uses", async (bench) => {
+  await using _first = await bench.start(bench.config());
+  const listen = ":54322";
+  const other = bench.config({ enabled: false }, { listen });
+  const { code, stderr } = await bench.phantom("run", "-c", other);
+  assert.equal(code, 1);
+  assert.match(
+    stderr,
+    /Cannot use \S+\/state\/state-default as another phantom runs this instance/,
+  );
+  const named = bench.config({ enabled: false }, { listen, instance: "two" });
+  await using second = new Running(bench.command("run", "-c", named));
+  await second.until(" ready ");
 });
 
 test("run refuses the placeholder key with the way to a real one", async (bench) => {

@@ -9,7 +9,7 @@
 import { type SymbolsOf, symbolsOf } from "./symbols.ts";
 
 /** Must equal PH_ABI of the library that is loaded. */
-export const nativeAbi = 5;
+export const nativeAbi = 6;
 
 export const nativeSymbols = {
   // uint32_t ph_abi(void)
@@ -43,6 +43,10 @@ export const nativeSymbols = {
   ph_ifindex: { parameters: ["buffer"], result: "i32" },
   // int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol)
   ph_try_socket: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int32_t ph_descriptors_raise(void)
+  ph_descriptors_raise: { parameters: [], result: "i32" },
+  // void ph_descriptors_spare(int32_t from)
+  ph_descriptors_spare: { parameters: ["i32"], result: "void" },
 
   // int32_t ph_interface_watch(void)
   ph_interface_watch: { parameters: [], result: "i32" },

@@ -18,6 +18,7 @@ export const UdpFlag = {
   pktinfo: 16,
   dontfrag: 32,
   ipv4: 64,
+  spared: 128,
 } as const;
 
 /** Limits of ph.h, under its names. */
@@ -51,6 +52,8 @@ export interface UdpOptions {
   readonly device?: string;
   /** Never fragment; a datagram over the MTU gets EMSGSIZE. @default {false} */
   readonly dontFragment?: boolean;
+  /** Leave the spared descriptors alone (descriptors.ts). @default {false} */
+  readonly isSpared?: boolean;
   /** 0: the system's. @default {0} */
   readonly receiveBufferBytes?: number;
   /** 0: the system's. @default {0} */
@@ -161,10 +164,11 @@ export function sourceAddress(native: Native, peer: Endpoint): Uint8Array | unde
 
 function flagsOf(options: UdpOptions): number {
   const { reusePort = false, v6Only = false, gro = true, gso = true } = options;
-  const { packetInfo = true, dontFragment = false } = options;
+  const { packetInfo = true, dontFragment = false, isSpared = false } = options;
   return (reusePort ? UdpFlag.reuseport : 0) | (v6Only ? UdpFlag.v6only : 0) |
     (gro ? UdpFlag.gro : 0) | (gso ? UdpFlag.gso : 0) |
-    (packetInfo ? UdpFlag.pktinfo : 0) | (dontFragment ? UdpFlag.dontfrag : 0);
+    (packetInfo ? UdpFlag.pktinfo : 0) | (dontFragment ? UdpFlag.dontfrag : 0) |
+    (isSpared ? UdpFlag.spared : 0);
 }
 
 function bindRemedy(code: string): string | undefined {

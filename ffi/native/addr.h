@@ -27,4 +27,7 @@ void addr_from_socket(struct ph_addr *to, const union socket_address *from);
 
 bool set_option(int fd, int level, int name, int value);
 
+/* A descriptor just got for somebody else, or -1 and errno: EMFILE where it is a spared one. */
+int unspared(int fd);
+
 #endif

@@ -15,7 +15,7 @@
 #include <sys/types.h>
 
 #define PH_API __attribute__((visibility("default")))
-#define PH_ABI 5
+#define PH_ABI 6
 
 /* The number the TypeScript side was written for; a mismatch is refused at load. */
 PH_API uint32_t ph_abi(void);
@@ -48,6 +48,13 @@ PH_API int32_t ph_mount_bpffs(const char *path);
 PH_API int32_t ph_ifindex(const char *name);
 /* Opens a socket and closes it again: 0, or why it can't be had. */
 PH_API int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol);
+/* Raises the limit on open files as far as it goes; what it is now, at most INT32_MAX. */
+PH_API int32_t ph_descriptors_raise(void);
+/*
+ * From now on, in all threads, what others have us open gets no descriptor from this one on:
+ * connections, accepted ones, and UDP sockets with PH_UDP_SPARED. They fail with -EMFILE.
+ */
+PH_API void ph_descriptors_spare(int32_t from);
 
 /* ---- interfaces.c: network interfaces ---- */
 
@@ -134,6 +141,7 @@ enum ph_udp_flag {
 	PH_UDP_PKTINFO = 16,		/* learn the local address of each datagram */
 	PH_UDP_DONTFRAG = 32,		/* path MTU discovery is ours: never fragment */
 	PH_UDP_IPV4 = 64,		/* only told, never asked: an AF_INET socket */
+	PH_UDP_SPARED = 128,		/* only asked: leave the spared descriptors alone */
 };
 
 /*

@@ -6,12 +6,14 @@
 #include <malloc.h>
 #include <net/if.h>
 #include <sys/file.h>
+#include <stdatomic.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
-#include "ph.h"
+#include "addr.h"
 
 /*
  * Large buffers come and go with sessions. Mapped, each costs what of it is used, and goes back
@@ -77,4 +79,39 @@ int32_t ph_try_socket(int32_t family, int32_t type, int32_t protocol)
 		return -errno;
 	close(fd);
 	return 0;
+}
+
+/* ---- descriptors ---- */
+
+static _Atomic int32_t spared_from = INT32_MAX;
+
+int32_t ph_descriptors_raise(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return -errno;
+	if (limit.rlim_cur < limit.rlim_max) {
+		struct rlimit raised = { .rlim_cur = limit.rlim_max, .rlim_max = limit.rlim_max };
+
+		/* The hard limit may be above what the kernel allows; then all stays as it was. */
+		if (setrlimit(RLIMIT_NOFILE, &raised) == 0)
+			limit = raised;
+	}
+	return limit.rlim_cur > INT32_MAX ? INT32_MAX : (int32_t)limit.rlim_cur;
+}
+
+void ph_descriptors_spare(int32_t from)
+{
+	atomic_store_explicit(&spared_from, from, memory_order_relaxed);
+}
+
+/* The kernel gives out the lowest that is free: its number tells how many there are, at least. */
+int unspared(int fd)
+{
+	if (fd < atomic_load_explicit(&spared_from, memory_order_relaxed))
+		return fd;
+	close(fd);
+	errno = EMFILE;
+	return -1;
 }

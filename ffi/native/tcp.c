@@ -23,9 +23,7 @@
 
 static int socket_of(bool ipv4)
 {
-	int fd = socket(ipv4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-
-	return fd < 0 ? -errno : fd;
+	return socket(ipv4 ? AF_INET : AF_INET6, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 }
 
 static int fail(int fd)
@@ -45,7 +43,7 @@ static int listen_on(struct ph_addr *local, uint32_t flags, int32_t backlog, boo
 	int fd = socket_of(ipv4);
 
 	if (fd < 0)
-		return fd;
+		return -errno;
 	/* Said either way: the default is a sysctl. */
 	if (!ipv4 && !set_option(fd, IPPROTO_IPV6, IPV6_V6ONLY, !!(flags & PH_TCP_V6ONLY)))
 		return fail(fd);
@@ -125,7 +123,8 @@ int32_t ph_tcp_accept(int32_t fd, uint32_t flags, uint32_t keepalive_s,
 	while (taken < max) {
 		union socket_address peer;
 		socklen_t length = sizeof(peer);
-		int stream = accept4(fd, &peer.any, &length, SOCK_NONBLOCK | SOCK_CLOEXEC);
+		int stream = unspared(accept4(fd, &peer.any, &length,
+					      SOCK_NONBLOCK | SOCK_CLOEXEC));
 
 		if (stream < 0) {
 			if (is_failed_connection(errno) && ++failed < ACCEPT_FAILED_MAX)
@@ -173,9 +172,9 @@ int32_t ph_tcp_connect(const struct ph_addr *peer, const struct ph_addr *source,
 
 	if (flags & ~(uint32_t)STREAM_FLAGS || keepalive_s > PH_TCP_KEEPALIVE_MAX)
 		return -EINVAL;
-	fd = socket_of(ipv4);
+	fd = unspared(socket_of(ipv4));
 	if (fd < 0)
-		return fd;
+		return -errno;
 	if (device_len && setsockopt(fd, SOL_SOCKET, SO_BINDTODEVICE, device,
 				     (socklen_t)device_len) < 0)
 		return fail(fd);

@@ -21,7 +21,7 @@
 #define UDP_GRO_OPTION 104
 
 #define FLAGS_ASKED (PH_UDP_REUSEPORT | PH_UDP_V6ONLY | PH_UDP_GRO | PH_UDP_GSO | \
-		     PH_UDP_PKTINFO | PH_UDP_DONTFRAG)
+		     PH_UDP_PKTINFO | PH_UDP_DONTFRAG | PH_UDP_SPARED)
 
 /* Errors of earlier sends to read past in one call, so that a flood of them can't hold it. */
 #define STALE_ERRORS_MAX 64
@@ -68,7 +68,7 @@ static uint32_t set_features(int fd, uint32_t flags, bool ipv4)
 		if (!ok)
 			flags &= ~(uint32_t)PH_UDP_DONTFRAG;
 	}
-	return flags;
+	return flags & ~(uint32_t)PH_UDP_SPARED;
 }
 
 static bool set_buffer(int fd, int forced, int plain, uint32_t bytes)
@@ -88,6 +88,8 @@ static int open_bound(struct ph_addr *local, uint32_t *flags, bool ipv4, uint32_
 	socklen_t length;
 	int err;
 
+	if (*flags & PH_UDP_SPARED)
+		fd = unspared(fd);
 	if (fd < 0)
 		return -errno;
 	/* Said either way: the default is a sysctl. */

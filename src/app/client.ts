@@ -9,6 +9,7 @@ import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
 import { type Address, type ClientConfig, formatAddress, type HostPort } from "../config/mod.ts";
 import { AwakeCores } from "./awake_cores.ts";
+import { Descriptors } from "./descriptors.ts";
 import { Parts } from "./part.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
@@ -57,7 +58,8 @@ export class Client {
   static async start(options: ClientOptions): Promise<Client> {
     const { config, resources, log, onReport, inbounds = true } = options;
     const libs = openLibraries((name) => resources.library(name));
-    const lookup = NameLookup.of("system");
+    const descriptors = new Descriptors(libs.native);
+    const lookup = NameLookup.of("system", descriptors.lookupsMax);
     const servers = await findServer(lookup, options);
     const states = new StateLog(log, formatAddress(config.server));
     const search = new ServerSearch(lookup, config.server, servers, (found) => {
@@ -71,7 +73,7 @@ export class Client {
       libs,
       code: resources.worker("tunnel/client"),
       name: "client",
-      starts: [startOf(config, servers, inbounds)],
+      starts: [{ ...startOf(config, servers, inbounds), ...descriptors.workerLimits(1) }],
       keysOf: keysOfClient,
       lookup,
       log,

@@ -19,6 +19,7 @@ import { SAVE_MS, ServerUsers } from "../tunnel/server/account_book.ts";
 import { StateFolder } from "../tunnel/server/state_folder.ts";
 import { summaryOf } from "../tunnel/summary.ts";
 import { AwakeCores } from "./awake_cores.ts";
+import { Descriptors, logLimits } from "./descriptors.ts";
 import { KernelPart } from "./kernel_part.ts";
 import { type Part, Parts } from "./part.ts";
 import { type ServerStatus, statusPath, StatusSocket } from "./status_socket.ts";
@@ -52,6 +53,7 @@ export class Server {
   static async start({ config, resources, log }: ServerOptions): Promise<Server> {
     const libs = openLibraries((name) => resources.library(name));
     const state = StateFolder.open(libs, config.stateDir, config.instance);
+    const descriptors = new Descriptors(libs.native);
     claimPort(libs, config);
     const parts = new Parts<Config, ServerStatus>(log);
     parts.add({ name: "state", stop: () => state.close() });
@@ -60,7 +62,8 @@ export class Server {
     // one. A failure of either is seen below.
     const loading = KernelPart.start(libs, config, resources, log.with({ component: "kernel" }));
     loading.catch(() => {});
-    const starting = TunnelPart.start({ libs, config, resources, users, state, log });
+    const options = { libs, config, resources, users, state, descriptors, log };
+    const starting = TunnelPart.start(options);
     starting.catch(() => {});
     try {
       const kernel = await loading;
@@ -68,10 +71,13 @@ export class Server {
       parts.add(kernel);
       parts.add(savedUsers(users));
       parts.add(tunnel).join(kernel);
-      const relay = await startRelay(libs, config, resources, kernel, log);
+      const relay = await startRelay({ libs, config, resources, kernel, tunnel, descriptors, log });
       if (relay !== undefined) parts.add(relay);
+      const limits = descriptors.workerLimits(tunnel.workers + (relay === undefined ? 0 : 1));
+      tunnel.limit(limits);
+      logLimits(log, descriptors, limits);
       const server = new Server(parts, users, kernel, tunnel);
-      parts.add(statusPart(config, server, log));
+      parts.add(statusPart(config, server, descriptors, log));
       if (config.lowLatency) {
         const datagrams = () => summaryOf(tunnel.counters()).datagrams;
         parts.add(new AwakeCores({ datagrams, log }));
@@ -154,29 +160,42 @@ function savedUsers(users: ServerUsers): Part {
 function statusPart(
   { stateDir, instance }: Config,
   server: Server,
+  descriptors: Descriptors,
   log: Log,
 ): Part<Config, ServerStatus> {
   const startedAt = Date.now();
-  const opening = StatusSocket.open(statusPath(stateDir, instance), () => server.status(), log);
+  let socket: StatusSocket | undefined;
+  const opening = StatusSocket.open(statusPath(stateDir, instance), () => server.status(), log)
+    .then((opened) => socket = opened);
   return {
     name: "status",
-    status: () => ({ instance, pid: Deno.pid, startedAt }),
+    status: () => ({
+      instance,
+      pid: Deno.pid,
+      startedAt,
+      descriptors: descriptors.status(),
+      statusErrors: socket?.errors ?? 0,
+    }),
     stop: async () => (await opening)?.close(),
   };
 }
 
+interface RelayNeeds extends ServerOptions {
+  readonly libs: Libraries;
+  readonly kernel: KernelPart;
+  readonly tunnel: TunnelPart;
+  readonly descriptors: Descriptors;
+}
+
 async function startRelay(
-  libs: Libraries,
-  config: Config,
-  resources: Resources,
-  { plane }: KernelPart,
-  log: Log,
+  { libs, config, resources, kernel: { plane }, tunnel, descriptors, log }: RelayNeeds,
 ): Promise<RelayControl | undefined> {
   const plan = relayPlan(config);
   if (plan === undefined) return undefined;
   const code = resources.worker("relay");
   const psk = Uint8Array.from(config.psk.expose());
   const { relays, users } = config;
-  const options = { libs, code, plan, relays, users, plane, psk };
+  const socketsMax = descriptors.shareOf(tunnel.workers + 1);
+  const options = { libs, code, plan, relays, users, plane, psk, socketsMax };
   return await RelayControl.start({ ...options, log: log.with({ component: "relay" }) });
 }

@@ -11,10 +11,13 @@ import type { HealthCounters } from "../kernel/hooked_interfaces.ts";
 import type { InterfaceState } from "../kernel/xdp_hook.ts";
 import type { CounterValues } from "../loop/counters.ts";
 import type { TunnelSummary } from "../tunnel/summary.ts";
+import type { DescriptorStatus } from "./descriptors.ts";
 
 const ANSWER_MS = 1000;
 /** A text longer than this is no answer of ours. */
 const ANSWER_BYTES_MAX = 1 << 20;
+/** How long nobody is taken after the system would not let us: no descriptors, mostly. */
+const ACCEPT_PAUSE_MS = 100;
 
 /** What a server says of itself. */
 export interface ServerStatus {
@@ -28,6 +31,9 @@ export interface ServerStatus {
   readonly counters: TunnelSummary;
   /** All that the services of the workers count, by service and name. */
   readonly services: CounterValues;
+  readonly descriptors: DescriptorStatus;
+  /** How often this socket could not take who asked. */
+  readonly statusErrors: number;
   /** Where its things are pinned; null: nowhere. */
   readonly pins: string | null;
   readonly interfaces: readonly InterfaceState[];
@@ -44,14 +50,25 @@ export function statusPath(stateDir: string, instance: string): string {
   return `${stateDir}/status-${instance}.sock`;
 }
 
-export class StatusSocket {
-  readonly #path: string;
-  readonly #listener: Deno.UnixListener;
+/** What takes connections; Deno.UnixListener. */
+export type StatusListener = Pick<Deno.UnixListener, "accept" | "close">;
 
-  private constructor(path: string, listener: Deno.UnixListener, state: () => ServerStatus) {
+export class StatusSocket {
+  /** Connections that could not be taken. */
+  errors = 0;
+  readonly #path: string;
+  readonly #listener: StatusListener;
+  readonly #stopped = new AbortController();
+
+  private constructor(path: string, listener: StatusListener, state: () => ServerStatus) {
     this.#path = path;
     this.#listener = listener;
-    this.#serve(state);
+    void this.#serve(state);
+  }
+
+  /** With a listener that the caller has opened. */
+  static on(path: string, listener: StatusListener, state: () => ServerStatus): StatusSocket {
+    return new StatusSocket(path, listener, state);
   }
 
   /** Answers with `state`. Where that can't be the server does without, and the log says so. */
@@ -80,16 +97,35 @@ export class StatusSocket {
   }
 
   close(): void {
+    this.#stopped.abort();
     this.#listener.close();
     removeSocket(this.#path);
   }
 
+  /** Whatever goes wrong with one, the next may be answered. */
   async #serve(state: () => ServerStatus): Promise<void> {
-    const encoder = new TextEncoder();
-    for await (const connection of this.#listener) {
-      answer(connection, encoder.encode(JSON.stringify(state()))).catch(() => {});
+    const { signal } = this.#stopped;
+    while (!signal.aborted) {
+      try {
+        const connection = await this.#listener.accept();
+        answer(connection, state).catch(() => {});
+      } catch {
+        if (signal.aborted) return;
+        this.errors++;
+        await pause(ACCEPT_PAUSE_MS, signal);
+      }
     }
   }
+}
+
+function pause(ms: number, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(resolve, ms);
+    signal.addEventListener("abort", () => {
+      clearTimeout(timer);
+      resolve();
+    }, { once: true });
+  });
 }
 
 /** What the server behind a socket says; nothing when none does. */
@@ -126,8 +162,9 @@ async function isAnswered(path: string): Promise<boolean> {
   }
 }
 
-async function answer(connection: Deno.UnixConn, bytes: Uint8Array): Promise<void> {
+async function answer(connection: Deno.UnixConn, state: () => ServerStatus): Promise<void> {
   try {
+    const bytes = new TextEncoder().encode(JSON.stringify(state()));
     for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
   } finally {
     connection.close();

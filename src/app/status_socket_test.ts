@@ -55,3 +55,37 @@ Deno.test("StatusSocket removes nothing that is no socket", async () => {
     assert.match(lines.join(""), /WARN .*event=status_socket_failed/);
   });
 });
+
+Deno.test("StatusSocket goes on after it could not take somebody, and counts that", async () => {
+  await inFolder(async (path) => {
+    using listener = Deno.listen({ transport: "unix", path });
+    let failures = 3;
+    const poor = {
+      accept: () =>
+        failures-- > 0
+          ? Promise.reject(new Deno.errors.BadResource("Too many open files (os error 24)"))
+          : listener.accept(),
+      close: () => listener.close(),
+    };
+    const begun = performance.now();
+    const socket = StatusSocket.on(path, poor, () => STATE);
+    assert.deepEqual(await askStatus(path), STATE);
+    assert.equal(socket.errors, 3);
+    // It did not spin meanwhile.
+    assert.ok(performance.now() - begun > 200);
+    socket.close();
+  });
+});
+
+Deno.test("StatusSocket goes on after a state that can't be told", async () => {
+  await inFolder(async (path, log) => {
+    let faults = 1;
+    const socket = await StatusSocket.open(path, () => {
+      if (faults-- > 0) throw new Error("no state");
+      return STATE;
+    }, log);
+    assert.equal(await askStatus(path), undefined);
+    assert.deepEqual(await askStatus(path), STATE);
+    socket!.close();
+  });
+});

@@ -22,6 +22,7 @@ import { keysOfServer } from "../tunnel/server/service.ts";
 import { sharedSaltsMemory } from "../tunnel/server/shared_salts.ts";
 import type { StateFolder } from "../tunnel/server/state_folder.ts";
 import { summaryOf } from "../tunnel/summary.ts";
+import type { Descriptors, WorkerLimits } from "./descriptors.ts";
 import { hasAfXdp, type KernelPart } from "./kernel_part.ts";
 import type { Part } from "./part.ts";
 import type { ServerStatus } from "./status_socket.ts";
@@ -42,6 +43,7 @@ export interface TunnelPartOptions {
   readonly resources: Resources;
   readonly users: ServerUsers;
   readonly state: StateFolder;
+  readonly descriptors: Descriptors;
   readonly log: Log;
 }
 
@@ -55,7 +57,8 @@ export class TunnelPart implements Part<Config, ServerStatus> {
 
   private constructor(options: TunnelPartOptions) {
     this.#options = options;
-    this.#lookup = NameLookup.of(options.config.resolver);
+    const { lookupsMax } = options.descriptors;
+    this.#lookup = NameLookup.of(options.config.resolver, lookupsMax);
   }
 
   /** Resolves when the workers hold their sockets. */
@@ -80,6 +83,11 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   join(kernel: KernelPart): void {
     this.#control = startControl(this.#options, kernel, socketsOf(this.#pool));
     this.#delivery = startDelivery(this.#options, kernel, this.#pool);
+  }
+
+  /** Keeps each worker to what it may have open for clients. */
+  limit(limits: WorkerLimits): void {
+    this.#pool.tell("tunnel", { kind: "limits", ...limits });
   }
 
   /** Rejects when a worker fails; else it never settles. */

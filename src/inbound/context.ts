@@ -99,6 +99,7 @@ export class InboundContext {
   readonly native: Native;
   readonly loop: Loop;
   readonly tunnel: InboundTunnel;
+  readonly connectionsMax: number;
   readonly splicer: Splicer;
   readonly streams: Streams;
   readonly reopening: Reopening;
@@ -109,7 +110,8 @@ export class InboundContext {
   readonly arena: Uint8Array<ArrayBuffer> = new Uint8Array(REQUEST_READ_BYTES);
   readonly #reply = new Uint8Array(REPLY_BYTES);
 
-  constructor(loop: Loop, tunnel: InboundTunnel) {
+  constructor(loop: Loop, tunnel: InboundTunnel, connectionsMax = CONNECTIONS_MAX) {
+    this.connectionsMax = Math.min(connectionsMax, CONNECTIONS_MAX);
     this.loop = loop;
     this.native = loop.native;
     this.tunnel = tunnel;

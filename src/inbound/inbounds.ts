@@ -11,7 +11,7 @@ import { Target } from "../proxy/target.ts";
 import type { Session, SessionEvents } from "../session/session.ts";
 import { CloseCode } from "../wire/frames.ts";
 import { Connect } from "./connect.ts";
-import { CONNECTIONS_MAX, InboundContext } from "./context.ts";
+import { InboundContext } from "./context.ts";
 import type { InboundCounters, InboundTunnel } from "./counters.ts";
 import { addressOf, Greeting, type GreetingOptions } from "./greeting.ts";
 import { LocalConnection } from "./local_connection.ts";
@@ -71,8 +71,8 @@ class TcpInbound implements Watcher, Timer {
   }
 
   #take(socket: TcpSocket): void {
-    const { counters, live } = this.#context;
-    if (live.size >= CONNECTIONS_MAX) {
+    const { counters, live, connectionsMax } = this.#context;
+    if (live.size >= connectionsMax) {
       counters.connectionsRefused++;
       return socket.abort();
     }
@@ -107,9 +107,14 @@ export class Inbounds implements SessionEvents {
   /** The session that the server has accepted. */
   #connected: Session | undefined;
 
-  constructor(loop: Loop, specs: readonly InboundSpec[], tunnel: InboundTunnel) {
+  constructor(
+    loop: Loop,
+    specs: readonly InboundSpec[],
+    tunnel: InboundTunnel,
+    connectionsMax?: number,
+  ) {
     this.#specs = specs;
-    this.context = new InboundContext(loop, tunnel);
+    this.context = new InboundContext(loop, tunnel, connectionsMax);
   }
 
   get counters(): InboundCounters {

@@ -44,7 +44,7 @@ export class SocksUdp implements AssociationUser, Watcher {
     try {
       // Where the client reaches us by TCP it does by UDP.
       const { ip, scope } = control.socket.local();
-      socket = new UdpSocket(context.native, { local: endpoint(ip, 0, scope) });
+      socket = new UdpSocket(context.native, { local: endpoint(ip, 0, scope), isSpared: true });
       const user = new SocksUdp(context, control, socket);
       parser.accept(ip, socket.local.port);
       if (!context.reply(control.socket, parser)) user.abort();

@@ -33,18 +33,21 @@ export class NameLookup {
   /** Names refused as too many were waiting. */
   refused = 0;
   readonly #find: Finder;
+  readonly #lookupsMax: number;
   readonly #pending = new Map<string, Promise<Answer>>();
   readonly #waiting: (() => void)[] = [];
   #running = 0;
 
-  constructor(find: Finder) {
+  constructor(find: Finder, lookupsMax = LOOKUPS_MAX) {
     this.#find = find;
+    this.#lookupsMax = lookupsMax;
   }
 
   /** By this machine's resolver, or these servers. */
-  static of(servers: "system" | readonly NameServer[]): NameLookup {
+  static of(servers: "system" | readonly NameServer[], lookupsMax?: number): NameLookup {
     const isSystem = servers === "system" || servers.length === 0;
-    return new NameLookup(isSystem ? findBySystem : (name) => findByServers(name, servers));
+    const find: Finder = isSystem ? findBySystem : (name) => findByServers(name, servers);
+    return new NameLookup(find, lookupsMax);
   }
 
   /** All addresses of a name. Never rejects. */
@@ -61,7 +64,7 @@ export class NameLookup {
   }
 
   async #run(name: string): Promise<Answer> {
-    if (this.#running >= LOOKUPS_MAX) {
+    if (this.#running >= this.#lookupsMax) {
       await new Promise<void>((resolve) => this.#waiting.push(resolve));
     } else this.#running++;
     try {

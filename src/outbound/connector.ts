@@ -109,6 +109,10 @@ export class Connecting implements NameWaiter, DialEvents {
     this.#events.connected(socket, early);
   }
 
+  short(): boolean {
+    return this.#events.short?.() ?? false;
+  }
+
   failed(code: number): void {
     if (this.#isOver) return;
     this.#dial = undefined;

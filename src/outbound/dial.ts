@@ -3,6 +3,7 @@
  * rules chose an upstream proxy, that is dialled, and told where to connect to.
  */
 
+import { isShortOfDescriptors } from "../../ffi/descriptors.ts";
 import { type Endpoint, endpoint } from "../../ffi/endpoint.ts";
 import { errnoCode, SysError } from "../../ffi/errors.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
@@ -45,6 +46,8 @@ export interface DialEvents {
   connected(socket: TcpSocket, early: Uint8Array<ArrayBuffer>): void;
   /** With a code of OPENED. */
   failed(code: number): void;
+  /** There is no descriptor: whether another connection was ended to get one. */
+  short?(): boolean;
 }
 
 /** One target's connecting. Says once how it went, and never from within its constructor. */
@@ -135,11 +138,22 @@ export class Dial implements Timer {
 
   #attempt(index: number): void {
     try {
-      const socket = connect(this.#loop, this.#eyeballs.addressOf(index), this.#options);
+      const socket = this.#connect(this.#eyeballs.addressOf(index));
       this.#attempts[index] = new Attempt(this.#loop, this, index, socket);
     } catch (error) {
       const errno = error instanceof SysError ? error.errno : 0;
       this.#eyeballs.onFailed(index, openedCodeOf(errno));
+    }
+  }
+
+  #connect(peer: Endpoint): TcpSocket {
+    try {
+      return connect(this.#loop, peer, this.#options);
+    } catch (error) {
+      // Nobody is to give way to a second attempt.
+      const isFirst = this.#attempts.every((one) => one === undefined);
+      if (!isFirst || !isShortOfDescriptors(error) || !this.#events.short?.()) throw error;
+      return connect(this.#loop, peer, this.#options);
     }
   }
 

@@ -50,6 +50,7 @@ export class SocketEnd implements ByteEnd, Watcher {
   #peer: ByteEnd | undefined;
   #tag = NOT_WATCHED;
   #isClosed = false;
+  lastUsed: number;
   // Towards the socket.
   #isBlocked = false;
   #slot = NO_SLOT;
@@ -81,6 +82,7 @@ export class SocketEnd implements ByteEnd, Watcher {
     this.#owner = owner;
     this.#socket = socket;
     this.#fd = socket.fd;
+    this.lastUsed = shared.loop.now;
     if (early.length > 0) this.#unsent = new Rest(shared, early);
   }
 
@@ -229,6 +231,7 @@ export class SocketEnd implements ByteEnd, Watcher {
   #write(bytes: Uint8Array<ArrayBuffer>, at: number, length: number): number {
     const taken = this.#socket.write(bytes, at, length);
     if (taken === length) {
+      this.lastUsed = this.#shared.loop.now;
       this.#shared.counters.bytesUp += taken;
       return taken;
     }
@@ -291,6 +294,7 @@ export class SocketEnd implements ByteEnd, Watcher {
         break;
       }
       left -= count;
+      this.lastUsed = this.#shared.loop.now;
       this.#shared.hasRead(count);
       const taken = peer.write(readArena, 0, count);
       if (taken < count) this.#keep(readArena.slice(taken, count));

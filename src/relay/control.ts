@@ -42,6 +42,8 @@ export interface RelayControlOptions {
   readonly plane: XdpView | undefined;
   /** 32 bytes; handed over. */
   readonly psk: Uint8Array;
+  /** Descriptors that its flows may have. */
+  readonly socketsMax: number;
   readonly log: Log;
 }
 
@@ -125,10 +127,11 @@ export class RelayControl {
   }
 
   async #startWorker(): Promise<void> {
-    const { libs, code, plan, plane, psk, log } = this.#options;
+    const { libs, code, plan, plane, psk, socketsMax, log } = this.#options;
     const wantsKey = plan.services.some(({ phantomOnly }) => phantomOnly);
     const start: RelayStart = {
       plan,
+      socketsMax,
       states: this.#states.buffer,
       ...(this.#kernel === undefined ? {} : { flowsFd: plane!.map("relay_flows").fd }),
       ...(wantsKey ? { psk: psk.slice() } : {}),

@@ -4,6 +4,7 @@
  * backend; datagrams that the kernel has joined go on joined.
  */
 
+import { isShortOfDescriptors } from "../../ffi/descriptors.ts";
 import { endpoint, endpointWords, routeTo, routeWords } from "../../ffi/endpoint.ts";
 import type { Route } from "../../ffi/endpoint.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
@@ -27,6 +28,7 @@ const ANY_V6 = endpoint(new Uint8Array(16), 0);
 export interface ForwarderOptions {
   readonly plan: RelayPlan;
   readonly counters: RelayCounters;
+  readonly flowsMax: number;
   readonly states: Uint8Array;
   /** The mask keys that packets of clients are tried under now; see PacketMask.setKeys. */
   readonly maskKeys?: () => { readonly keys: Uint8Array; readonly count: number };
@@ -255,18 +257,18 @@ export class Forwarder implements Timer {
   }
 
   #open(listener: Listener, i: number, hash: number): Flow | undefined {
-    const { plan } = this.#options;
-    if (this.#count >= plan.flowsMax) {
+    if (this.#count >= this.#options.flowsMax) {
       this.#options.counters.tooMany++;
       return undefined;
     }
     let socket: UdpSocket;
     try {
       const local = isIpv4Mapped(listener.service.spec.backends[0]!.ip) ? ANY_V4 : ANY_V6;
-      socket = new UdpSocket(this.#loop.native, { local, packetInfo: false });
+      socket = new UdpSocket(this.#loop.native, { local, packetInfo: false, isSpared: true });
     } catch (error) {
+      // Where there are no descriptors strangers would write the log.
       this.#options.counters.tooMany++;
-      this.#loop.fault(error);
+      if (!isShortOfDescriptors(error)) this.#loop.fault(error);
       return undefined;
     }
     const flow = new Flow(this, listener, socket);

@@ -48,6 +48,7 @@ class Bench implements Disposable {
     this.forwarder = new Forwarder(this.loop, {
       plan,
       counters: this.counters,
+      flowsMax: plan.flowsMax,
       states: this.states,
     });
     this.forwarder.start();

@@ -7,6 +7,8 @@ export interface RelayStart {
   readonly plan: RelayPlan;
   /** A byte for each backend of all services, in their order: RelayByte. Main writes it. */
   readonly states: SharedArrayBuffer;
+  /** Sockets that flows may have, beside the limit of the plan. */
+  readonly socketsMax: number;
   /** relay_flows, owned by main; where XDP relays. */
   readonly flowsFd?: number;
   /** 32 bytes; where a relay takes only what unmasks. */

@@ -19,7 +19,7 @@ export class RelayService implements Service<"changed"> {
   readonly #returns: RelayReturns | undefined;
 
   constructor({ loop, libs }: Host, start: RelayStart) {
-    const { plan, psk, states, flowsFd } = start;
+    const { plan, psk, states, flowsFd, socketsMax } = start;
     const counters = this.#counted;
     const windows = psk && new Tskd(new NativePrimitives(libs.native), psk);
     const maskKeys = () => {
@@ -31,6 +31,7 @@ export class RelayService implements Service<"changed"> {
     this.#forwarder = new Forwarder(loop, {
       plan,
       counters,
+      flowsMax: Math.min(plan.flowsMax, socketsMax),
       states: new Uint8Array(states),
       ...(windows === undefined ? {} : { maskKeys }),
     });

@@ -27,6 +27,11 @@ export class SessionIndex<S extends object, T> {
     return [...this.#sessions.keys()];
   }
 
+  /** The items of a session, the first that it got first; not to be changed meanwhile. */
+  each(session: S): Iterable<T> {
+    return this.#sessions.get(session)?.values() ?? [];
+  }
+
   /** The items of a session, as they are now. */
   itemsOf(session: S): T[] {
     return [...this.#sessions.get(session)?.values() ?? []];

@@ -52,6 +52,8 @@ export interface ClientStart extends TunnelStart {
   readonly user: string;
   readonly userKey: Uint8Array;
   readonly inbounds: readonly InboundSpec[];
+  /** Local connections at a time, where there are descriptors for fewer than usual. */
+  readonly connectionsMax?: number;
 }
 
 export interface UserSpec extends UserLimits {
@@ -76,6 +78,8 @@ export type ToServer =
   | ({ readonly kind: "rules" } & Routing)
   /** All users from now on. */
   | { readonly kind: "users"; readonly users: readonly UserText[] }
+  /** What may be open for clients from now on. */
+  | { readonly kind: "limits"; readonly connectionsMax: number; readonly associationsMax: number }
   /** How datagrams come in from now on; nothing: by the UDP socket alone. */
   | { readonly kind: "delivery"; readonly xsk?: XskSpec };
 

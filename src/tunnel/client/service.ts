@@ -50,9 +50,9 @@ class WatchedInbounds extends Inbounds {
     loop: Loop,
     specs: readonly InboundSpec[],
     tunnel: InboundTunnel,
-    listener: SessionListener,
+    { listener, connectionsMax }: { listener: SessionListener; connectionsMax?: number },
   ) {
-    super(loop, specs, tunnel);
+    super(loop, specs, tunnel, connectionsMax);
     this.#listener = listener;
   }
 
@@ -93,7 +93,10 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
       session: () => this.#session = this.tunnel.session(),
       wake: (session) => this.tunnel.wake(session),
     };
-    this.inbounds = new WatchedInbounds(host.loop, start.inbounds, through, this);
+    this.inbounds = new WatchedInbounds(host.loop, start.inbounds, through, {
+      ...start,
+      listener: this,
+    });
     this.tunnel = makeTunnel(host, start, this.inbounds);
   }
 

@@ -4,6 +4,7 @@
  * (full cone). Every datagram is judged by the rules for itself.
  */
 
+import { isShortOfDescriptors } from "../../../ffi/descriptors.ts";
 import { endpoint } from "../../../ffi/endpoint.ts";
 import { SysError } from "../../../ffi/errors.ts";
 import { EpollEvent } from "../../../ffi/loop.ts";
@@ -19,13 +20,16 @@ import { type Loop, NOT_ARMED, type Task, type Timer, type Watcher } from "../..
 import { DatagramNames, type NamedTarget } from "./datagram_names.ts";
 import { DatagramOutbox } from "./datagram_outbox.ts";
 import type { Origin, Routes } from "../../outbound/routes.ts";
-import { type ExitOptions, ExitSessions } from "./exit_sessions.ts";
+import { type ExitItem, type ExitOptions, ExitSessions } from "./exit_sessions.ts";
 
 /** What is asked of the session of a datagram. */
 export type DatagramSession = Pick<Session, "sendDatagram" | "endAssoc">;
 
-/** Associations of one worker, and of one session; datagrams of further ones are dropped. */
-const ASSOCIATIONS_MAX = 16_384;
+/**
+ * Associations of one worker, where there are descriptors for so many, and of one session;
+ * datagrams of further ones are dropped.
+ */
+export const ASSOCIATIONS_MAX = 16_384;
 const SESSION_ASSOCIATIONS_MAX = 1024;
 /** An association that nothing passes in either direction is forgotten. */
 const ASSOCIATION_IDLE_MS = 60_000;
@@ -52,6 +56,8 @@ export class AssociationCounters {
   refused = 0;
   /** Of associations above a maximum, or that a user's limits refuse. */
   tooMany = 0;
+  /** Associations that ended so that others could begin. */
+  gaveWay = 0;
   /** Answers that the session did not take: too many waited. */
   notTaken = 0;
   /** Answers that no packet can carry. */
@@ -96,7 +102,8 @@ export class TargetAssociations implements Task, Timer {
     this.loop = loop;
     this.options = options;
     this.#routes = options;
-    this.#sessions = new ExitSessions(options, associationsMax, sessionAssociationsMax);
+    const limits = { max: associationsMax, sessionMax: sessionAssociationsMax };
+    this.#sessions = new ExitSessions(options, limits, this.counters);
     this.#outboxes = Array.from(
       { length: OUTBOXES },
       () => new DatagramOutbox(loop, this.counters),
@@ -106,6 +113,15 @@ export class TargetAssociations implements Task, Timer {
   /** Associations that there are. */
   get count(): number {
     return this.#sessions.count;
+  }
+
+  get max(): number {
+    return this.#sessions.max;
+  }
+
+  /** Associations that there may be; where there are more, they end as others begin. */
+  setMax(max: number): void {
+    this.#sessions.max = Math.min(max, this.options.associationsMax ?? ASSOCIATIONS_MAX);
   }
 
   /** For every datagram from now on. */
@@ -183,15 +199,21 @@ export class TargetAssociations implements Task, Timer {
     for (let i = 0; i < OUTBOXES; i++) this.#outboxes[i]!.flush();
   }
 
+  /** Ends an association, and tells the client. */
+  end(association: Association): void {
+    const { session, id } = association;
+    this.close(association);
+    session.endAssoc(id);
+    this.options.waker.wake(session);
+  }
+
   fire(now: number): void {
     const { idleMs = ASSOCIATION_IDLE_MS } = this.options;
     for (const session of this.#sessions.inUse()) {
       for (const association of this.#sessions.itemsOf(session)) {
         if (association.lastUsed + idleMs > now) continue;
         this.counters.idled++;
-        this.close(association);
-        session.endAssoc(association.id);
-        this.options.waker.wake(session);
+        this.end(association);
       }
     }
     if (this.count > 0) this.loop.arm(this, now + Math.min(SWEEP_MS, idleMs));
@@ -199,12 +221,16 @@ export class TargetAssociations implements Task, Timer {
 
   #open(session: DatagramSession, id: number): Association | undefined {
     const sessions = this.#sessions;
-    if (!sessions.hasRoom(session) || sessions.admit(session) !== "ok") {
+    if (sessions.admit(session) !== "ok" || !this.#makeRoom(session)) {
       this.counters.tooMany++;
       return undefined;
     }
     try {
-      const association = new Association(this, session, id, sessions.userOf(session));
+      const user = sessions.userOf(session);
+      const association = this.withDescriptor(
+        session,
+        () => new Association(this, session, id, user),
+      );
       sessions.add(session, id, association);
     } catch (error) {
       sessions.giveBack(session);
@@ -215,6 +241,23 @@ export class TargetAssociations implements Task, Timer {
       this.loop.arm(this, this.loop.now + Math.min(SWEEP_MS, idleMs));
     }
     return sessions.get(session, id);
+  }
+
+  /** For one that its user's limits have admitted. */
+  #makeRoom(session: DatagramSession): boolean {
+    const hasRoom = this.#sessions.makeRoom(session);
+    if (!hasRoom) this.#sessions.giveBack(session);
+    return hasRoom;
+  }
+
+  /** Opens a socket; where there is no descriptor, whoever holds most gives one up. */
+  withDescriptor<T>(session: DatagramSession, open: () => T): T {
+    try {
+      return open();
+    } catch (error) {
+      if (!isShortOfDescriptors(error) || !this.#sessions.free(session)) throw error;
+      return open();
+    }
   }
 
   /** Sends to `checkedTarget`, by what the rules said; a verdict is no outbound. */
@@ -238,7 +281,11 @@ export class TargetAssociations implements Task, Timer {
 
   #socketOf(association: Association, name: string, origin: Origin): AssociationSocket | undefined {
     try {
-      return association.by(name, origin, this.checkedTarget.isIpv4);
+      const { isIpv4 } = this.checkedTarget;
+      return this.withDescriptor(
+        association.session,
+        () => association.by(name, origin, isIpv4),
+      );
     } catch (error) {
       return this.#noSocket(error);
     }
@@ -319,7 +366,7 @@ export class TargetAssociations implements Task, Timer {
 }
 
 /** One association: its sockets, and the names that its datagrams went to. */
-export class Association {
+export class Association implements ExitItem {
   readonly session: DatagramSession;
   readonly id: number;
   readonly user: string;
@@ -359,6 +406,10 @@ export class Association {
     return socket;
   }
 
+  giveWay(): void {
+    this.#owner.end(this);
+  }
+
   close(): void {
     this.names.close();
     this.direct.close();
@@ -385,6 +436,7 @@ export class AssociationSocket implements Watcher {
     this.socket = new UdpSocket(loop.native, {
       local: source,
       packetInfo: false,
+      isSpared: true,
       ...(device === undefined ? {} : { device }),
     });
     try {

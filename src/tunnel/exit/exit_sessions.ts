@@ -1,13 +1,18 @@
 /**
  * The sessions at the server's end: whose they are, and what each has open there, within the limits
- * of the worker, of the session and of its user.
+ * of the worker, of the session and of its user. What the worker has room for is shared: at its
+ * limit the session that holds most gives up what it has used least lately (base/shares.ts).
  */
 
+import { Shares } from "../../base/shares.ts";
 import type { Resolver } from "../../loop/resolver.ts";
 import type { Routes } from "../../outbound/routes.ts";
 import type { Waker } from "../../outbound/stream_end.ts";
 import type { Admission, UserAccount } from "../../proxy/users.ts";
 import { SessionIndex } from "../../session/session_index.ts";
+
+/** Of a session that is to give something up, so many are looked at: those it opened first. */
+const LOOKED_AT_MAX = 1024;
 
 /** What streams and datagrams have in common. */
 export interface ExitOptions<S> extends Routes {
@@ -18,32 +23,63 @@ export interface ExitOptions<S> extends Routes {
   readonly unixMs?: () => number;
 }
 
+/** What a session has open. */
+export interface ExitItem {
+  /** When something passed there last, in ms of the loop. */
+  readonly lastUsed: number;
+  /** Others are to have its place: it ends, and removes itself. */
+  giveWay(): void;
+}
+
+export interface ExitLimits {
+  /** Items of all sessions. */
+  readonly max: number;
+  /** Items of each. */
+  readonly sessionMax: number;
+}
+
+/** What is counted. */
+export interface ExitCounters {
+  /** Items that ended so that others could begin. */
+  gaveWay: number;
+}
+
 interface SessionUser {
   readonly name: string;
   readonly account: UserAccount | undefined;
 }
 
-export class ExitSessions<S extends object, T> {
+export class ExitSessions<S extends object, T extends ExitItem> {
+  readonly #counters: ExitCounters;
   readonly #options: Pick<ExitOptions<S>, "accountOf" | "unixMs">;
-  readonly #max: number;
   readonly #sessionMax: number;
+  readonly #shares: Shares<S>;
   readonly #users = new Map<S, SessionUser>();
   readonly #items = new SessionIndex<S, T>();
 
-  /** `max`: items of all sessions; `sessionMax`: of each. */
   constructor(
     options: Pick<ExitOptions<S>, "accountOf" | "unixMs">,
-    max: number,
-    sessionMax: number,
+    { max, sessionMax }: ExitLimits,
+    counters: ExitCounters = { gaveWay: 0 },
   ) {
     this.#options = options;
-    this.#max = max;
+    this.#counters = counters;
+    this.#shares = new Shares(max);
     this.#sessionMax = sessionMax;
   }
 
   /** Items of all sessions. */
   get count(): number {
     return this.#items.count;
+  }
+
+  /** Items of all sessions that there may be. */
+  get max(): number {
+    return this.#shares.total;
+  }
+
+  set max(max: number) {
+    this.#shares.total = max;
   }
 
   opened(session: S, user: string): void {
@@ -64,10 +100,22 @@ export class ExitSessions<S extends object, T> {
     return this.#users.get(session)?.name ?? "";
   }
 
-  /** Whether the session is there and may have one more. */
-  hasRoom(session: S): boolean {
-    return this.#users.has(session) && this.#items.count < this.#max &&
-      this.#items.countOf(session) < this.#sessionMax;
+  /** Whether the session is there and may have one more; another's may have to end for it. */
+  makeRoom(session: S): boolean {
+    if (!this.#users.has(session) || this.#items.countOf(session) >= this.#sessionMax) return false;
+    // More than one, where the limit was lowered.
+    while (this.#shares.isFull) if (!this.free(session)) return false;
+    return true;
+  }
+
+  /** Has whoever holds most give up one for this session; false: nobody holds more than it. */
+  free(session: S): boolean {
+    const payer = this.#shares.payerFor(session, this.userOf(session));
+    const item = payer === undefined ? undefined : this.#leastUsed(payer);
+    if (item === undefined) return false;
+    this.#counters.gaveWay++;
+    item.giveWay();
+    return true;
   }
 
   /** Asks the user's account; "ok" is to be followed by `add`, or by `giveBack`. */
@@ -91,11 +139,13 @@ export class ExitSessions<S extends object, T> {
 
   add(session: S, id: number, item: T): void {
     this.#items.set(session, id, item);
+    this.#shares.take(session, this.userOf(session));
   }
 
   /** Whether it was there. */
   remove(session: S, id: number): boolean {
     if (!this.#items.delete(session, id)) return false;
+    this.#shares.give(session);
     this.giveBack(session);
     return true;
   }
@@ -103,5 +153,15 @@ export class ExitSessions<S extends object, T> {
   /** The session is over; its items have been removed. */
   closed(session: S): void {
     this.#users.delete(session);
+  }
+
+  #leastUsed(session: S): T | undefined {
+    let least: T | undefined;
+    let left = LOOKED_AT_MAX;
+    for (const item of this.#items.each(session)) {
+      if (least === undefined || item.lastUsed < least.lastUsed) least = item;
+      if (--left === 0) break;
+    }
+    return least;
   }
 }

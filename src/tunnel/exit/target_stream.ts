@@ -21,6 +21,7 @@ import type { Target } from "../../proxy/target.ts";
 import type { Session } from "../../session/session.ts";
 import { NO_ADDRESS, writeIpAddress } from "../../wire/address.ts";
 import { type BenchOwner, BenchTargets } from "./bench_target.ts";
+import type { ExitItem } from "./exit_sessions.ts";
 
 const ADDRESS_BYTES_MAX = 19;
 
@@ -39,9 +40,11 @@ export interface StreamHost {
   refuse(session: TargetSession, id: number, code: number): void;
   /** The stream is over. */
   remove(session: TargetSession, id: number): void;
+  /** Has another stream give up its descriptor for one of this session; whether one did. */
+  free(session: TargetSession): boolean;
 }
 
-export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner {
+export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, ExitItem {
   readonly id: number;
   /** What its bytes go to: a connection, or what the server itself serves. */
   end: ByteEnd | undefined;
@@ -51,11 +54,17 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner {
   /** The client had nothing more to say before the connection stood. */
   #endedEarly = false;
   #isOver = false;
+  readonly #begunAt: number;
 
   constructor(host: StreamHost, session: TargetSession, id: number) {
+    this.#begunAt = host.loop.now;
     this.#host = host;
     this.#session = session;
     this.id = id;
+  }
+
+  get lastUsed(): number {
+    return this.end?.lastUsed ?? this.#begunAt;
   }
 
   begin(user: string, target: Target): void {
@@ -116,6 +125,21 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner {
     this.#connecting = undefined;
     this.#remove();
     this.#host.refuse(this.#session, this.id, code);
+  }
+
+  short(): boolean {
+    return this.#host.free(this.#session);
+  }
+
+  giveWay(): void {
+    const { end } = this;
+    this.abort();
+    if (end === undefined) {
+      this.#host.refuse(this.#session, this.id, OpenedCode.tooManyStreams);
+      return;
+    }
+    this.#session.reset(this.id, RstCode.internal);
+    this.#host.waker.wake(this.#session);
   }
 
   /** The client has nothing more to say. */

@@ -17,8 +17,11 @@ import { BenchTargets } from "./bench_target.ts";
 import { type ExitOptions, ExitSessions } from "./exit_sessions.ts";
 import { type StreamHost, type TargetSession, TargetStream } from "./target_stream.ts";
 
-/** Connections of one worker, and of one session; further ones are answered "too many". */
-const CONNECTIONS_MAX = 65_536;
+/**
+ * Connections of one worker, where there are descriptors for so many, and of one session; further
+ * ones are answered "too many".
+ */
+export const CONNECTIONS_MAX = 65_536;
 const SESSION_CONNECTIONS_MAX = 16_384;
 
 export interface TargetsOptions extends ExitOptions<TargetSession> {
@@ -36,6 +39,8 @@ export class TargetCounters {
   tooMany = 0;
   /** Of users who have as many as they may. */
   overLimit = 0;
+  /** Ended so that others could begin. */
+  gaveWay = 0;
   /** Exceptions that ended one stream: none is expected. */
   faults = 0;
 
@@ -53,6 +58,7 @@ export class Targets implements StreamHost {
   readonly waker: Waker<TargetSession>;
   readonly #sessions: ExitSessions<TargetSession, TargetStream>;
   readonly #target = new Target();
+  readonly #max: number;
 
   constructor(loop: Loop, options: TargetsOptions) {
     const {
@@ -64,12 +70,23 @@ export class Targets implements StreamHost {
     this.connector = new Connector(loop, options.resolver, options);
     this.splicer = new Splicer(loop);
     this.bench = new BenchTargets(loop, options.benchLimits);
-    this.#sessions = new ExitSessions(options, connectionsMax, sessionConnectionsMax);
+    this.#max = connectionsMax;
+    const limits = { max: connectionsMax, sessionMax: sessionConnectionsMax };
+    this.#sessions = new ExitSessions(options, limits, this.counters);
   }
 
   /** Streams that are not over. */
   get count(): number {
     return this.#sessions.count;
+  }
+
+  get max(): number {
+    return this.#sessions.max;
+  }
+
+  /** Streams that there may be; where there are more, they end as others begin. */
+  setMax(max: number): void {
+    this.#sessions.max = Math.min(max, this.#max);
   }
 
   get routes(): Routes {
@@ -99,10 +116,6 @@ export class Targets implements StreamHost {
     length: number,
   ): void {
     this.counters.opened++;
-    if (!this.#sessions.hasRoom(session)) {
-      this.counters.tooMany++;
-      return this.refuse(session, id, OpenedCode.tooManyStreams);
-    }
     const target = this.#target;
     const size = target.readSocks(bytes, at, length);
     if (size <= 0) {
@@ -113,6 +126,11 @@ export class Targets implements StreamHost {
     if (admission !== "ok") {
       if (admission !== "too-many-connections") return this.refuse(session, id, OpenedCode.denied);
       this.counters.overLimit++;
+      return this.refuse(session, id, OpenedCode.tooManyStreams);
+    }
+    if (!this.#sessions.makeRoom(session)) {
+      this.#sessions.giveBack(session);
+      this.counters.tooMany++;
       return this.refuse(session, id, OpenedCode.tooManyStreams);
     }
     const stream = new TargetStream(this, session, id);
@@ -169,5 +187,9 @@ export class Targets implements StreamHost {
 
   remove(session: TargetSession, id: number): void {
     this.#sessions.remove(session, id);
+  }
+
+  free(session: TargetSession): boolean {
+    return this.#sessions.free(session);
   }
 }

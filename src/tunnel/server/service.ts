@@ -93,6 +93,9 @@ export class TunnelService implements Service<ToServer> {
       open: () => ({
         sessions: pump?.peers.count ?? 0,
         streams: targets.count,
+        streamsMax: targets.max,
+        associations: associations.count,
+        associationsMax: associations.max,
       }),
       target: () => ({
         refusals: targets.counters.refused + associations.counters.refused +
@@ -121,6 +124,7 @@ export class TunnelService implements Service<ToServer> {
   heard(message: ToServer): void {
     if (message.kind === "rules") this.#setRoutes(message);
     else if (message.kind === "users") this.#setUsers(message.users);
+    else if (message.kind === "limits") this.#setLimits(message);
     else if (message.kind === "delivery") this.#setDelivery(message.xsk);
   }
 
@@ -156,6 +160,11 @@ export class TunnelService implements Service<ToServer> {
     if (udp === undefined || loop.isStopping) return;
     this.#delivery ??= new XskDelivery(loop, udp, log.with({ component: "delivery" }));
     this.#delivery.set(xsk);
+  }
+
+  #setLimits({ connectionsMax, associationsMax }: ToServer & { kind: "limits" }): void {
+    this.targets.setMax(connectionsMax);
+    this.associations.setMax(associationsMax);
   }
 
   #setRoutes(routing: Routing): void {

@@ -10,6 +10,7 @@ import type { SessionCounts } from "../tunnel/kernel/sessions.ts";
 import type { HealthCounters } from "../kernel/hooked_interfaces.ts";
 import type { InterfaceState } from "../kernel/xdp_hook.ts";
 import type { CounterValues } from "../loop/counters.ts";
+import type { LookupCounts } from "../loop/name_lookup.ts";
 import type { TunnelSummary } from "../tunnel/summary.ts";
 import type { DescriptorStatus } from "./descriptors.ts";
 
@@ -32,6 +33,8 @@ export interface ServerStatus {
   /** All that the services of the workers count, by service and name. */
   readonly services: CounterValues;
   readonly descriptors: DescriptorStatus;
+  /** Names that main looks up for the workers. */
+  readonly names: LookupCounts;
   /** How often this socket could not take who asked. */
   readonly statusErrors: number;
   /** Where its things are pinned; null: nowhere. */

@@ -113,6 +113,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
       workers: this.workers,
       counters: summaryOf(this.counters()),
       sessions: this.#control?.sessions ?? null,
+      names: this.#lookup.counts,
     };
   }
 

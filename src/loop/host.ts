@@ -63,7 +63,8 @@ export class Host implements Watcher, Timer {
     this.#faults = new FaultLog(this.log);
     this.loop = new Loop(libs.native, (error) => this.#faults.heard(this.loop.now, error));
     this.resolver = new Resolver(this.loop, {
-      ask: (id, name) => post({ kind: "resolve", id, name }),
+      ask: (id, name, asker, user) => post({ kind: "resolve", id, name, asker, user }),
+      forget: (name, asker) => post({ kind: "forget", name, asker }),
     });
     this.#stop = new Int32Array(start.stop);
     this.#inbox = new Inbox(new RingReader(start.inbox));

@@ -1,6 +1,9 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
-import { type Answer, LOOKUPS_MAX, NameLookup, WAITING_MAX } from "./name_lookup.ts";
+import { ABANDONED_MAX, LOOKUPS_MAX, WAITING_MAX } from "./name_lookup.ts";
+import { type Answer, NameLookup } from "./name_lookup.ts";
+
+const FAILED: Answer = { addresses: [], error: "failed" };
 
 Deno.test("NameLookup asks for a name once, and again later", async () => {
   let asked = 0;
@@ -15,26 +18,133 @@ Deno.test("NameLookup asks for a name once, and again later", async () => {
   assert.equal(asked, 2);
 });
 
-Deno.test("NameLookup bounds what runs and what waits", async () => {
-  const open: ((answer: Answer) => void)[] = [];
-  const lookup = new NameLookup(() => new Promise((resolve) => open.push(resolve)));
-  const names = Array.from({ length: LOOKUPS_MAX + WAITING_MAX + 1 }, (_, i) => `n${i}`);
-  const answers = names.map((name) => lookup.find(name));
-  assert.equal(open.length, LOOKUPS_MAX);
-  assert.deepEqual(await answers.at(-1), { addresses: [], error: "failed" });
-  assert.equal(lookup.refused, 1);
-  let most = 0;
-  for (let done = 0; done < names.length - 1; done++) {
-    most = Math.max(most, open.length - done);
-    open[done]!({ addresses: [] });
-    await answers[done];
-    await Promise.resolve();
+/** A finder that answers when it is told to, by name. */
+class SlowFinder {
+  readonly open = new Map<string, (answer: Answer) => void>();
+  readonly begun: string[] = [];
+
+  find = (name: string): Promise<Answer> => {
+    this.begun.push(name);
+    return new Promise((resolve) => this.open.set(name, resolve));
+  };
+
+  answer(name: string): void {
+    this.open.get(name)!({ addresses: ["192.0.2.1"] });
+    this.open.delete(name);
   }
-  assert.equal(most, LOOKUPS_MAX);
-  assert.equal(open.length, names.length - 1);
+}
+
+const askerOf = (key: string, user = "") => ({ key, user });
+const turn = () => new Promise<void>((resolve) => setTimeout(resolve, 0));
+
+Deno.test("NameLookup bounds what runs and what waits", async () => {
+  const finder = new SlowFinder();
+  const lookup = new NameLookup(finder.find);
+  const names = Array.from({ length: WAITING_MAX }, (_, i) => `n${i}`);
+  const answers = names.map((name, i) => lookup.find(name, askerOf(`${i % 8}`)));
+  assert.equal(finder.open.size, LOOKUPS_MAX);
+  assert.deepEqual(await lookup.find("more"), { addresses: [], error: "failed" });
+  assert.equal(lookup.refused, 1);
+  for (let done = 0; done < 1000; done++) {
+    const [name] = finder.open.keys();
+    finder.answer(name!);
+    await answers[names.indexOf(name!)];
+    await Promise.resolve();
+    assert.ok(finder.open.size <= LOOKUPS_MAX);
+  }
+  for (const [i, name] of names.entries()) lookup.forget(name, askerOf(`${i % 8}`));
+  for (const name of finder.open.keys()) finder.answer(name);
+  await Promise.all(answers);
   // All places are free again.
-  for (let i = 0; i < LOOKUPS_MAX; i++) void lookup.find(`again${i}`);
-  assert.equal(open.length, names.length - 1 + LOOKUPS_MAX);
+  await turn();
+  for (let i = 0; i < LOOKUPS_MAX; i++) void lookup.find(`again${i}`, askerOf(`${i % 8}`));
+  assert.equal(finder.open.size, LOOKUPS_MAX);
+  for (const name of finder.open.keys()) finder.answer(name);
+  await turn();
+});
+
+Deno.test("NameLookup: one asker's thousand dead names leave places for others", async () => {
+  const finder = new SlowFinder();
+  const lookup = new NameLookup(finder.find);
+  for (let i = 0; i < 1000; i++) void lookup.find(`dead${i}`, askerOf("mallory 1", "mallory"));
+  assert.ok(finder.begun.length <= LOOKUPS_MAX / 4);
+  for (let session = 2; session < 18; session++) {
+    for (let i = 0; i < 100; i++) {
+      void lookup.find(`dead${session}-${i}`, askerOf(`mallory ${session}`, "mallory"));
+    }
+  }
+  assert.ok(finder.begun.length <= LOOKUPS_MAX * 3 / 4);
+  const found = lookup.find("good.example", askerOf("alice 1", "alice"));
+  assert.equal(finder.begun.at(-1), "good.example");
+  finder.answer("good.example");
+  assert.equal((await found).addresses.length, 1);
+  for (let session = 1; session < 18; session++) {
+    for (let i = 0; i < 1000; i++) {
+      const name = session === 1 ? `dead${i}` : `dead${session}-${i}`;
+      lookup.forget(name, askerOf(`mallory ${session}`, "mallory"));
+    }
+  }
+  for (const name of finder.open.keys()) finder.answer(name);
+  await turn();
+});
+
+Deno.test("NameLookup: among sessions of one key a free place is for who has fewest", async () => {
+  const finder = new SlowFinder();
+  const lookup = new NameLookup(finder.find, 8);
+  for (const session of ["a", "b", "c", "d"]) {
+    for (let i = 0; i < 20; i++) void lookup.find(`${session}${i}`, askerOf(session));
+  }
+  assert.equal(finder.begun.length, 8);
+  // All places are taken: the first one that is free is the newcomer's.
+  const found = lookup.find("good.example", askerOf("honest"));
+  finder.answer("a0");
+  await turn();
+  assert.equal(finder.begun.at(-1), "good.example");
+  finder.answer("good.example");
+  assert.equal((await found).addresses.length, 1);
+  while (finder.open.size > 0) {
+    for (const name of finder.open.keys()) finder.answer(name);
+    await turn();
+  }
+});
+
+Deno.test("NameLookup: a name in another's long queue is looked up at one's own turn", async () => {
+  const finder = new SlowFinder();
+  const lookup = new NameLookup(finder.find, 4);
+  for (let i = 0; i < 50; i++) void lookup.find(`n${i}`, askerOf("greedy"));
+  assert.deepEqual(finder.begun, ["n0"]);
+  const found = lookup.find("n40", askerOf("honest"));
+  assert.deepEqual(finder.begun, ["n0", "n40"]);
+  finder.answer("n40");
+  assert.equal((await found).addresses.length, 1);
+  for (let i = 0; i < 50; i++) lookup.forget(`n${i}`, askerOf("greedy"));
+  finder.answer("n0");
+  await turn();
+});
+
+Deno.test("NameLookup gives a place on when its look-up is slow, up to a limit", async () => {
+  const finder = new SlowFinder();
+  const lookup = new NameLookup(finder.find, 4, 1);
+  const answers = Array.from({ length: 4 }, (_, i) => lookup.find(`n${i}`, askerOf(`${i}`)));
+  const late = lookup.find("late", askerOf("late"));
+  assert.equal(finder.begun.length, 4);
+  assert.deepEqual(await Promise.all(answers), answers.map(() => FAILED));
+  assert.equal(finder.begun.at(-1), "late");
+  finder.answer("late");
+  assert.equal((await late).addresses.length, 1);
+  // Those that hang hold their threads: there is an end to them.
+  const many = Array.from(
+    { length: ABANDONED_MAX },
+    (_, i) => lookup.find(`m${i}`, askerOf(`${i}`)),
+  );
+  await Promise.all(many.slice(0, ABANDONED_MAX - 4));
+  await new Promise((resolve) => setTimeout(resolve, 20));
+  assert.equal(lookup.abandoned, ABANDONED_MAX);
+  assert.equal(finder.open.size, ABANDONED_MAX + 4);
+  while (finder.open.size > 0) {
+    for (const name of finder.open.keys()) finder.answer(name);
+    await turn();
+  }
 });
 
 Deno.test("NameLookup gives an answer also when the look-up throws", async () => {

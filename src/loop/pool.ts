@@ -10,7 +10,7 @@ import { ringMemory, RingWriter } from "../base/ring.ts";
 import { type CounterValues, type CounterView, sumCounters } from "./counters.ts";
 import { type HandOverSpec, handOverSpec } from "./hand_over.ts";
 import { type Envelope, piecesOf } from "./inbox.ts";
-import type { NameLookup } from "./name_lookup.ts";
+import type { Asker, NameLookup } from "./name_lookup.ts";
 import {
   type FirstMessage,
   type FromHost,
@@ -188,7 +188,9 @@ class PooledWorker<P extends Protocol> {
       case "said":
         return this.#options.heard?.[message.service as NameOf<P>]?.(message.message, this.#index);
       case "resolve":
-        return void this.#resolve(message.id, message.name);
+        return void this.#resolve(message);
+      case "forget":
+        return this.#options.lookup?.forget(message.name, this.#askerOf(message.asker));
       case "log":
         return this.#options.log.put(message.record);
       case "failed":
@@ -198,10 +200,15 @@ class PooledWorker<P extends Protocol> {
     }
   }
 
-  async #resolve(id: number, name: string): Promise<void> {
+  async #resolve({ id, name, asker, user }: FromHost & { kind: "resolve" }): Promise<void> {
     const { lookup } = this.#options;
-    const answer = await lookup?.find(name) ?? { addresses: [], error: "failed" };
+    const answer = await lookup?.find(name, this.#askerOf(asker, user)) ??
+      { addresses: [], error: "failed" };
     this.tell({ to: RESOLVER, message: { kind: "resolved", id, ...answer } });
+  }
+
+  #askerOf(asker: number, user = ""): Asker {
+    return { key: `${this.#options.name} ${this.#index} ${asker}`, user };
   }
 
   #fail(reason: string): void {

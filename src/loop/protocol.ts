@@ -35,7 +35,16 @@ export type FromHost =
     readonly counters: CounterView;
   }
   | { readonly kind: "said"; readonly service: string; readonly message: unknown }
-  | { readonly kind: "resolve"; readonly id: number; readonly name: string }
+  /** `asker`: a number for each whose look-ups are counted together; 0 is nobody. */
+  | {
+    readonly kind: "resolve";
+    readonly id: number;
+    readonly name: string;
+    readonly asker: number;
+    readonly user: string;
+  }
+  /** A name that was asked for is not wanted any more. */
+  | { readonly kind: "forget"; readonly name: string; readonly asker: number }
   | { readonly kind: "log"; readonly record: LogRecord }
   | { readonly kind: "stopped" }
   | { readonly kind: "failed"; readonly reason: string };

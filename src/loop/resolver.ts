@@ -2,10 +2,14 @@
  * A worker's side of name look-ups: main looks names up, since that needs promises; here is who
  * asked for what, what is known for a while, and what is no longer waited for.
  *
+ * Look-ups under way are shared: whoever asks for a name first pays for it, and where there are too
+ * many the session that pays for most loses its oldest (base/shares.ts).
+ *
  * What is remembered are addresses and never decisions: rules judge them at each use.
  */
 
 import { parseIp } from "../base/ip.ts";
+import { Shares } from "../base/shares.ts";
 import { type Loop, NOT_ARMED, type Timer } from "./loop.ts";
 
 /** How long an answer is believed that does not say so itself, and how long that there is none. */
@@ -20,9 +24,11 @@ export const FOUND_MAX_MS = 300_000;
 export const LOOKUP_TIMEOUT_MS = 5_000;
 /** Names remembered. */
 const CACHE_MAX = 4096;
-/** Look-ups under way, and who waits for one of them. */
+/** Look-ups under way, and what one session may have wait for them. */
 const LOOKUPS_MAX = 1024;
 const WAITERS_MAX = 1024;
+/** A look-up that others wait for as well is paid for by them: how many are passed on like that. */
+const PASSED_ON_MAX = 4;
 /** Addresses of one name. */
 const ADDRESSES_MAX = 64;
 const ID_MAX = 0x7fff_ffff;
@@ -49,12 +55,17 @@ export interface NameAnswer {
 
 /** Who waits for a name. */
 export interface NameWaiter {
+  /** On whose account: a session, say, and whose that is. Without, on nobody's. */
+  readonly asker?: object;
+  readonly user?: string;
   resolved(resolution: Resolution): void;
 }
 
 export interface ResolverOptions {
-  /** Asks main; the answer comes to `answered`. */
-  readonly ask: (id: number, name: string) => void;
+  /** Asks main; the answer comes to `answered`. Main has a number for each asker. */
+  readonly ask: (id: number, name: string, asker: number, user: string) => void;
+  /** What was asked is not wanted any more. */
+  readonly forget?: (name: string, asker: number) => void;
   readonly foundMs?: number;
   readonly notFoundMs?: number;
   readonly timeoutMs?: number;
@@ -67,8 +78,10 @@ export interface ResolverOptions {
 export class ResolverCounters {
   lookups = 0;
   hits = 0;
-  /** Refused since too many look-ups waited. */
+  /** Refused since too many look-ups waited, for them all or for one session. */
   refused = 0;
+  /** Ended so that others could begin. */
+  gaveWay = 0;
   timeouts = 0;
   /** Answers that nobody waited for. */
   late = 0;
@@ -81,8 +94,10 @@ interface Lookup {
   readonly name: string;
   readonly deadline: number;
   readonly waiters: Set<NameWaiter>;
+  payer: object;
 }
 
+const NOBODY = {};
 const BUSY: Resolution = { addresses: [], error: "busy", until: -Infinity };
 
 export class Resolver implements Timer {
@@ -96,7 +111,13 @@ export class Resolver implements Timer {
   /** Oldest first, hence the first to time out. */
   readonly #lookups = new Map<number, Lookup>();
   readonly #byName = new Map<string, Lookup>();
+  /** Look-ups under way, by who pays. */
+  readonly #paid: Shares<object>;
+  /** Who waits, by whose they are; no more than `waitersMax` each. */
+  readonly #waiting = new Shares<object>(Infinity);
+  readonly #numbers = new WeakMap<object, number>();
   #nextId = 0;
+  #nextAsker = 0;
 
   constructor(loop: Pick<Loop, "now" | "arm" | "disarm" | "fault">, options: ResolverOptions) {
     this.#loop = loop;
@@ -107,8 +128,10 @@ export class Resolver implements Timer {
       cacheMax: CACHE_MAX,
       lookupsMax: LOOKUPS_MAX,
       waitersMax: WAITERS_MAX,
+      forget: () => {},
       ...options,
     };
+    this.#paid = new Shares(this.#options.lookupsMax);
   }
 
   /** Names that are remembered. */
@@ -128,18 +151,23 @@ export class Resolver implements Timer {
       this.counters.hits++;
       return known;
     }
-    const lookup = this.#byName.get(name) ?? this.#begin(name);
-    if (lookup === undefined || lookup.waiters.size >= this.#options.waitersMax) {
+    const { asker = NOBODY, user = "" } = waiter;
+    const mayWait = this.#waiting.heldBy(asker) < this.#options.waitersMax;
+    const lookup = mayWait ? this.#byName.get(name) ?? this.#begin(name, asker, user) : undefined;
+    if (lookup === undefined) {
       this.counters.refused++;
       return BUSY;
     }
+    if (lookup.waiters.has(waiter)) return undefined;
     lookup.waiters.add(waiter);
+    this.#waiting.take(asker, user);
     return undefined;
   }
 
   /** It no longer waits. The look-up goes on: its answer may be of use to the next. */
   forget(name: string, waiter: NameWaiter): void {
-    this.#byName.get(name)?.waiters.delete(waiter);
+    if (this.#byName.get(name)?.waiters.delete(waiter) !== true) return;
+    this.#waiting.give(waiter.asker ?? NOBODY);
   }
 
   /** An answer from main. */
@@ -165,14 +193,15 @@ export class Resolver implements Timer {
         return;
       }
       this.counters.timeouts++;
+      this.#options.forget(lookup.name, this.#numberOf(lookup.payer));
       const until = now + this.#options.notFoundMs;
       this.#end(lookup, { addresses: [], error: "timed-out", until });
     }
   }
 
-  #begin(name: string): Lookup | undefined {
-    const { ask, lookupsMax, timeoutMs } = this.#options;
-    if (this.#lookups.size >= lookupsMax) return undefined;
+  #begin(name: string, asker: object, user: string): Lookup | undefined {
+    const { ask, timeoutMs } = this.#options;
+    if (!this.#makeRoom(asker, user)) return undefined;
     const id = this.#nextId;
     this.#nextId = (this.#nextId + 1) & ID_MAX;
     const lookup = {
@@ -180,13 +209,58 @@ export class Resolver implements Timer {
       name,
       deadline: this.#loop.now + timeoutMs,
       waiters: new Set<NameWaiter>(),
+      payer: asker,
     };
+    this.#paid.take(asker, user);
     this.#lookups.set(id, lookup);
     this.#byName.set(name, lookup);
     if (this.heapIndex === NOT_ARMED) this.#loop.arm(this, lookup.deadline);
     this.counters.lookups++;
-    ask(id, name);
+    ask(id, name, this.#numberOf(asker), user);
     return lookup;
+  }
+
+  /** Main tells askers apart by these; 0 is nobody. */
+  #numberOf(asker: object): number {
+    if (asker === NOBODY) return 0;
+    let number = this.#numbers.get(asker);
+    if (number === undefined) this.#numbers.set(asker, number = ++this.#nextAsker);
+    return number;
+  }
+
+  #makeRoom(asker: object, user: string): boolean {
+    for (let tries = 0; this.#paid.isFull; tries++) {
+      const payer = this.#paid.payerFor(asker, user);
+      const lookup = payer === undefined ? undefined : this.#oldestOf(payer);
+      if (lookup === undefined || tries > PASSED_ON_MAX) return false;
+      this.#giveWay(lookup);
+    }
+    return true;
+  }
+
+  #oldestOf(payer: object): Lookup | undefined {
+    for (const lookup of this.#lookups.values()) if (lookup.payer === payer) return lookup;
+    return undefined;
+  }
+
+  /** Whoever pays waits no more; where others do, one of them pays from now on. */
+  #giveWay(lookup: Lookup): void {
+    const { payer } = lookup;
+    const [own, others] = [[] as NameWaiter[], [] as NameWaiter[]];
+    for (const waiter of lookup.waiters) {
+      (waiter.asker ?? NOBODY) === payer ? own.push(waiter) : others.push(waiter);
+    }
+    this.counters.gaveWay++;
+    const [heir] = others;
+    if (heir === undefined) {
+      this.#options.forget(lookup.name, this.#numberOf(payer));
+      return this.#end(lookup, BUSY);
+    }
+    this.#paid.give(payer);
+    lookup.payer = heir.asker ?? NOBODY;
+    this.#paid.take(lookup.payer, heir.user ?? "");
+    for (const waiter of own) lookup.waiters.delete(waiter);
+    this.#tell(own, BUSY);
   }
 
   #lifetimeMs(isFound: boolean, ttlSeconds: number | undefined): number {
@@ -208,8 +282,14 @@ export class Resolver implements Timer {
   #end(lookup: Lookup, resolution: Resolution): void {
     this.#lookups.delete(lookup.id);
     this.#byName.delete(lookup.name);
+    this.#paid.give(lookup.payer);
     if (this.#lookups.size === 0) this.#loop.disarm(this);
-    for (const waiter of lookup.waiters) {
+    this.#tell(lookup.waiters, resolution);
+  }
+
+  #tell(waiters: Iterable<NameWaiter>, resolution: Resolution): void {
+    for (const waiter of waiters) {
+      this.#waiting.give(waiter.asker ?? NOBODY);
       try {
         waiter.resolved(resolution);
       } catch (error) {

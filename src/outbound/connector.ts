@@ -17,7 +17,10 @@ import { Dial, type DialEvents, endpointOf } from "./dial.ts";
 import type { Origin, Routes } from "./routes.ts";
 
 /** Who hears, once, how it went; perhaps before `connect` returns. */
-export type ConnectEvents = DialEvents;
+export interface ConnectEvents extends DialEvents {
+  /** On whose account names are looked up; a session. */
+  readonly asker?: object;
+}
 
 export class Connector {
   readonly loop: Loop;
@@ -46,7 +49,7 @@ export class Connector {
   /** Connects for a user. The target is not kept. */
   connect(user: string, target: Target, events: ConnectEvents): Connecting {
     const pending = this.#routes.rules.decideBeforeResolution(user, "tcp", target);
-    const connecting = new Connecting(this, target.name, pending, events);
+    const connecting = new Connecting(this, { name: target.name, user }, pending, events);
     connecting.begin(target);
     return connecting;
   }
@@ -58,6 +61,7 @@ export class Connecting implements NameWaiter, DialEvents {
   readonly #resolver: Pick<Resolver, "resolve" | "forget">;
   readonly #events: ConnectEvents;
   readonly #name: string;
+  readonly user: string;
   /** Those of when it began: outbounds are numbered by them. */
   readonly #routes: Routes;
   readonly #pending: Pending;
@@ -65,13 +69,23 @@ export class Connecting implements NameWaiter, DialEvents {
   #isResolving = false;
   #isOver = false;
 
-  constructor(connector: Connector, name: string, pending: Pending, events: ConnectEvents) {
+  constructor(
+    connector: Connector,
+    { name, user }: { readonly name: string; readonly user: string },
+    pending: Pending,
+    events: ConnectEvents,
+  ) {
     this.#loop = connector.loop;
     this.#resolver = connector.resolver;
     this.#routes = connector.routes;
     this.#name = name;
+    this.user = user;
     this.#pending = pending;
     this.#events = events;
+  }
+
+  get asker(): object {
+    return this.#events.asker ?? this.#events;
   }
 
   begin(target: Target): void {

@@ -388,6 +388,7 @@ export class Association implements ExitItem {
       options.resolver,
       (named, bytes) => owner.sendLate(this, named, bytes),
       () => owner.routes.dial ?? {},
+      this,
     );
     this.direct = new AssociationSocket(owner, this, {});
   }

@@ -19,7 +19,14 @@ export const WAITING_MAX = 8;
 /** Sends a datagram that waited. */
 export type SendLate = (named: NamedTarget, bytes: Uint8Array) => void;
 
+/** On whose account names are looked up. */
+export interface NamesOwner {
+  readonly session?: object;
+  readonly user: string;
+}
+
 export class DatagramNames {
+  readonly owner: NamesOwner;
   readonly resolver: Pick<Resolver, "resolve" | "forget">;
   readonly sendLate: SendLate;
   /** Which of a name's addresses are wanted. */
@@ -30,7 +37,9 @@ export class DatagramNames {
     resolver: Pick<Resolver, "resolve" | "forget">,
     sendLate: SendLate,
     families: () => EyeballsOptions = () => ({}),
+    owner: NamesOwner = { user: "" },
   ) {
+    this.owner = owner;
     this.resolver = resolver;
     this.sendLate = sendLate;
     this.families = families;
@@ -80,6 +89,14 @@ export class NamedTarget implements NameWaiter {
     this.key = key;
     this.target.copyFrom(target);
     this.#name = target.name;
+  }
+
+  get asker(): object {
+    return this.#cache.owner.session ?? this.#cache;
+  }
+
+  get user(): string {
+    return this.#cache.owner.user;
   }
 
   /** What the rules said; they judge each datagram's address as well. */

@@ -63,6 +63,11 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
     this.id = id;
   }
 
+  /** Names are looked up on the session's account. */
+  get asker(): object {
+    return this.#session;
+  }
+
   get lastUsed(): number {
     return this.end?.lastUsed ?? this.#begunAt;
   }

@@ -1,7 +1,8 @@
 // What sent packets carried: lists of frame records in one pool, shared by a worker's sessions.
 
 import type { NumberCell } from "../base/number_field.ts";
-import { RECORDS_MAX, RECORDS_MIN } from "./params.ts";
+import { RECORDS_MAX, RECORDS_MIN, RECORDS_RESERVE_SHARE, RECORDS_SURE } from "./params.ts";
+import { Pool } from "./pool.ts";
 
 /** End of a list. */
 export const NO_RECORD = -1;
@@ -15,19 +16,36 @@ export class FrameRecords {
   #values: Float64Array;
   #links: Int32Array;
   #capacity: number;
-  readonly #max: number;
+  readonly max: number;
+  readonly #pool: Pool;
   #fresh = 0;
   #free = NO_RECORD;
-  /** Records in use. */
-  used = 0;
   /** How often there was none left. */
   refused = 0;
 
   constructor(max: number = RECORDS_MAX) {
-    this.#max = max;
+    this.max = max;
+    this.#pool = new Pool(max, RECORDS_SURE, RECORDS_RESERVE_SHARE);
     this.#capacity = Math.min(max, RECORDS_MIN);
     this.#values = new Float64Array(VALUES * this.#capacity);
     this.#links = new Int32Array(LINKS * this.#capacity);
+  }
+
+  /** Records in use. */
+  get used(): number {
+    return this.#pool.used;
+  }
+
+  /** So few are left that whoever has most should give some back. */
+  get isShort(): boolean {
+    return this.#pool.isShort;
+  }
+
+  /** Whether a session that has so many may have one more. */
+  admits(held: number): boolean {
+    if (this.#pool.admits(held)) return true;
+    this.refused += 1;
+    return false;
   }
 
   /** A record that ends its list, or NO_RECORD when the pool is used up. */
@@ -42,7 +60,7 @@ export class FrameRecords {
       }
       record = this.#fresh++;
     }
-    this.used += 1;
+    this.#pool.used += 1;
     this.#values[VALUES * record] = stream;
     this.#values[VALUES * record + 1] = offset;
     this.#values[VALUES * record + 2] = length;
@@ -57,7 +75,7 @@ export class FrameRecords {
   }
 
   release(record: number): void {
-    this.used -= 1;
+    this.#pool.used -= 1;
     this.#links[LINKS * record] = this.#free;
     this.#free = record;
   }
@@ -92,8 +110,8 @@ export class FrameRecords {
   }
 
   #grow(): boolean {
-    if (this.#capacity >= this.#max) return false;
-    this.#capacity = Math.min(this.#max, 2 * this.#capacity);
+    if (this.#capacity >= this.max) return false;
+    this.#capacity = Math.min(this.max, 2 * this.#capacity);
     const values = new Float64Array(VALUES * this.#capacity);
     const links = new Int32Array(LINKS * this.#capacity);
     values.set(this.#values);

@@ -61,6 +61,12 @@ export const RECORDS_PER_SESSION_MAX = 131_072;
 /** Frame records of a pool, which all sessions of a worker share: 40 MiB when it is used up. */
 export const RECORDS_MAX = 1_048_576;
 
+/** Records that a session gets, whatever others have: two a packet of the first window. */
+export const RECORDS_SURE = 64;
+
+/** Share of them that is kept for sessions that have few. */
+export const RECORDS_RESERVE_SHARE = 1 / 8;
+
 /** Records a pool starts with. */
 export const RECORDS_MIN = 1024;
 

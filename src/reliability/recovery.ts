@@ -89,6 +89,17 @@ export class Recovery {
     return this.#sent.capacity;
   }
 
+  /** Frame records that it has. */
+  get records(): number {
+    return this.#recordCount;
+  }
+
+  /** Gives half of them back: the oldest packets are given up, and their frames sent again. */
+  relieve(): void {
+    const left = this.#recordCount / 2;
+    while (this.#recordCount > left && this.#sent.size > 0) this.#makeRoom();
+  }
+
   /** Whether a packet that asks for an ACK can be remembered now. */
   hasRoom(): boolean {
     return !this.#sent.full && this.#recordCount < RECORDS_PER_SESSION_MAX;
@@ -138,7 +149,8 @@ export class Recovery {
 
   /** Notes a frame of the packet being built; false: no room, leave the frame out. */
   record(kind: number, stream: number, offset: number, length: number): boolean {
-    if (this.#recordCount >= RECORDS_PER_SESSION_MAX) return false;
+    const count = this.#recordCount;
+    if (count >= RECORDS_PER_SESSION_MAX || !this.#records.admits(count)) return false;
     const record = this.#records.take(kind, stream, offset, length);
     if (record === NO_RECORD) return false;
     if (this.#lastStaged === NO_RECORD) this.#firstStaged = record;

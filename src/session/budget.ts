@@ -4,17 +4,26 @@
  * and goes neither allocates nor zeroes memory. Pages that were never used cost nothing.
  */
 
-import { STREAMS_SURE, STREAMS_WORKER_MAX, UNOPENED_SURE, UNOPENED_WORKER_MAX } from "./limits.ts";
-import { Pool } from "./pool.ts";
+import { Pool } from "../reliability/pool.ts";
+import {
+  MEMORY_SURE,
+  STREAMS_SURE,
+  STREAMS_WORKER_MAX,
+  UNOPENED_SURE,
+  UNOPENED_WORKER_MAX,
+} from "./limits.ts";
 
 /** Smallest block. */
 const PAGE_BITS = 12;
-const PAGE = 1 << PAGE_BITS;
+export const PAGE_BYTES = 1 << PAGE_BITS;
 /** Orders of blocks: 4 KiB to 16 MiB. */
 const ORDERS = 13;
 const NONE = -1;
 /** In `#order`: no free block begins here. */
 const TAKEN = -1;
+/** What is kept for those that hold little, and how much of it they get at once. */
+const RESERVE_SHARE = 1 / 8;
+const SURE_SHARE = RESERVE_SHARE / 2;
 
 export class Budget {
   readonly max: number;
@@ -23,7 +32,8 @@ export class Budget {
   /** The streams themselves, and those of them that no OPEN has made. */
   readonly streams: Pool = new Pool(STREAMS_WORKER_MAX, STREAMS_SURE);
   readonly unopened: Pool = new Pool(UNOPENED_WORKER_MAX, UNOPENED_SURE);
-  #used = 0;
+  readonly #pool: Pool;
+  #holders = 0;
   #bytes: Uint8Array<ArrayBuffer> | undefined;
   /** By page: the order of the free block that begins there. */
   readonly #order: Int8Array;
@@ -34,8 +44,9 @@ export class Budget {
 
   /** At most `max` bytes, in whole pages of 4 KiB. */
   constructor(max: number) {
-    const pages = Math.floor(max / PAGE);
-    this.max = pages * PAGE;
+    const pages = Math.floor(max / PAGE_BYTES);
+    this.max = pages * PAGE_BYTES;
+    this.#pool = new Pool(this.max, MEMORY_SURE, RESERVE_SHARE);
     this.#order = new Int8Array(pages).fill(TAKEN);
     this.#next = new Int32Array(pages);
     this.#previous = new Int32Array(pages);
@@ -49,7 +60,12 @@ export class Budget {
   }
 
   get used(): number {
-    return this.#used;
+    return this.#pool.used;
+  }
+
+  /** So little is left that whoever holds most should give some back. */
+  get isShort(): boolean {
+    return this.#pool.isShort;
   }
 
   /** What `take` gives offsets into; always the same array. */
@@ -59,7 +75,25 @@ export class Budget {
 
   /** Bytes that a block for `bytes` has. */
   static blockBytes(bytes: number): number {
-    return PAGE << orderOf(bytes);
+    return PAGE_BYTES << orderOf(bytes);
+  }
+
+  /** Sessions that hold some of it. */
+  get holders(): number {
+    return this.#holders;
+  }
+
+  /** A session begins to hold some of it (1), or holds none any more (-1). */
+  countHolder(change: number): void {
+    const holders = this.#holders += change;
+    this.#pool.sure = Math.min(MEMORY_SURE, SURE_SHARE * this.max / holders);
+  }
+
+  /** As `take`, for a session that holds so much, `instead` of a block that goes: see Pool. */
+  takeFor(held: number, bytes: number, instead: number): number {
+    if (this.#pool.admits(held, Budget.blockBytes(bytes), instead)) return this.take(bytes);
+    this.refusals++;
+    return NONE;
   }
 
   /** A block of at least `bytes`: its offset, or -1. Its bytes are what was there before. */
@@ -74,7 +108,7 @@ export class Budget {
     const page = this.#free[from]!;
     this.#unlink(page);
     while (from > order) this.#push(page + (1 << --from), from);
-    this.#used += PAGE << order;
+    this.#pool.used += PAGE_BYTES << order;
     return page << PAGE_BITS;
   }
 
@@ -82,7 +116,7 @@ export class Budget {
   give(at: number, bytes: number): void {
     let order = orderOf(bytes);
     let page = at >>> PAGE_BITS;
-    this.#used -= PAGE << order;
+    this.#pool.used -= PAGE_BYTES << order;
     while (order < ORDERS - 1) {
       const buddy = page ^ (1 << order);
       if (this.#order[buddy] !== order) break;
@@ -114,6 +148,6 @@ export class Budget {
 
 /** The order of the smallest block that holds so many bytes; ORDERS or more: there is none. */
 function orderOf(bytes: number): number {
-  if (bytes > PAGE << (ORDERS - 1)) return ORDERS;
+  if (bytes > PAGE_BYTES << (ORDERS - 1)) return ORDERS;
   return 32 - Math.clz32(Math.max(0, bytes - 1) >>> PAGE_BITS);
 }

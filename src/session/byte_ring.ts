@@ -6,17 +6,21 @@
  */
 
 import { Budget } from "./budget.ts";
+import type { Share } from "./share.ts";
 
 export { Budget };
 
+/** A ring of which little is used, and that is larger than this, is made smaller. */
+const TRIM_BYTES = 64 << 10;
+
 export class ByteRing {
-  readonly #budget: Budget;
+  readonly #share: Share;
   /** Where its block begins in the budget's memory, and its size; 0: it has none. */
   #block = 0;
   #size = 0;
 
-  constructor(budget: Budget) {
-    this.#budget = budget;
+  constructor(share: Share) {
+    this.#share = share;
   }
 
   get capacity(): number {
@@ -24,21 +28,35 @@ export class ByteRing {
   }
 
   /**
-   * Makes room for [base, end), keeping what is stored there. False: the budget is spent, nothing
+   * Makes room for [base, end), keeping what is stored there. False: the share is spent, nothing
    * changed.
    */
   reserve(base: number, end: number, storedEnd: number): boolean {
     const need = end - base;
     if (need <= this.#size) return true;
-    const size = Budget.blockBytes(need);
-    const block = this.#budget.take(size);
+    return this.#resize(Budget.blockBytes(need), base, storedEnd);
+  }
+
+  /** Whether it is far larger than what it holds. */
+  isWide(bytes: number): boolean {
+    return this.#size > TRIM_BYTES && 8 * bytes <= this.#size;
+  }
+
+  /** Gives back what [base, storedEnd) does not need, twice as much aside. */
+  trim(base: number, storedEnd: number): void {
+    const size = Budget.blockBytes(2 * (storedEnd - base));
+    if (size < this.#size) this.#resize(size, base, storedEnd);
+  }
+
+  #resize(size: number, base: number, storedEnd: number): boolean {
+    const block = this.#share.take(size, this.#size);
     if (block < 0) return false;
     const oldBlock = this.#block;
     const oldSize = this.#size;
     this.#block = block;
     this.#size = size;
     if (oldSize === 0) return true;
-    const { memory } = this.#budget;
+    const { memory } = this.#share;
     for (let at = base; at < storedEnd;) {
       const from = at & (oldSize - 1);
       const to = at & (size - 1);
@@ -46,7 +64,7 @@ export class ByteRing {
       memory.copyWithin(block + to, oldBlock + from, oldBlock + from + length);
       at += length;
     }
-    this.#budget.give(oldBlock, oldSize);
+    this.#share.give(oldBlock, oldSize);
     return true;
   }
 
@@ -54,7 +72,7 @@ export class ByteRing {
   put(offset: number, from: Uint8Array, at: number, length: number): void {
     const to = offset & (this.#size - 1);
     const first = Math.min(length, this.#size - to);
-    const { memory } = this.#budget;
+    const { memory } = this.#share;
     copy(memory, this.#block + to, from, at, first);
     if (first < length) copy(memory, this.#block, from, at + first, length - first);
   }
@@ -63,14 +81,14 @@ export class ByteRing {
   take(offset: number, to: Uint8Array, at: number, length: number): void {
     const from = offset & (this.#size - 1);
     const first = Math.min(length, this.#size - from);
-    const { memory } = this.#budget;
+    const { memory } = this.#share;
     copy(to, at, memory, this.#block + from, first);
     if (first < length) copy(to, at + first, memory, this.#block, length - first);
   }
 
   /** The memory, for a reader that can't wait for a copy. With `indexOf` and `contiguous`. */
   get memory(): Uint8Array<ArrayBuffer> {
-    return this.#budget.memory;
+    return this.#share.memory;
   }
 
   indexOf(offset: number): number {
@@ -85,7 +103,7 @@ export class ByteRing {
   /** Gives all memory back. */
   release(): void {
     if (this.#size === 0) return;
-    this.#budget.give(this.#block, this.#size);
+    this.#share.give(this.#block, this.#size);
     this.#size = 0;
   }
 }
@@ -94,7 +112,13 @@ export class ByteRing {
 const LOOP_MAX = 24;
 
 /** Makes garbage (a view) only between two arrays: see Budget. */
-function copy(to: Uint8Array, at: number, from: Uint8Array, start: number, length: number): void {
+export function copy(
+  to: Uint8Array,
+  at: number,
+  from: Uint8Array,
+  start: number,
+  length: number,
+): void {
   if (length <= LOOP_MAX) {
     for (let i = 0; i < length; i++) to[at + i] = from[start + i]!;
   } else if (to === from) to.copyWithin(at, start, start + length);

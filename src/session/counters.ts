@@ -38,6 +38,10 @@ export class SessionCounters {
   unopenedRefused = 0;
   /** OPENs that were not taken: the peer has too many answers to acknowledge. */
   answersFull = 0;
+  /** Streams that were given up since others needed the memory that they held. */
+  streamsCut = 0;
+  /** How often the peer did not answer for some probe timeouts while data waited for it. */
+  silences = 0;
   datagramsDropped = 0;
   datagramsTooLong = 0;
   /** Datagrams that came faster than the peer may send. */

@@ -23,8 +23,20 @@ export const RESETS_MAX = 4096;
  * lost four times, and all that was sent since waits behind them.
  */
 export const STREAM_SEND_MAX = 16 << 20;
-/** ... of which so much was not sent yet. */
+/** ... of which so much was not sent yet, where its path is fast. */
 export const STREAM_UNSENT_MAX = 4 << 20;
+/** ... and so much whatever its path is like. */
+export const STREAM_UNSENT_SURE = 64 << 10;
+/** What streams of a session together read ahead beyond that: windows of its path, and at most. */
+export const READ_AHEAD_WINDOWS = 2;
+export const READ_AHEAD_MAX = 4 << 20;
+/** Memory that each session gets, whatever others hold. */
+export const MEMORY_SURE = 64 << 10;
+/** Memory for what came behind a hole: some pages of 4 KiB, and some times what they hold. */
+export const SPARSE_PAGES_SURE = 64;
+export const SPARSE_FACTOR = 8;
+/** Probe timeouts in a row after which a peer counts as silent: nothing more is read for it. */
+export const SILENT_TIMEOUTS = 3;
 /** Largest receive window of a stream and of a session. */
 export const STREAM_WINDOW_MAX = 16 << 20;
 export const SESSION_WINDOW_MAX = 64 << 20;

@@ -80,6 +80,7 @@ export class PacketInput<Owner> {
     // A larger packet may be sent now to one that is not proven.
     if (!path.isProven) this.#output.unstall();
     if (path.recovery.dead) this.#recovery.revive(pathIndex);
+    this.#streams.setSilent(false);
     const isHighest = number > this.#received.largest;
     const eliciting = this.#receiveFrames(path, bytes, at, length);
     if (!life.isOpen) return false;
@@ -184,5 +185,7 @@ export class PacketInput<Owner> {
       this.#life.fail(CloseCode.badFrame);
     }
     this.#output.recordsCame();
+    const path = this.#paths.at(this.#paths.active)?.recovery;
+    if (path !== undefined) this.#streams.noteWindow(path.controller.window());
   }
 }

@@ -8,21 +8,30 @@
  */
 
 import type { NumberCell } from "../base/number_field.ts";
-import type { Budget } from "./budget.ts";
-import { ByteRing } from "./byte_ring.ts";
 import { Intervals } from "./intervals.ts";
+import { PageStore } from "./page_store.ts";
+import type { Share } from "./share.ts";
 
 const RANGES_MAX = 1024;
 
 export class ReceiveBuffer {
-  readonly #ring: ByteRing;
+  readonly #share: Share;
+  readonly #pages: PageStore;
+  /** Bytes kept, of which some may be known twice. */
+  #kept = 0;
   readonly #held = new Intervals(RANGES_MAX);
   #base = 0;
   #highest = 0;
   #final = Infinity;
 
-  constructor(budget: Budget) {
-    this.#ring = new ByteRing(budget);
+  constructor(share: Share) {
+    this.#share = share;
+    this.#pages = new PageStore(share);
+  }
+
+  /** Bytes that were kept and not read. */
+  get kept(): number {
+    return this.#kept;
   }
 
   /** Offset of the next byte for the reader. */
@@ -72,11 +81,17 @@ export class ReceiveBuffer {
       start = this.#base;
     }
     const end = offset + length;
-    const storedEnd = this.#held.isEmpty ? this.#base : this.#held.end(this.#held.count - 1);
-    if (!this.#ring.reserve(this.#base, Math.max(end, storedEnd), storedEnd)) return false;
+    if (this.#held.covers(start, end)) return true;
+    if (!this.#pages.reserve(this.#base, start, end)) return false;
     if (!this.#held.add(start, end)) return false;
-    this.#ring.put(start | 0, from, at + skip, length - skip);
+    this.#pages.put(start | 0, from, at + skip, length - skip);
+    this.#countKept(length - skip);
     return true;
+  }
+
+  #countKept(bytes: number): void {
+    this.#kept += bytes;
+    this.#share.kept += bytes;
   }
 
   /** The FIN: the stream ends at this offset. False: that contradicts what came before. */
@@ -88,26 +103,30 @@ export class ReceiveBuffer {
 
   /** Where the next readable bytes lie, as one piece of at most `contiguous` bytes. */
   get memory(): Uint8Array<ArrayBuffer> {
-    return this.#ring.memory;
+    return this.#pages.memory;
   }
 
   get index(): number {
-    return this.#ring.indexOf(this.#base | 0);
+    return this.#pages.indexOf(this.#base | 0);
   }
 
   get contiguous(): number {
-    return Math.min(this.readable, this.#ring.contiguous(this.#base | 0));
+    return Math.min(this.readable, this.#pages.contiguous(this.#base | 0));
   }
 
   /** The reader has taken `length` of the readable bytes. */
   consume(length: number): void {
-    this.#held.remove(this.#base, this.#base + length);
-    this.#base += length;
-    if (this.#held.isEmpty) this.#ring.release();
+    const end = this.#base + length;
+    this.#held.remove(this.#base, end);
+    this.#pages.drop(this.#base, end);
+    this.#base = end;
+    if (this.#held.isEmpty) this.release();
+    else this.#countKept(-Math.min(length, this.#kept));
   }
 
   release(): void {
-    this.#ring.release();
+    this.#pages.release();
     this.#held.clear();
+    this.#countKept(-this.#kept);
   }
 }

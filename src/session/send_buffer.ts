@@ -7,10 +7,10 @@
  */
 
 import { type NumberCell, numberCell } from "../base/number_field.ts";
-import type { Budget } from "./budget.ts";
 import { ByteRing } from "./byte_ring.ts";
 import { Intervals } from "./intervals.ts";
-import { STREAM_UNSENT_MAX } from "./limits.ts";
+import { STREAM_UNSENT_MAX, STREAM_UNSENT_SURE } from "./limits.ts";
+import type { Share } from "./share.ts";
 
 /** Ranges that one stream may have lost, or acknowledged out of order, at a time. */
 const RANGES_MAX = 4096;
@@ -21,6 +21,7 @@ const SCRAP_BYTES = 1024;
 const picked = numberCell();
 
 export class SendBuffer {
+  readonly #share: Share;
   readonly #ring: ByteRing;
   readonly #acked = new Intervals(RANGES_MAX);
   readonly #lost = new Intervals(RANGES_MAX);
@@ -39,8 +40,9 @@ export class SendBuffer {
   pickedIsNew = false;
 
   /** Holds at most `max` unacknowledged bytes; `limit` is the peer's first MAX_STREAM. */
-  constructor(budget: Budget, max: number, limit: number) {
-    this.#ring = new ByteRing(budget);
+  constructor(share: Share, max: number, limit: number) {
+    this.#share = share;
+    this.#ring = new ByteRing(share);
     this.#max = max;
     this.limit = limit;
   }
@@ -62,17 +64,25 @@ export class SendBuffer {
     return this.#finAcked && this.#base === this.#end;
   }
 
-  /** Room that `write` has now, budget aside. */
+  /** Bytes of memory that it holds. */
+  get capacity(): number {
+    return this.#ring.capacity;
+  }
+
+  /** Room that `write` has now, memory aside. */
   get room(): number {
-    if (this.#finished) return 0;
-    return Math.min(this.#max - this.unacked, STREAM_UNSENT_MAX - (this.#end - this.#next));
+    const share = this.#share;
+    if (this.#finished || share.isSilent) return 0;
+    const unsent = this.#end - this.#next;
+    const ahead = Math.min(STREAM_UNSENT_MAX - unsent, share.readAhead - share.unsent);
+    return Math.min(this.#max - this.unacked, Math.max(STREAM_UNSENT_SURE - unsent, ahead));
   }
 
   /** Takes as much as there is room for; how much that was. */
   write(bytes: Uint8Array, at: number, length: number): number {
     const wanted = Math.min(length, this.room);
     if (wanted <= 0) return 0;
-    // Where the budget does not give that much, less, down to what the ring holds anyway.
+    // Where the share does not give that much, less, down to what the ring holds anyway.
     let asked = wanted;
     while (
       asked > SCRAP_BYTES && !this.#ring.reserve(this.#base, this.#end + asked, this.#end)
@@ -82,6 +92,7 @@ export class SendBuffer {
     if (accepted <= 0) return 0;
     this.#ring.put(this.#end | 0, bytes, at, accepted);
     this.#end += accepted;
+    this.#share.unsent += accepted;
     return accepted;
   }
 
@@ -130,8 +141,10 @@ export class SendBuffer {
   takePicked(to: Uint8Array, at: number): void {
     const offset = this.pickedOffset[0]!;
     this.#ring.take(offset | 0, to, at, this.pickedLength);
-    if (this.pickedIsNew) this.#next = offset + this.pickedLength;
-    else this.#lost.remove(offset, offset + this.pickedLength);
+    if (this.pickedIsNew) {
+      this.#next = offset + this.pickedLength;
+      this.#share.unsent -= this.pickedLength;
+    } else this.#lost.remove(offset, offset + this.pickedLength);
   }
 
   finSent(): void {
@@ -143,7 +156,7 @@ export class SendBuffer {
     // offset that they are given.
     if (this.#acked.isEmpty && this.#lost.isEmpty && at[0]! <= this.#base) {
       this.#base = Math.max(this.#base, at[0]! + length);
-      if (this.#base === this.#end) this.#ring.release();
+      this.#trim();
     } else this.#ackedAmongHoles(at, length);
   }
 
@@ -158,7 +171,12 @@ export class SendBuffer {
     if (base === this.#base) return;
     this.#acked.remove(this.#base, base);
     this.#base = base;
-    if (base === this.#end) this.#ring.release();
+    this.#trim();
+  }
+
+  #trim(): void {
+    if (this.#base === this.#end) this.#ring.release();
+    else if (this.#ring.isWide(this.#end - this.#base)) this.#ring.trim(this.#base, this.#end);
   }
 
   lost(at: NumberCell, length: number): void {
@@ -192,7 +210,7 @@ export class SendBuffer {
    */
   abandon(): void {
     this.release();
-    this.#end = this.#base = this.#next;
+    this.#base = this.#next;
     this.#finSent = false;
     this.#finished = true;
   }
@@ -200,6 +218,8 @@ export class SendBuffer {
   /** Gives all memory back; nothing can be sent any more. */
   release(): void {
     this.#ring.release();
+    this.#share.unsent -= this.#end - this.#next;
+    this.#end = this.#next;
     this.#lost.clear();
     this.#acked.clear();
   }

@@ -24,7 +24,7 @@ import { DATA_OVERHEAD } from "../wire/limits.ts";
 import { SessionCounters } from "./counters.ts";
 import type { Events, Options } from "./events.ts";
 import { SessionLife } from "./life.ts";
-import { SHRINK_IDLE_MS } from "./limits.ts";
+import { SHRINK_IDLE_MS, SILENT_TIMEOUTS } from "./limits.ts";
 import { MessageOutput } from "./message_output.ts";
 import { PacketInput } from "./packet_input.ts";
 import { PacketOutput } from "./packet_output.ts";
@@ -83,6 +83,17 @@ export class Session implements RecoverySink {
   /** Whether a stream has bytes that wait to be sent. Looks at each: not for every packet. */
   get hasStreamBytes(): boolean {
     return this.#streams.table.hasBytes;
+  }
+
+  /** Bytes that its streams hold of the memory that all sessions share. */
+  get memoryBytes(): number {
+    return this.#streams.table.share?.held ?? 0;
+  }
+
+  /** Gives up streams that hold so much of it together. */
+  relieveMemory(now: number, bytes: number): void {
+    this.#streams.now = now;
+    this.#streams.relieve(bytes);
   }
 
   get closeCode(): number {
@@ -340,6 +351,7 @@ export class Session implements RecoverySink {
     this.#output.onTimeout(now);
     if (this.#shrinkAt() <= now) this.#shrink(now);
     this.recovery.onTimeout(now);
+    if (this.#isUnanswered) this.#streams.setSilent(true);
     this.#output.leaveSilentPaths();
     if (this.#died !== NO_PATH) this.#buryPath();
     this.#streams.onTimeout(now);
@@ -359,6 +371,15 @@ export class Session implements RecoverySink {
       else if (this.#options.isClient) return this.#life.finish(CloseCode.idle, true);
     }
     this.#options.events.pathDied?.(this, died);
+  }
+
+  /** Probes by no path were answered for some time. */
+  get #isUnanswered(): boolean {
+    for (let i = 0; i < this.#paths.count; i++) {
+      const path = this.#paths.at(i)?.recovery;
+      if (path !== undefined && path.ptoCount < SILENT_TIMEOUTS) return false;
+    }
+    return true;
   }
 
   /** When it counts as idle, where it has anything to give back then. */

@@ -12,8 +12,10 @@ import {
   CLOSE_REPEATS_MAX,
   FORGET_RESET_MS,
   IDS_AHEAD_MAX,
+  READ_AHEAD_MAX,
   REFUSALS_MAX,
   RESETS_MAX,
+  SPARSE_PAGES_SURE,
   STREAMS_MAX,
   STREAMS_SURE,
   STREAMS_WORKER_MAX,
@@ -456,10 +458,10 @@ Deno.test("windows are said anew as they are used, and resets give the session's
 Deno.test("a sender stops at the peer's limits, and goes on when they grow", () => {
   const lone = serving();
   const bytes = new Uint8Array(2 << 20);
-  lone.session.write(0, bytes, 0, bytes.length);
   const sentTo = (): number => {
     let end = 0;
     for (let i = 0; i < 100; i++) {
+      lone.session.write(0, bytes, 0, bytes.length);
       for (const line of lone.send(100)) {
         const [, from, length] = /^stream 0 (\d+)\+(\d+)/.exec(line) ?? [];
         if (from !== undefined) end = Math.max(end, Number(from) + Number(length));
@@ -778,4 +780,114 @@ Deno.test("0-RTT frames act at once and are never acknowledged", () => {
   assert(lone.session.receiveEarly(0, bytes, 0, length));
   assert.deepEqual(lone.events.take(), ["opened 0"]);
   assert.deepEqual(lone.pass(100), []);
+});
+
+// ---- shares of what all sessions have together
+
+/** A server whose client has opened so many streams, on a budget that others share. */
+function withStreams(count: number, budget: Budget): LoneSession {
+  const lone = new LoneSession({ budget });
+  lone.events.answer = f.OpenedCode.ok;
+  for (let id = 0; id < count; id++) lone.receive((w) => open(w, id));
+  return lone;
+}
+
+/** Writes to all streams as long as any takes something, and says what there is; bytes written. */
+function writeAll(lone: LoneSession, streams: number, rounds: number): number {
+  const bytes = new Uint8Array(1 << 20);
+  let written = 0;
+  for (let round = 0; round < rounds; round++) {
+    for (let id = 0; id < streams; id++) {
+      written += lone.session.write(id, bytes, 0, bytes.length);
+    }
+    lone.now += 20;
+    lone.send();
+    lone.ackAll();
+  }
+  return written;
+}
+
+Deno.test("a reader that stops holds little of each stream, however many it has stopped", () => {
+  const budget = new Budget(256 << 20);
+  const paused = withStreams(200, budget);
+  // The peer acknowledges all, and gives no more credit.
+  writeAll(paused, 200, 400);
+  const held = budget.used;
+  assert(held <= 200 * 128 * 1024 + READ_AHEAD_MAX, `${held}`);
+  const honest = withStreams(1, budget);
+  for (let i = 1; i < 200; i++) honest.receive((w) => f.writeMaxStream(w, 0, i << 20));
+  honest.receive((w) => f.writeMaxData(w, 200 << 20));
+  const alone = withStreams(1, new Budget(256 << 20));
+  for (let i = 1; i < 200; i++) alone.receive((w) => f.writeMaxStream(w, 0, i << 20));
+  alone.receive((w) => f.writeMaxData(w, 200 << 20));
+  assert.equal(writeAll(honest, 1, 100), writeAll(alone, 1, 100));
+});
+
+Deno.test("bytes far behind a hole cost their pages, and only so many of them", () => {
+  const budget = new Budget(256 << 20);
+  const sparse = withStreams(1000, budget);
+  for (let id = 0; id < 1000; id++) {
+    sparse.receive((w) => stream(w, id, STREAM_WINDOW_BYTES / 64, 1));
+  }
+  assert(budget.used <= SPARSE_PAGES_SURE * 4096, `${budget.used}`);
+  assert(sparse.session.counters.framesRefused > 0);
+  // A burst that was lost, and behind it what is usual: all of that is kept.
+  const honest = withStreams(1, budget);
+  const before = budget.used;
+  for (let at = 500_000; at < 1_000_000; at += 1000) honest.receive((w) => stream(w, 0, at, 1000));
+  assert.equal(honest.session.counters.framesRefused, 0);
+  assert(budget.used - before <= 510_000, `${budget.used - before}`);
+  honest.receive((w) => stream(w, 0, 0, 60_000));
+  for (let at = 60_000; at < 500_000; at += 1000) honest.receive((w) => stream(w, 0, at, 1000));
+  assert.equal(budget.used, before);
+});
+
+Deno.test("many sessions that want all memory leave some for one that comes late", () => {
+  const budget = new Budget(64 << 20);
+  const greedy = Array.from({ length: 50 }, () => withStreams(40, budget));
+  // Whatever is sent is never acknowledged.
+  const bytes = new Uint8Array(1 << 20);
+  for (let round = 0; round < 20; round++) {
+    for (const lone of greedy) {
+      for (let id = 0; id < 40; id++) lone.session.write(id, bytes, 0, bytes.length);
+    }
+  }
+  const late = withStreams(1, budget);
+  assert(late.session.write(0, bytes, 0, bytes.length) >= 64 * 1024);
+});
+
+Deno.test("what is read for a peer that has vanished stays as it is until it answers", () => {
+  const lone = serving();
+  const bytes = new Uint8Array(1 << 20);
+  assert(lone.session.write(0, bytes, 0, bytes.length) > 0);
+  lone.send();
+  const before = lone.session.room(0);
+  assert(before > 0);
+  for (let i = 0; i < 100 && lone.session.room(0) > 0; i++) lone.pass(100);
+  assert(lone.now < 5000, `noticed in seconds: ${lone.now}`);
+  assert.equal(lone.session.write(0, bytes, 0, bytes.length), 0);
+  assert.equal(lone.session.counters.silences, 1);
+  assert(lone.budget.used <= 256 * 1024, `${lone.budget.used}`);
+  lone.events.take();
+  assert(lone.session.isOpen);
+  lone.receive((w) => f.writePing(w, 1, 1));
+  assert(lone.session.room(0) > 0);
+  lone.pass(100);
+  lone.ackAll();
+  assert(lone.events.take().includes("writable 0"));
+});
+
+Deno.test("a writer with nothing in flight hears when a vanished peer is back", () => {
+  const lone = serving();
+  lone.receive((w) => open(w, 1));
+  lone.session.write(0, new Uint8Array(1000), 0, 1000);
+  lone.send();
+  while (lone.session.room(1) > 0) lone.pass(100);
+  assert.equal(lone.session.write(1, new Uint8Array(10), 0, 10), 0);
+  lone.events.take();
+  lone.pass(1000);
+  assert(!lone.events.take().includes("writable 1"), "nobody asks again and again");
+  lone.receive((w) => f.writePing(w, 1, 1));
+  lone.pass(50);
+  assert(lone.events.take().includes("writable 1"));
 });

@@ -2,10 +2,10 @@
 
 import { ReceiveWindow } from "../reliability/flow.ts";
 import { STREAM_WINDOW_BYTES } from "../wire/limits.ts";
-import type { Budget } from "./budget.ts";
 import { STREAM_SEND_MAX, STREAM_WINDOW_MAX } from "./limits.ts";
 import { ReceiveBuffer } from "./receive_buffer.ts";
 import { SendBuffer } from "./send_buffer.ts";
+import type { Share } from "./share.ts";
 
 /** Frames about a stream that are to be sent (again). */
 export const Pending = { open: 1, opened: 2, maxStream: 4, rst: 8 } as const;
@@ -44,10 +44,15 @@ export class Stream {
   /** A reset stream whose peer never says its final size is forgotten at this time. */
   forgetAt = Infinity;
 
-  constructor(id: number, budget: Budget) {
+  constructor(id: number, share: Share) {
     this.id = id;
-    this.send = new SendBuffer(budget, STREAM_SEND_MAX, STREAM_WINDOW_BYTES);
-    this.receive = new ReceiveBuffer(budget);
+    this.send = new SendBuffer(share, STREAM_SEND_MAX, STREAM_WINDOW_BYTES);
+    this.receive = new ReceiveBuffer(share);
+  }
+
+  /** Bytes of memory that it holds. */
+  get memoryBytes(): number {
+    return this.send.capacity + this.receive.kept;
   }
 
   /** OPENED or RST has been said, or is to be, and is not acknowledged. */

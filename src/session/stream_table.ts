@@ -3,6 +3,7 @@
 import type { Budget } from "./budget.ts";
 import { Intervals } from "./intervals.ts";
 import { CLOSED_RANGES_MAX, IDS_AHEAD_MAX, STREAMS_MAX, UNOPENED_MAX } from "./limits.ts";
+import { Share } from "./share.ts";
 import { Stream } from "./stream.ts";
 
 const QUEUE_MIN = 16;
@@ -12,6 +13,8 @@ const NO_QUEUE: (Stream | undefined)[] = [];
 
 export class StreamTable {
   readonly #budget: Budget;
+  /** Of a session that has had a stream. */
+  share: Share | undefined;
   #byId = NO_STREAMS;
   readonly #closed = new Intervals(CLOSED_RANGES_MAX);
   #queue = NO_QUEUE;
@@ -64,7 +67,7 @@ export class StreamTable {
 
   /** A stream that its OPEN makes; or that something has come of before. */
   add(id: number, isOpen = true): Stream {
-    const stream = new Stream(id, this.#budget);
+    const stream = new Stream(id, this.share ??= new Share(this.#budget));
     if (this.#byId === NO_STREAMS) this.#byId = new Map();
     this.#byId.set(id, stream);
     this.#budget.streams.used++;

@@ -7,13 +7,15 @@
 import { NO_NUMBER, type NumberCell } from "../base/number_field.ts";
 import { ReceiveWindow, SendCredit } from "../reliability/flow.ts";
 import type { TokenBucket } from "../reliability/token_bucket.ts";
-import { CloseCode, FrameType, OpenedCode, StreamKind } from "../wire/frames.ts";
+import { CloseCode, FrameType, OpenedCode, RstCode, StreamKind } from "../wire/frames.ts";
 import { SESSION_WINDOW_BYTES } from "../wire/limits.ts";
 import type { Budget } from "./budget.ts";
 import type { SessionCounters } from "./counters.ts";
 import type { Events } from "./events.ts";
 import {
   FORGET_RESET_MS,
+  READ_AHEAD_MAX,
+  READ_AHEAD_WINDOWS,
   READ_STEP_BYTES,
   RESETS_MAX,
   RETRY_MS,
@@ -114,12 +116,15 @@ export class Streams<Owner> {
     if (taken > 0) this.table.wake(stream);
     if (taken === length) return taken;
     stream.writerWaits = true;
-    if (stream.send.unacked === 0) {
-      // No acknowledgement will ever tell of room.
-      this.#starved = withStream(this.#starved, stream);
-      this.#retryAt = Math.min(this.#retryAt, this.now + RETRY_MS);
-    }
+    // No acknowledgement will ever tell of room.
+    if (stream.send.unacked === 0) this.#starve(stream);
     return taken;
+  }
+
+  #starve(stream: Stream): void {
+    this.#starved = withStream(this.#starved, stream);
+    if (this.isSilent) return;
+    this.#retryAt = Math.min(this.#retryAt, this.now + RETRY_MS);
   }
 
   finish(id: number): void {
@@ -324,6 +329,42 @@ export class Streams<Owner> {
   #tellRoom(stream: Stream): void {
     stream.writerWaits = false;
     this.events.writable(this.owner, stream.id);
+  }
+
+  // ---- how far ahead of the path is read
+
+  /** The path of data takes so many bytes a round trip. */
+  noteWindow(bytes: number): void {
+    const { share } = this.table;
+    if (share === undefined) return;
+    share.readAhead = Math.floor(Math.min(READ_AHEAD_MAX, READ_AHEAD_WINDOWS * bytes));
+  }
+
+  get isSilent(): boolean {
+    return this.table.share?.isSilent ?? false;
+  }
+
+  /** Whether the peer answers no more; when it does again, writers that wait hear of it. */
+  setSilent(isSilent: boolean): void {
+    const { share } = this.table;
+    if (share === undefined || share.isSilent === isSilent) return;
+    share.isSilent = isSilent;
+    if (isSilent) this.counters.silences++;
+    else if (this.#starved.size > 0) this.#retryAt = this.now;
+  }
+
+  /** Gives up so many bytes of memory that others need, by the streams that hold most. */
+  relieve(bytes: number): void {
+    const most = [...this.table.all()].sort((a, b) => b.memoryBytes - a.memoryBytes);
+    let left = bytes;
+    for (const stream of most) {
+      const { id, memoryBytes } = stream;
+      if (left <= 0 || memoryBytes === 0 || this.isClosed) return;
+      left -= memoryBytes;
+      this.counters.streamsCut++;
+      this.reset(id, RstCode.internal);
+      if (stream.isTold) this.events.wasReset(this.owner, id, RstCode.internal);
+    }
   }
 
   // ---- time

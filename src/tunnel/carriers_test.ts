@@ -65,8 +65,9 @@ class Transfer {
     this.#atClient = atClient;
     const session = this.session = client.session();
     let opened: Session | undefined;
+    const others = atServer.writable;
     const pump = (own: Session, stream: number) => {
-      if (own !== opened) return;
+      if (own !== opened) return others(own, stream);
       down.pump(own, stream);
       pair.server.wake(own);
     };
@@ -183,6 +184,24 @@ Deno.test("a session is opened by a stream carrier where UDP leads nowhere", () 
   assert.ok(isBy(pair.atServer.sessions[0], pair.server, TOY_ID));
 });
 
+/** Writes a block to each stream, as far as there is room; tells of the bytes. */
+function pourer(
+  server: ServerTunnel,
+  block: Uint8Array,
+  told: (bytes: number) => void,
+): (own: Session, stream: number) => void {
+  const left = new Map<Session, Map<number, number>>();
+  return (own, stream) => {
+    const streams = left.get(own) ?? new Map<number, number>();
+    left.set(own, streams);
+    const wanted = streams.get(stream) ?? block.length;
+    const bytes = own.write(stream, block, 0, wanted);
+    streams.set(stream, wanted - bytes);
+    told(bytes);
+    server.wake(own);
+  };
+}
+
 Deno.test("a blocked stream connection holds up its own session and no other", () => {
   using pair = new ToyPair();
   const { loop, server, toyServer, atServer } = pair;
@@ -193,13 +212,14 @@ Deno.test("a blocked stream connection holds up its own session and no other", (
   other.start();
   const toy = addToy(pair, other);
   const route = toy.connect(readEndpoint(pair.route, 0));
-  const block = new Uint8Array(MEGABYTE);
+  const block = new Uint8Array(MEGABYTE / 8);
   let written = 0;
+  const pour = pourer(server, block, (bytes) => written += bytes);
   atServer.opened = (own, stream) => {
     own.answer(stream, OpenedCode.ok, ADDRESS);
-    written += own.write(stream, block, 0, block.length);
-    server.wake(own);
+    pour(own, stream);
   };
+  atServer.writable = pour;
   const session = other.session();
   other.wake(session);
   pair.until(() => other.state === "open");
@@ -208,7 +228,7 @@ Deno.test("a blocked stream connection holds up its own session and no other", (
   other.moveTo(path);
   const [own] = atServer.sessions;
   pair.until(() => isBy(own, server, TOY_ID));
-  for (let i = 0; i < 14; i++) session.openStream(ADDRESS);
+  for (let i = 0; i < 200; i++) session.openStream(ADDRESS);
   other.wake(session);
   pair.until(() => written > 0);
   toy.pause(true);
@@ -246,12 +266,13 @@ Deno.test("a socket that takes nothing keeps what it was given, and others are s
   other.start();
   let sent = 0;
   const block = new Uint8Array(MEGABYTE);
+  const pour = pourer(server, block, (bytes) => sent += bytes);
   atServer.opened = (own, stream) => {
     own.answer(stream, OpenedCode.ok, ADDRESS);
     gate.isShut = true;
-    sent += own.write(stream, block, 0, block.length);
-    server.wake(own);
+    pour(own, stream);
   };
+  atServer.writable = pour;
   const session = other.session();
   session.openStream(ADDRESS);
   other.wake(session);
@@ -264,10 +285,10 @@ Deno.test("a socket that takes nothing keeps what it was given, and others are s
   pair.until(() => transfer.isOver, 20_000);
   transfer.check();
   assert.ok(isBy(client.session(), client, 0));
-  assert.ok(notes.received === before && sent === block.length);
+  assert.ok(notes.received === before && sent > 0 && sent < block.length);
   gate.isShut = false;
   server.pump.writable(gate);
-  pair.until(() => notes.received === sent, 20_000);
+  pair.until(() => notes.received === block.length, 20_000);
   assert.deepEqual([server.pump.sent.refused, server.pump.sent.blocked], [0, 1]);
   other.stop();
 });

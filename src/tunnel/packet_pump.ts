@@ -17,6 +17,7 @@ import { ReplayWindows } from "../crypto/replay_window.ts";
 import type { Tskd } from "../crypto/tskd.ts";
 import type { Loop } from "../loop/loop.ts";
 import type { CongestionController } from "../reliability/congestion/controller.ts";
+import type { FrameRecords } from "../reliability/frame_records.ts";
 import { PathMtu } from "../reliability/pmtu.ts";
 import type { Budget } from "../session/byte_ring.ts";
 import type { Session } from "../session/session.ts";
@@ -30,6 +31,7 @@ import { PeerTable } from "./peer_table.ts";
 import { PumpClock } from "./pump_clock.ts";
 import { type ReceiveCounters, type ReceiveOwner, ReceiveSide } from "./receive_side.ts";
 import { SendBatch, type SendCounters } from "./send_batch.ts";
+import { Relief, type ShareCounts } from "./relief.ts";
 import { type SendOwner, SendSide } from "./send_side.ts";
 
 /** Four keys a session: what seals, and of what opens the old, the present and the next one. */
@@ -50,6 +52,7 @@ export interface PacketPumpOptions {
   readonly tskd: Tskd;
   /** Of the streams of all sessions. */
   readonly budget: Budget;
+  readonly records: FrameRecords;
   readonly sessionsMax: number;
   /** Our idea of the server's clock. */
   readonly unixMs: () => number;
@@ -69,9 +72,10 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
   readonly #batch: SendBatch<P>;
   readonly #receive: ReceiveSide<P>;
   readonly #send: SendSide<P>;
+  readonly #relief: Relief<P>;
 
   constructor(loop: Loop, owner: PumpOwner<P>, options: PacketPumpOptions) {
-    const { primitives, tskd, budget, sessionsMax, unixMs } = options;
+    const { primitives, tskd, budget, records, sessionsMax, unixMs } = options;
     this.#loop = loop;
     this.#owner = owner;
     const mask = new PacketMask(loop.native);
@@ -87,6 +91,7 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
     const release = (peer: P) => this.release(peer);
     this.#receive = new ReceiveSide({ owner, clock, primitives, peers, windows, table, wake });
     this.#send = new SendSide({ loop, owner, clock, primitives, lanes, batch, release });
+    this.#relief = new Relief({ loop, budget, records, peers, wake });
   }
 
   /** What came in. */
@@ -97,6 +102,11 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
   /** What went out. */
   get sent(): SendCounters {
     return this.#batch.counters;
+  }
+
+  /** What all sessions share, and how often one got none of it. */
+  get shares(): ShareCounts {
+    return this.#relief.counts;
   }
 
   get now(): number {
@@ -138,6 +148,7 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
 
   /** Releases all sessions without a word, wipes all keys, closes the carriers. */
   close(): void {
+    this.#relief.stop();
     for (const peer of this.peers.all()) this.release(peer);
     for (const { carrier } of [...this.#lanes.all]) this.removeCarrier(carrier);
     this.table.close();
@@ -148,6 +159,7 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
     if (!this.isOpen) return;
     this.#receive.take(carrier, inbox, count);
     if (!this.control.isEmpty && this.isOpen) this.control.send();
+    this.#relief.watch(this.clock.now);
   }
 
   writable(carrier: Carrier, route?: Route): void {

@@ -118,10 +118,13 @@ Deno.test("the rate is that of all workers together", () => {
   using second = make(1);
   const block = new Uint8Array(4 << 20);
   for (const pair of [first, second]) {
-    pair.atServer.opened = (session, stream) => {
-      session.answer(stream, 0, ADDRESS);
+    pair.atServer.writable = (session, stream) => {
       session.write(stream, block, 0, block.length);
       pair.server.wake(session);
+    };
+    pair.atServer.opened = (session, stream) => {
+      session.answer(stream, 0, ADDRESS);
+      pair.atServer.writable(session, stream);
     };
     const session = pair.client.session();
     session.openStream(ADDRESS);

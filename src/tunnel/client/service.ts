@@ -105,7 +105,9 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
     const { counters: inbounds, splicer, streams } = this.inbounds.context;
     return {
       ...(counters === undefined ? {} : { "": counters }),
-      ...(pump === undefined ? {} : { received: pump.received, sent: pump.sent }),
+      ...(pump === undefined
+        ? {}
+        : { received: pump.received, sent: pump.sent, shares: () => pump.shares }),
       open: () => ({ sessions: pump?.peers.count ?? 0, streams: streams.count }),
       inbound: inbounds,
       splices: splicer.counters,

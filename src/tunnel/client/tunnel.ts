@@ -140,6 +140,7 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
     this.pump = new PacketPump<Peer>(loop, this, {
       primitives,
       budget: this.budget,
+      records: this.#records,
       tskd: new Tskd(primitives, start.psk),
       sessionsMax: SESSIONS_MAX,
       unixMs: () => clock() + this.clockOffsetMs,

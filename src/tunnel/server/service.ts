@@ -89,7 +89,9 @@ export class TunnelService implements Service<ToServer> {
     return {
       ...(counters === undefined ? {} : { "": counters }),
       hello: () => ({ replays: tunnel.replays ?? 0, refusals: counters?.refusals ?? 0 }),
-      ...(pump === undefined ? {} : { received: pump.received, sent: pump.sent }),
+      ...(pump === undefined
+        ? {}
+        : { received: pump.received, sent: pump.sent, shares: () => pump.shares }),
       open: () => ({
         sessions: pump?.peers.count ?? 0,
         streams: targets.count,

@@ -99,6 +99,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
     this.pump = new PacketPump<Guest>(loop, this, {
       primitives,
       budget,
+      records: this.#sessionOptions.records,
       tskd,
       sessionsMax,
       unixMs,

@@ -17,6 +17,7 @@ import { ReplayFilter } from "../../crypto/replay_filter.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { PacketKind } from "../../wire/packet.ts";
 import { Arrival } from "../arrival.ts";
+import type { Session } from "../../session/session.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
 import { sharedSaltsMemory } from "./shared_salts.ts";
 import { ServerTunnel } from "./tunnel.ts";
@@ -221,15 +222,18 @@ Deno.test("a user's rate holds whatever the client does", () => {
     serverTuning: { replayRecord: record() },
   });
   const block = new Uint8Array(1 << 20);
-  pair.atServer.opened = (session, stream) => {
-    session.answer(stream, 0, ADDRESS);
+  const pour = (session: Session, stream: number) => {
     session.write(stream, block, 0, block.length);
     pair.server.wake(session);
+    pair.client.wake(session);
   };
+  pair.atServer.opened = (session, stream) => {
+    session.answer(stream, 0, ADDRESS);
+    pour(session, stream);
+  };
+  pair.atServer.writable = pair.atClient.writable = pour;
   const session = pair.client.session();
-  const stream = session.openStream(ADDRESS);
-  session.write(stream, block, 0, block.length);
-  pair.client.wake(session);
+  pour(session, session.openStream(ADDRESS));
   pair.run(1000);
   // A quarter of a second's worth may come at once.
   for (const { received } of [pair.atServer, pair.atClient]) {

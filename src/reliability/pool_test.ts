@@ -38,3 +38,11 @@ Deno.test("a Pool that is used up gives each holder its few", () => {
   assert(pool.admits(3) && !pool.admits(4));
   assert(pool.admits(0, 4) && !pool.admits(0, 5));
 });
+
+Deno.test("a Pool with a reserve has the few for each, whatever the greedy hold", () => {
+  const pool = new Pool(800, 2, 1 / 8);
+  for (let i = 0; i < 20; i++) fill(pool);
+  assert(pool.used <= 740, `${pool.used}`);
+  assert(pool.isShort);
+  assert.equal(fill(pool), 2);
+});

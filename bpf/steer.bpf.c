@@ -29,9 +29,9 @@ struct {
 static __always_inline int owner_of(__u64 shown, const struct ph_config *settings)
 {
 	__u32 kind = SHOWN_KIND(shown);
-	__u32 owner = bpf_ntohl(SHOWN_SESSION(shown)) & settings->owner_mask;
+	__u32 owner = SHOWN_SESSION(shown) & settings->owner_mask;
 
-	if (kind != PH_PACKET_KIND_DATA && kind != PH_PACKET_KIND_MAX)
+	if (kind != PH_PACKET_KIND_DATA0 && kind != PH_PACKET_KIND_DATA1)
 		return -1;
 	return owner < settings->workers ? (int)owner : -1;
 }

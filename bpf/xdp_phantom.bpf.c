@@ -112,7 +112,7 @@ static __always_inline int receive(struct xdp_md *ctx, const struct packet *pkt,
 	reason = note_session(&key, settings, now, SEEN(SHOWN_KIND(shown), bytes));
 	if (reason == PH_REASON_SESSION_NEW)
 		report_session(ctx, ctx->ingress_ifindex, PH_EVENT_KIND_NEW,
-			       bpf_ntohl(SHOWN_SESSION(shown)), &key);
+			       SHOWN_SESSION(shown), &key);
 	count(PH_VERDICT_PASS, reason, bytes);
 	return deliver(ctx, pkt, SHOWN_SESSION(shown), SHOWN_KIND(shown));
 }

@@ -1,5 +1,5 @@
 /**
- * ChaCha20-Poly1305 (RFC 8439) in batches, in place, by the native library.
+ * ChaCha20-Poly1305 (RFC 8439) and AES-256-GCM in batches, in place, by the native library.
  *
  * The nonce is 32 zero bits and a 64-bit number. A number must never repeat under one key: it gives
  * away both texts and lets anybody forge. Nothing here counts numbers; the session does.
@@ -10,6 +10,9 @@ import { Handle } from "./handle.ts";
 import type { Native } from "./native.ts";
 
 export const aeadKeyBytes = 32;
+/** enum ph_cipher. */
+const aeadChacha20 = 1;
+export const aeadAes256Gcm = 2;
 export const aeadTagBytes = 16;
 /** PH_AEAD_KEYS_MAX. */
 export const aeadKeysMax = 1 << 20;
@@ -21,6 +24,14 @@ export const aeadOpWords = 8;
 /** Where an operation says in which place its associated data begins. */
 export const aeadOpAadWord = 3;
 const resultWord = 7;
+
+/** What this machine has of its own for ciphers, as the library sees it. */
+export function cipherMachine(
+  native: Native,
+): { readonly hasAes: boolean; readonly hasWideChacha: boolean } {
+  const bits = native.symbols.ph_aead_machine();
+  return { hasAes: (bits & 1) !== 0, hasWideChacha: (bits & 2) !== 0 };
+}
 
 /** Operations on one arena: what to seal or open, and how it went. Allocated once. */
 export class AeadBatch {
@@ -119,7 +130,7 @@ export class AeadTable extends Handle {
   }
 
   /** Copies a key in; its id, which is never that of a key removed a short time ago. */
-  addKey(key: Uint8Array<ArrayBuffer>): number {
+  addKey(key: Uint8Array<ArrayBuffer>, cipher: number = aeadChacha20): number {
     this.assertOpen();
     if (key.length !== aeadKeyBytes) {
       throw new RangeError(
@@ -128,7 +139,7 @@ export class AeadTable extends Handle {
       );
     }
     return checked(
-      this.#native.symbols.ph_aead_key_add(this.#table, key),
+      this.#native.symbols.ph_aead_key_add(this.#table, key, cipher),
       "add AEAD key",
       () => `the table holds at most ${this.keysMax} keys`,
     );

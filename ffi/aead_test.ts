@@ -1,8 +1,17 @@
 import assert from "node:assert/strict";
+import { gcm } from "@noble/ciphers/aes.js";
 import { chacha20poly1305 } from "@noble/ciphers/chacha.js";
 import { Rng } from "../tests/fuzz/rng.ts";
 import { testNative } from "../tests/native.ts";
-import { AeadBatch, aeadBatchMax, aeadKeysMax, AeadTable, aeadTagBytes } from "./aead.ts";
+import {
+  aeadAes256Gcm,
+  AeadBatch,
+  aeadBatchMax,
+  aeadKeysMax,
+  AeadTable,
+  aeadTagBytes,
+  cipherMachine,
+} from "./aead.ts";
 
 const native = testNative();
 
@@ -214,13 +223,13 @@ Deno.test("AeadTable wipes a removed key, and keeps its memory out of core dumps
   try {
     const key = new Uint8Array(32).fill(0x5a);
     // One page at least is mapped.
-    const memory = new Uint8Array(4096);
+    const memory = new Uint8Array(44_000);
     const keyBytes = () => {
       new Deno.UnsafePointerView(table).copyInto(memory);
       return memory.filter((byte) => byte === 0x5a).length;
     };
     assert.ok(keyBytes() < 16);
-    const id = native.symbols.ph_aead_key_add(table, key);
+    const id = native.symbols.ph_aead_key_add(table, key, 1);
     assert.ok(keyBytes() >= 32);
     assert.equal(native.symbols.ph_aead_key_remove(table, id), 0);
     assert.ok(keyBytes() < 16);
@@ -295,4 +304,87 @@ Deno.test("AeadTable names itself when used after close", () => {
   assert.throws(() => table.removeKey(0), { message });
   assert.throws(() => table.seal(new AeadBatch(1), new Uint8Array(1)), { message });
   assert.throws(() => table.open(new AeadBatch(1), new Uint8Array(1)), { message });
+});
+
+/** The assembly's cases: none, less than a block, its runs of 96, the rest. */
+const gcmLengths = [
+  0,
+  1,
+  15,
+  16,
+  17,
+  95,
+  96,
+  97,
+  287,
+  288,
+  289,
+  383,
+  384,
+  1000,
+  1420,
+  16_384,
+  65_500,
+];
+
+Deno.test({
+  name: "AeadTable seals and opens AES-256-GCM as @noble/ciphers does, and knows a forgery",
+  ignore: !cipherMachine(native).hasAes,
+  fn() {
+    const random = new Rng(31);
+    using table = new AeadTable(native, 4);
+    const batch = new AeadBatch(1);
+    for (const length of gcmLengths) {
+      for (const aadBytes of [0, 5, 16, 40]) {
+        const [key, aad, text] = [random.bytes(32), random.bytes(aadBytes), random.bytes(length)];
+        const id = table.addKey(key, aeadAes256Gcm);
+        const number = random.u32() * 1000 + length;
+        const arena = new Uint8Array(aadBytes + length + aeadTagBytes);
+        arena.set(aad);
+        arena.set(text, aadBytes);
+        batch.clear();
+        batch.add(id, number, 0, aadBytes, aadBytes, length);
+        assert.equal(table.seal(batch, arena), 1);
+        const expected = gcm(key, nonceOf(number), aad).encrypt(text);
+        assert.deepEqual(arena.slice(aadBytes), expected, `${length} bytes, ${aadBytes} beside`);
+        const forged = arena.slice();
+        forged[random.int(0, forged.length - 1)]! ^= 1;
+        const before = forged.slice();
+        assert.equal(table.open(batch, forged), 0);
+        assert.deepEqual(forged, before, "what does not open stays as it was");
+        assert.equal(table.open(batch, arena), 1);
+        assert.deepEqual(arena.slice(aadBytes, aadBytes + length), text);
+        table.removeKey(id);
+        assert.equal(table.seal(batch, arena), 0, "its key is gone, made ready or not");
+      }
+    }
+  },
+});
+
+Deno.test({
+  name: "AES keys that share a place made ready are told apart",
+  ignore: !cipherMachine(native).hasAes,
+  fn() {
+    const random = new Rng(32);
+    using table = new AeadTable(native, 200);
+    const keys = Array.from({ length: 150 }, () => random.bytes(32));
+    const ids = keys.map((key, i) => table.addKey(key, i % 3 === 0 ? 1 : aeadAes256Gcm));
+    const batch = new AeadBatch(300);
+    const arena = new Uint8Array(300 * 64);
+    for (let i = 0; i < 300; i++) batch.add(ids[i * 7 % 150]!, i, 0, 0, i * 64, 40);
+    assert.equal(table.seal(batch, arena), 300);
+    for (let i = 0; i < 300; i++) {
+      const which = i * 7 % 150;
+      const make = which % 3 === 0 ? chacha20poly1305 : gcm;
+      const expected = make(keys[which]!, nonceOf(i)).encrypt(new Uint8Array(40));
+      assert.deepEqual(arena.slice(i * 64, i * 64 + 56), expected);
+    }
+    assert.equal(table.open(batch, arena), 300);
+    assert.ok(arena.subarray(0, 40).every((byte) => byte === 0));
+  },
+});
+
+Deno.test("AeadTable refuses a cipher that there is not", () => {
+  using table = new AeadTable(native, 1);
+  assert.throws(() => table.addKey(new Uint8Array(32), 3), { code: "EINVAL" });
 });

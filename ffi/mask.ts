@@ -2,8 +2,8 @@
  * Packet headers, hidden and shown (SipHash-2-4), a batch in one call of the native library. The
  * packet is drawn in ffi/native/ph.h.
  *
- * This hides, it does not protect: what a shown header says is not to be believed before the AEAD
- * has opened the packet.
+ * A header that is shown was made by somebody who has the window's key; what it says is not to be
+ * believed before the AEAD has opened the packet.
  */
 
 import { type AeadBatch, aeadOpAadWord, aeadOpWords } from "./aead.ts";
@@ -15,12 +15,15 @@ export const maskKeyBytes = 16;
 export const maskKeysMax = 8;
 /** PH_PACKET_MIN: anything shorter is junk. */
 export const packetBytesMin = 32;
-/** PH_KIND_MAX. */
-export const packetKindMax = 5;
+/** enum ph_direction. */
+export type Direction = typeof toServer | typeof toClient;
+export const toServer = 0;
+export const toClient = 1;
 
 const spanWords = 4;
-// struct ph_header in words: kind, session, number (low, high), window.
-const headerWords = 5;
+// struct ph_header in words: kind, session (low, high), number (low, high), window.
+const headerWords = 6;
+const two32 = 0x1_0000_0000;
 
 /** Packets in an arena, as UdpInbox has them: struct ph_udp_span[count] at least. */
 export interface PacketSpans {
@@ -45,37 +48,35 @@ export class PacketHeaders {
     return this.words[i * headerWords]!;
   }
 
+  /** 48 bits. */
   session(i: number): number {
-    return this.words[i * headerWords + 1]!;
+    return this.words[i * headerWords + 2]! * two32 + this.words[i * headerWords + 1]!;
   }
 
-  /** Exact up to 2^53 - 1. Above that, it is no packet number that anybody could have reached. */
+  /** 48 bits. */
   number(i: number): number {
-    return this.words[i * headerWords + 3]! * 0x1_0000_0000 + this.words[i * headerWords + 2]!;
-  }
-
-  numberLow(i: number): number {
-    return this.words[i * headerWords + 2]!;
-  }
-
-  numberHigh(i: number): number {
-    return this.words[i * headerWords + 3]!;
+    return this.words[i * headerWords + 4]! * two32 + this.words[i * headerWords + 3]!;
   }
 
   /** Which of the keys fitted: its index as given to setKeys. */
   window(i: number): number {
-    return this.words[i * headerWords + 4]!;
+    return this.words[i * headerWords + 5]!;
   }
 }
 
 /** The mask keys of a thread: those that packets are tried under, and the one that hides. */
 export class PacketMask {
   readonly #native: Native;
+  readonly #sends: Direction;
+  readonly #receives: Direction;
   readonly #keys: Uint8Array<ArrayBuffer> = new Uint8Array(maskKeysMax * maskKeyBytes);
   #keyCount = 0;
 
-  constructor(native: Native) {
+  /** `sends`: the direction of what is hidden here; what is shown goes in the other. */
+  constructor(native: Native, sends: Direction) {
     this.#native = native;
+    this.#sends = sends;
+    this.#receives = sends === toServer ? toClient : toServer;
   }
 
   /**
@@ -117,6 +118,7 @@ export class PacketMask {
         count,
         this.#keys,
         this.#keyCount,
+        this.#receives,
         headers.words,
       ),
       "unmask packets",
@@ -153,6 +155,7 @@ export class PacketMask {
         arena,
         arena.length,
         this.#keys,
+        this.#sends,
         words,
         words.length,
         first,

@@ -4,14 +4,16 @@ import { testNative } from "../tests/native.ts";
 import { AeadBatch, AeadTable, aeadTagBytes } from "./aead.ts";
 import { endpoint, routeTo } from "./endpoint.ts";
 import {
+  type Direction,
   maskKeyBytes,
   maskKeysMax,
   packetBytesMin,
   PacketHeaders,
-  packetKindMax,
   PacketMask,
   type PacketSpans,
   sipHash,
+  toClient,
+  toServer,
 } from "./mask.ts";
 import { UdpInbox, UdpOutbox, UdpSocket } from "./udp.ts";
 
@@ -58,34 +60,35 @@ function sipHashByPaper(key: Uint8Array, data: Uint8Array): Uint8Array<ArrayBuff
   return out;
 }
 
-/** What a packet is XORed with on the wire, as the protocol has it. */
-function maskOf(key: Uint8Array, packet: Uint8Array): Uint8Array {
-  const sample = packet.subarray(16, 32);
-  return Uint8Array.from([0, 1].flatMap((half) => [
-    ...sipHashByPaper(key, Uint8Array.from([...sample, half])),
-  ]));
-}
-
 interface Header {
-  readonly session: number;
+  readonly session: bigint;
   readonly kind: number;
-  readonly zero?: number;
   readonly number: bigint;
 }
 
 /** A packet in clear: its header, then random bytes. */
-function packetOf(rng: Rng, { session, kind, zero = 0, number }: Header, length: number) {
+function packetOf(rng: Rng, { session, kind, number }: Header, length: number) {
   const packet = rng.bytes(length);
   const view = new DataView(packet.buffer);
-  view.setUint32(0, session);
-  view.setUint32(4, kind * 2 ** 24 + zero);
+  view.setBigUint64(0, session << 16n | BigInt(kind) << 8n);
   view.setBigUint64(8, number);
   return packet;
 }
 
-function masked(key: Uint8Array, packet: Uint8Array): Uint8Array<ArrayBuffer> {
-  const mask = maskOf(key, packet);
-  return Uint8Array.from(packet, (byte, i) => byte ^ (mask[i] ?? 0));
+/** A packet on the wire, as the protocol has it. */
+function masked(
+  key: Uint8Array,
+  packet: Uint8Array,
+  direction: Direction = toServer,
+): Uint8Array<ArrayBuffer> {
+  const sample = packet.slice(16, 32);
+  const hash = (...rest: number[]) => sipHashByPaper(key, Uint8Array.from([...sample, ...rest]));
+  const [a, b] = [hash(direction), hash(2 + direction)];
+  const wire = Uint8Array.from(packet);
+  for (let i = 0; i < 7; i++) wire[i]! ^= a[i]!;
+  for (let i = 0; i < 6; i++) wire[10 + i]! ^= b[i]!;
+  wire.set(hash(...wire.slice(0, 7), 4 + direction, ...wire.slice(10, 16)).subarray(0, 3), 7);
+  return wire;
 }
 
 function joined(parts: readonly Uint8Array[]): Uint8Array {
@@ -130,49 +133,60 @@ Deno.test("sipHash() equals the paper's for every length up to 300", () => {
   }
 });
 
+const kinds = { [toServer]: [1, 3, 5], [toClient]: [2, 3, 4, 5] };
+
 Deno.test("PacketMask.unmask() shows a packet of any kind, window, number and size", () => {
   const rng = new Rng(1);
   const keys = [1, 2, 3].map(() => rng.bytes(maskKeyBytes));
-  const mask = new PacketMask(native);
-  mask.setKeys(joined(keys));
-  const numbers = [0n, 1n, 0xffff_ffffn, 1n << 32n, (1n << 53n) - 1n, 1n << 53n, word64];
-  const cases = Array.from({ length: 400 }, (_, i) => ({
-    header: {
-      kind: 1 + i % packetKindMax,
-      session: rng.pick([0, 1, 0x8000_0000, 0xffff_ffff, rng.u32()]),
-      number: rng.pick([...numbers, BigInt(rng.u32()) << 32n | BigInt(rng.u32())]),
-    },
-    window: i % 3,
-    length: rng.pick([32, 33, 47, 48, 64, 1200, 1500]),
-  }));
-  const clear = cases.map(({ header, length }) => packetOf(rng, header, length));
-  const packets = spansOf(clear.map((packet, i) => masked(keys[cases[i]!.window]!, packet)));
-  const headers = new PacketHeaders(cases.length);
-  assert.equal(mask.unmask(packets, headers), cases.length);
-  assert.deepEqual(packets.arena, spansOf(clear).arena);
-  cases.forEach(({ header, window }, i) => {
-    assert.equal(headers.kind(i), header.kind);
-    assert.equal(headers.session(i), header.session);
-    assert.equal(headers.window(i), window);
-    assert.equal(headers.number(i), Number(header.number));
-    assert.equal(headers.numberLow(i), Number(header.number & 0xffff_ffffn));
-    assert.equal(headers.numberHigh(i), Number(header.number >> 32n));
-  });
+  const most = 0xffff_ffff_ffffn;
+  for (const direction of [toServer, toClient] as const) {
+    const mask = new PacketMask(native, direction === toServer ? toClient : toServer);
+    mask.setKeys(joined(keys));
+    const cases = Array.from({ length: 400 }, (_, i) => ({
+      header: {
+        kind: kinds[direction][i % kinds[direction].length]!,
+        session: rng.pick([0n, 1n, 0x8000_0000n, most, BigInt(rng.u32()) << 15n]),
+        number: rng.pick([0n, 1n, 0xffff_ffffn, 1n << 32n, most, BigInt(rng.u32()) << 14n]),
+      },
+      window: i % 3,
+      length: rng.pick([32, 33, 47, 48, 64, 1200, 1500]),
+    }));
+    const clear = cases.map(({ header, length }) => packetOf(rng, header, length));
+    const packets = spansOf(
+      clear.map((packet, i) => masked(keys[cases[i]!.window]!, packet, direction)),
+    );
+    const headers = new PacketHeaders(cases.length);
+    assert.equal(mask.unmask(packets, headers), cases.length);
+    assert.deepEqual(packets.arena, spansOf(clear).arena);
+    cases.forEach(({ header, window }, i) => {
+      assert.equal(headers.kind(i), header.kind);
+      assert.equal(headers.session(i), Number(header.session));
+      assert.equal(headers.window(i), window);
+      assert.equal(headers.number(i), Number(header.number));
+    });
+  }
 });
 
-Deno.test("PacketMask.unmask() calls junk what no window fits, and leaves it", () => {
+Deno.test("PacketMask.unmask() calls junk what no window fits or goes the other way", () => {
   const rng = new Rng(2);
   const keys = [1, 2, 3].map(() => rng.bytes(maskKeyBytes));
-  const mask = new PacketMask(native);
+  const mask = new PacketMask(native, toClient);
   mask.setKeys(joined(keys));
-  const good = { session: 7, kind: 3, number: 9n };
-  const junk = [
-    ...[0, packetKindMax + 1, 7, 0x83, 255].map((kind) => ({ ...good, kind })),
-    ...[1, 0x80, 0x100, 0x1_0000, 0x80_0000, 0xff_ffff].map((zero) => ({ ...good, zero })),
-  ].map((header) => masked(keys[0]!, packetOf(rng, header, 64)));
+  const good = { session: 7n, kind: 3, number: 9n };
+  const junk = [0, 2, 4, 6, 7, 0x83, 255].map((kind) =>
+    masked(keys[0]!, packetOf(rng, { ...good, kind }, 64))
+  );
+  const sent = masked(keys[0]!, packetOf(rng, good, 64));
+  const flipped = Array.from({ length: 8 * 32 }, (_, bit) => {
+    const packet = sent.slice();
+    packet[bit >> 3]! ^= 1 << (bit & 7);
+    return packet;
+  });
   const short = masked(keys[0]!, packetOf(rng, good, packetBytesMin));
   const packets = spansOf([
     ...junk,
+    ...flipped,
+    masked(keys[0]!, packetOf(rng, good, 64), toClient),
     masked(rng.bytes(16), packetOf(rng, good, 64)),
     rng.bytes(1500),
     new Uint8Array(64),
@@ -184,7 +198,7 @@ Deno.test("PacketMask.unmask() calls junk what no window fits, and leaves it", (
   headers.words.fill(0xffff_ffff);
   assert.equal(mask.unmask(packets, headers), 1);
   const last = packets.count - 1;
-  assert.ok(headers.words.subarray(0, 5 * last).every((word) => word === 0));
+  assert.ok(headers.words.subarray(0, 6 * last).every((word) => word === 0));
   assert.equal(headers.kind(last), 3);
   const from = packets.spans[4 * last]!;
   assert.deepEqual(packets.arena.subarray(0, from), before.subarray(0, from));
@@ -193,9 +207,9 @@ Deno.test("PacketMask.unmask() calls junk what no window fits, and leaves it", (
 Deno.test("PacketMask.unmask() calls junk what was cut off, or is not in the arena", () => {
   const rng = new Rng(3);
   const key = rng.bytes(maskKeyBytes);
-  const mask = new PacketMask(native);
+  const mask = new PacketMask(native, toClient);
   mask.setKeys(key);
-  const arena = masked(key, packetOf(rng, { session: 1, kind: 5, number: 1n }, 64));
+  const arena = masked(key, packetOf(rng, { session: 1n, kind: 5, number: 1n }, 64));
   const high = 0xffff_ffff;
   const wrong = [
     [0, 64, 0, 1],
@@ -223,7 +237,7 @@ Deno.test("PacketMask hides what an AeadBatch sealed, and it comes back over UDP
   using table = new AeadTable(native, 1);
   const key = table.addKey(rng.bytes(32));
   const maskKeys = [1, 2, 3].map(() => rng.bytes(maskKeyBytes));
-  const [sender, receiver] = [new PacketMask(native), new PacketMask(native)];
+  const [sender, receiver] = [new PacketMask(native, toServer), new PacketMask(native, toClient)];
   sender.setKeys(joined(maskKeys));
   // The receiver's clock is a window ahead.
   receiver.setKeys(joined([rng.bytes(maskKeyBytes), maskKeys[0]!, rng.bytes(maskKeyBytes)]));
@@ -232,7 +246,7 @@ Deno.test("PacketMask hides what an AeadBatch sealed, and it comes back over UDP
   const outbox = new UdpOutbox(new Uint8Array(count * slot));
   const batch = new AeadBatch(count);
   for (let i = 0; i < count; i++) {
-    const header = { session: 0xdead_beef, kind: 3, number: BigInt(i) };
+    const header = { session: 0xdead_beef_5eedn, kind: 3, number: BigInt(i) };
     outbox.arena.set(packetOf(rng, header, 16 + size), i * slot);
     batch.add(key, i, i * slot, 16, i * slot + 16, size);
   }
@@ -252,7 +266,11 @@ Deno.test("PacketMask hides what an AeadBatch sealed, and it comes back over UDP
   assert.equal(receiver.unmask(inbox, headers), count);
   batch.clear();
   for (let i = 0; i < count; i++) {
-    assert.deepEqual([headers.kind(i), headers.session(i), headers.window(i)], [3, 0xdead_beef, 1]);
+    assert.deepEqual([headers.kind(i), headers.session(i), headers.window(i)], [
+      3,
+      0xdead_beef_5eed,
+      1,
+    ]);
     const at = inbox.offset(i);
     batch.add(key, headers.number(i), at, 16, at + 16, inbox.length(i) - 32);
   }
@@ -264,7 +282,7 @@ Deno.test("PacketMask hides what an AeadBatch sealed, and it comes back over UDP
 Deno.test("PacketMask.maskAt() hides the packets at offsets that lie in the arena", () => {
   const rng = new Rng(5);
   const key = rng.bytes(maskKeyBytes);
-  const mask = new PacketMask(native);
+  const mask = new PacketMask(native, toServer);
   mask.setKeys(key);
   const arena = rng.bytes(128);
   const before = arena.slice();
@@ -277,7 +295,7 @@ Deno.test("PacketMask.maskAt() hides the packets at offsets that lie in the aren
 });
 
 Deno.test("PacketMask takes 1 to 8 keys of 16 bytes, and hides nothing before", () => {
-  const mask = new PacketMask(native);
+  const mask = new PacketMask(native, toClient);
   const arena = new Uint8Array(64);
   const spans = Uint32Array.of(0, 64, 0, 0);
   const headers = new PacketHeaders(1);
@@ -298,7 +316,7 @@ Deno.test("PacketMask takes 1 to 8 keys of 16 bytes, and hides nothing before", 
   // The last of eight is found, and fewer keys later are really fewer.
   const rng = new Rng(6);
   const keys = Array.from({ length: maskKeysMax }, () => rng.bytes(maskKeyBytes));
-  const packet = masked(keys[7]!, packetOf(rng, { session: 1, kind: 1, number: 1n }, 64));
+  const packet = masked(keys[7]!, packetOf(rng, { session: 1n, kind: 1, number: 1n }, 64));
   mask.setKeys(joined(keys));
   assert.equal(mask.unmask({ arena: packet.slice(), spans, count: 1 }, headers), 1);
   assert.equal(headers.window(0), 7);
@@ -307,7 +325,7 @@ Deno.test("PacketMask takes 1 to 8 keys of 16 bytes, and hides nothing before", 
 });
 
 Deno.test("PacketMask refuses more packets than its buffers hold, and more keys than 8", () => {
-  const mask = new PacketMask(native);
+  const mask = new PacketMask(native, toClient);
   const arena = new Uint8Array(64);
   mask.setKeys(new Uint8Array(maskKeyBytes));
   const headers = new PacketHeaders(1);
@@ -320,11 +338,13 @@ Deno.test("PacketMask refuses more packets than its buffers hold, and more keys 
   const spans = new Uint32Array(4);
   const { symbols } = native;
   for (const count of [maskKeysMax + 1, 0xffff_ffff]) {
-    assert.equal(symbols.ph_unmask(arena, 64, spans, 1, keys, count, headers.words), -22);
+    assert.equal(symbols.ph_unmask(arena, 64, spans, 1, keys, count, 0, headers.words), -22);
   }
   for (const [first, stride, n] of [[4, 1, 1], [0, 0xffff_ffff, 2], [0xffff_ffff, 0, 1]]) {
-    assert.equal(symbols.ph_mask(arena, 64, keys, spans, 4, first!, stride!, n!), -22);
+    assert.equal(symbols.ph_mask(arena, 64, keys, 0, spans, 4, first!, stride!, n!), -22);
   }
+  assert.equal(symbols.ph_unmask(arena, 64, spans, 1, keys, 1, 2, headers.words), -22);
+  assert.equal(symbols.ph_mask(arena, 64, keys, 2, spans, 4, 0, 1, 1), -22);
   assert.throws(() => sipHash(native, keys, keys, arena), RangeError);
   assert.throws(() => sipHash(native, keys.subarray(0, 16), keys, arena.subarray(57)), RangeError);
 });

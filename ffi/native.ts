@@ -156,8 +156,10 @@ export const nativeSymbols = {
   ph_aead_open_table: { parameters: ["u32", "buffer"], result: "pointer" },
   // void ph_aead_close_table(struct ph_aead *table)
   ph_aead_close_table: { parameters: ["pointer"], result: "void" },
-  // int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key)
-  ph_aead_key_add: { parameters: ["pointer", "buffer"], result: "i32" },
+  // int32_t ph_aead_machine(void)
+  ph_aead_machine: { parameters: [], result: "i32" },
+  // int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key, uint32_t cipher)
+  ph_aead_key_add: { parameters: ["pointer", "buffer", "u32"], result: "i32" },
   // int32_t ph_aead_key_remove(struct ph_aead *table, uint32_t key)
   ph_aead_key_remove: { parameters: ["pointer", "u32"], result: "i32" },
   // int32_t ph_aead_seal(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
@@ -180,15 +182,16 @@ export const nativeSymbols = {
   },
 
   // int32_t ph_unmask(uint8_t *arena, uint32_t arena_len, const struct ph_udp_span *spans,
-  //   uint32_t n, const uint8_t *keys, uint32_t n_keys, struct ph_header *headers)
+  //   uint32_t n, const uint8_t *keys, uint32_t n_keys, uint32_t direction,
+  //   struct ph_header *headers)
   ph_unmask: {
-    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32", "buffer"],
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32", "u32", "buffer"],
     result: "i32",
   },
-  // int32_t ph_mask(uint8_t *arena, uint32_t arena_len, const uint8_t *key, const uint32_t *words,
-  //   uint32_t words_len, uint32_t first, uint32_t stride, uint32_t n)
+  // int32_t ph_mask(uint8_t *arena, uint32_t arena_len, const uint8_t *key, uint32_t direction,
+  //   const uint32_t *words, uint32_t words_len, uint32_t first, uint32_t stride, uint32_t n)
   ph_mask: {
-    parameters: ["buffer", "u32", "buffer", "buffer", "u32", "u32", "u32", "u32"],
+    parameters: ["buffer", "u32", "buffer", "u32", "buffer", "u32", "u32", "u32", "u32"],
     result: "i32",
   },
   // int32_t ph_siphash(const uint8_t *key, const uint8_t *data, uint32_t length, uint8_t *out)

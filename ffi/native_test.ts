@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { nativePath, testNative } from "../tests/native.ts";
 import { aeadKeysMax } from "./aead.ts";
 import { nativeAbi, nativeSymbols, openNative } from "./native.ts";
-import { maskKeyBytes, maskKeysMax, packetBytesMin, packetKindMax } from "./mask.ts";
+import { maskKeyBytes, maskKeysMax, packetBytesMin } from "./mask.ts";
 import { hkdfBytesMax, sha256Bytes, x25519Bytes } from "./primitives.ts";
 import { tcpAcceptMax, TcpFlag, tcpKeepAliveMax } from "./tcp.ts";
 import {
@@ -91,7 +91,6 @@ Deno.test("the constants of ffi/ are those of ph.h", () => {
     MASK_KEY_LEN: maskKeyBytes,
     MASK_KEYS_MAX: maskKeysMax,
     PACKET_MIN: packetBytesMin,
-    KIND_MAX: packetKindMax,
     SHA256_LEN: sha256Bytes,
     X25519_LEN: x25519Bytes,
     HKDF_MAX: hkdfBytesMax,

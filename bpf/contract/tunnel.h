@@ -19,13 +19,13 @@ enum ph_tunnel_limit {
 	PH_TUNNEL_LIMIT_FRONT_SLOTS = 512,	/* of a CPU; a power of two */
 };
 
-/* docs/PROTOCOL.md §2. */
+/* docs/PROTOCOL.md §2. A client sends HELLO and DATA. */
 enum ph_packet_kind {
 	PH_PACKET_KIND_HELLO = 1,
 	PH_PACKET_KIND_ACCEPT = 2,
-	PH_PACKET_KIND_DATA = 3,	/* and 5, of the other key phase */
+	PH_PACKET_KIND_DATA0 = 3,	/* of key phase 0 */
 	PH_PACKET_KIND_RESET = 4,
-	PH_PACKET_KIND_MAX = 5,
+	PH_PACKET_KIND_DATA1 = 5,	/* of key phase 1 */
 };
 
 /*

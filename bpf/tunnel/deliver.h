@@ -32,8 +32,8 @@ static __always_inline bool is_plain(struct xdp_md *ctx, const struct packet *pk
 			 (pkt->family == 4 ? sizeof(struct iphdr) : sizeof(struct ipv6hdr));
 }
 
-/* session in network order, 0 for a HELLO. */
-static __always_inline int deliver(struct xdp_md *ctx, const struct packet *pkt, __be32 session,
+/* The session of a HELLO is 0. */
+static __always_inline int deliver(struct xdp_md *ctx, const struct packet *pkt, __u64 session,
 				   __u32 kind)
 {
 	__u32 zero = 0, queue = ctx->rx_queue_index, owner;
@@ -49,7 +49,7 @@ static __always_inline int deliver(struct xdp_md *ctx, const struct packet *pkt,
 		if (!(to->flags & PH_DELIVERY_FLAG_HELLOS))
 			return XDP_PASS;
 	} else if (to->workers != 1) {
-		owner = bpf_ntohl(session) & to->owner_mask;
+		owner = session & to->owner_mask;
 		if (kind == KIND_UNSEEN || !to->workers || owner != queue % to->workers)
 			return XDP_PASS;
 	}

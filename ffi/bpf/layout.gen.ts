@@ -680,9 +680,9 @@ export type TunnelLimit = (typeof TunnelLimit)[keyof typeof TunnelLimit];
 export const PacketKind = {
   hello: 1,
   accept: 2,
-  data: 3,
+  data0: 3,
   reset: 4,
-  max: 5,
+  data1: 5,
 } as const;
 
 export type PacketKind = (typeof PacketKind)[keyof typeof PacketKind];
@@ -1395,7 +1395,7 @@ export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
     },
   },
   xdp_phantom: {
-    hash: "e0a962c0c7b0b179",
+    hash: "1d15489cf1357698",
     hashes: {
       ph_limit: "896b8674fbfb9d38",
       ph_verdict: "7c2b0fa6711c45ba",
@@ -1419,7 +1419,7 @@ export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
       ph_relay_cached: "96ad1fb136a4dd79",
       ph_relay_traffic: "de445e224b6ba7c6",
       ph_tunnel_limit: "3f8b87b8b0b44c68",
-      ph_packet_kind: "ac2dc2addc7f2a2e",
+      ph_packet_kind: "3566a6bd938c0aa9",
       ph_listen_word: "b1ae6e501f7622fe",
       ph_mask_key: "eac286e830b4f27d",
       ph_config_flag: "f6310b460c0a7703",

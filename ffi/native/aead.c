@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * ChaCha20-Poly1305 (RFC 8439) in batches, in place. The nonce is a number that must never repeat
- * under one key: sealing two texts with one nonce gives away both and lets anybody forge.
+ * ChaCha20-Poly1305 (RFC 8439) and AES-256-GCM in batches, in place. The nonce is a number that
+ * must never repeat under one key: sealing two texts with one nonce gives away both and lets
+ * anybody forge.
  */
 #include <endian.h>
 #include <errno.h>
@@ -11,6 +12,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include "gcm.h"
 #include "ph.h"
 
 /*
@@ -27,6 +29,10 @@ void Poly1305_Update(void *ctx, const unsigned char *in, size_t len);
 void Poly1305_Final(void *ctx, unsigned char mac[16]);
 int CRYPTO_memcmp(const void *a, const void *b, size_t len);
 void OPENSSL_cleanse(void *memory, size_t len);
+#ifdef __x86_64__
+extern unsigned int OPENSSL_ia32cap_P[4];
+#define CAP_AVX512F (1u << 16)
+#endif
 
 #define KEY_LEN 32
 #define TAG_LEN 16
@@ -41,6 +47,9 @@ void OPENSSL_cleanse(void *memory, size_t len);
  */
 #define JOINED_MAX 2048
 
+/* Keys of AES that are kept ready, by the lowest bits of their slots. */
+#define GCM_READY 64
+
 #define ID_SLOT_BITS 20
 #define ID_GENERATION_MAX 0x7ffu
 #define ID_FREE (1u << 31)
@@ -49,9 +58,18 @@ void OPENSSL_cleanse(void *memory, size_t len);
 _Static_assert(PH_AEAD_KEYS_MAX == 1u << ID_SLOT_BITS, "a slot fits its bits of the id");
 
 struct key_slot {
-	uint32_t words[KEY_LEN / 4];
+	uint32_t words[KEY_LEN / 4];	/* of AES: as they came */
 	uint32_t id;			/* with ID_FREE while no key is here */
-	uint32_t next;			/* free slot behind this one, or NO_SLOT */
+	union {
+		uint32_t next;		/* of a free slot: the one behind it, or NO_SLOT */
+		uint32_t cipher;	/* enum ph_cipher */
+	};
+};
+
+struct gcm_ready {
+	struct gcm_key key;
+	uint32_t id;
+	bool is_used;
 };
 
 /* Room for one op. */
@@ -63,6 +81,7 @@ struct work {
 /* One mapping, locked and left out of core dumps where the system allows it. */
 struct ph_aead {
 	struct work work;
+	struct gcm_ready ready[GCM_READY];
 	size_t mapped;
 	uint32_t max_keys;
 	uint32_t touched;		/* slots from here on were never used: untouched pages */
@@ -109,10 +128,12 @@ static void load_key(uint32_t words[KEY_LEN / 4], const uint8_t *key)
 		words[i] = le32toh(words[i]);
 }
 
-int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key)
+int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key, uint32_t cipher)
 {
 	struct key_slot *slot;
 
+	if (cipher != PH_CHACHA20_POLY1305 && (cipher != PH_AES_256_GCM || !gcm_works()))
+		return -EINVAL;
 	if (table->free != NO_SLOT) {
 		slot = &table->slots[table->free];
 		table->free = slot->next;
@@ -123,7 +144,11 @@ int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key)
 		return -ENOSPC;
 	}
 	slot->id &= ~ID_FREE;
-	load_key(slot->words, key);
+	slot->cipher = cipher;
+	if (cipher == PH_AES_256_GCM)
+		memcpy(slot->words, key, KEY_LEN);
+	else
+		load_key(slot->words, key);
 	return (int32_t)slot->id;
 }
 
@@ -141,15 +166,31 @@ int32_t ph_aead_key_remove(struct ph_aead *table, uint32_t key)
 {
 	struct key_slot *slot = find_key(table, key);
 	uint32_t index = key & (PH_AEAD_KEYS_MAX - 1);
+	struct gcm_ready *ready = &table->ready[index % GCM_READY];
 	uint32_t generation = ((key >> ID_SLOT_BITS) + 1) & ID_GENERATION_MAX;
 
 	if (!slot)
 		return -ENOENT;
 	OPENSSL_cleanse(slot->words, sizeof(slot->words));
+	if (ready->is_used && ready->id == key)
+		OPENSSL_cleanse(ready, sizeof(*ready));
 	slot->id = ID_FREE | generation << ID_SLOT_BITS | index;
 	slot->next = table->free;
 	table->free = index;
 	return 0;
+}
+
+/* The key of a slot, ready for use. */
+static struct gcm_key *ready_key(struct ph_aead *table, const struct key_slot *slot)
+{
+	struct gcm_ready *ready = &table->ready[slot->id % GCM_READY];
+
+	if (!ready->is_used || ready->id != slot->id) {
+		gcm_expand(&ready->key, (const uint8_t *)slot->words);
+		ready->id = slot->id;
+		ready->is_used = true;
+	}
+	return &ready->key;
 }
 
 static bool fits(uint32_t offset, uint64_t length, uint32_t arena_len)
@@ -263,11 +304,16 @@ int32_t ph_aead_seal(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
 		if (!slot)
 			continue;
 		text = arena + op->text;
+		sealed++;
+		if (slot->cipher == PH_AES_256_GCM) {
+			gcm_seal(ready_key(table, slot), op->number, arena + op->aad, op->aad_len,
+				 text, op->text_len);
+			continue;
+		}
 		is_short = begin(&table->work, slot->words, op->number, text, op->text_len);
 		finish(&table->work, slot->words, op->number, text, op->text_len, is_short);
 		make_tag(&table->work, arena + op->aad, op->aad_len, text, op->text_len,
 			 text + op->text_len);
-		sealed++;
 	}
 	/* The one-time key of the last op; each op overwrites that of the one before. */
 	OPENSSL_cleanse(table->work.joined, BLOCK_LEN);
@@ -288,6 +334,14 @@ int32_t ph_aead_open(struct ph_aead *table, uint8_t *arena, uint32_t arena_len,
 		if (!slot)
 			continue;
 		text = arena + op->text;
+		if (slot->cipher == PH_AES_256_GCM) {
+			if (gcm_open(ready_key(table, slot), op->number, arena + op->aad,
+				     op->aad_len, text, op->text_len))
+				opened++;
+			else
+				op->result = -EBADMSG;
+			continue;
+		}
 		is_short = begin(&table->work, slot->words, op->number, text, op->text_len);
 		make_tag(&table->work, arena + op->aad, op->aad_len, text, op->text_len, tag);
 		if (CRYPTO_memcmp(tag, text + op->text_len, TAG_LEN)) {
@@ -353,4 +407,15 @@ int32_t ph_aead_open_once(const uint8_t *key, uint8_t *arena, uint32_t arena_len
 	OPENSSL_cleanse(words, sizeof(words));
 	OPENSSL_cleanse(&work, sizeof(work));
 	return err;
+}
+
+int32_t ph_aead_machine(void)
+{
+	int32_t bits = gcm_works() ? PH_MACHINE_AES : 0;
+
+#ifdef __x86_64__
+	if (OPENSSL_ia32cap_P[2] & CAP_AVX512F)
+		bits |= PH_MACHINE_WIDE_CHACHA;
+#endif
+	return bits;
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 /*
- * Packet headers, hidden and shown. The mask is SipHash-2-4 of the sample and one byte; both halves
- * of it share the state after the sample, so that the second costs its last block only. Not in
- * constant time: which of its keys fits is no secret to whoever sent the packet.
+ * Packet headers, hidden and shown. All three hashes of a header begin with the sample and share
+ * the state after it, so that each costs its last blocks only. Not in constant time: which of its
+ * keys fits is no secret to whoever sent the packet.
  */
 #include <endian.h>
 #include <errno.h>
@@ -38,6 +38,11 @@ static uint32_t load_big(const uint8_t *bytes)
 
 	memcpy(&word, bytes, sizeof(word));
 	return be32toh(word);
+}
+
+static uint32_t load_big16(const uint8_t *bytes)
+{
+	return (uint32_t)bytes[0] << 8 | bytes[1];
 }
 
 static inline uint64_t rotate(uint64_t word, int bits)
@@ -108,10 +113,38 @@ static inline struct sip sampled(const uint8_t *key, const uint8_t *packet)
 	return take(s, load(packet + SAMPLE_OFFSET + 8));
 }
 
-/* Half 0 or 1 of the mask: the last block is that byte, and 17 for the length of all. */
-static inline uint64_t mask_of(struct sip s, uint64_t half)
+/* What hides the header, and what hides its number: the last block is 17 bytes' end. */
+static inline uint64_t mask_of(struct sip s, uint64_t which)
 {
-	return end(s, half | 17ull << 56);
+	return end(s, which | 17ull << 56);
+}
+
+/* Session and kind are the lower 7 bytes of the first word, the number the upper 6 of the other. */
+#define FIRST_BYTES 0x00ffffffffffffffull
+#define CHECK_BYTES 0xffffffull
+
+/* Over the header as it is on the wire, check left out: 30 bytes with the sample. */
+static inline uint64_t check_of(struct sip s, uint64_t first, uint64_t second,
+				uint64_t direction)
+{
+	s = take(s, (first & FIRST_BYTES) | (4 + direction) << 56);
+	return end(s, second >> 16 | 30ull << 56) & CHECK_BYTES;
+}
+
+/* Bytes 7 to 9. */
+static inline uint64_t check_in(uint64_t first, uint64_t second)
+{
+	return first >> 56 | (second & 0xffff) << 8;
+}
+
+/* Whether a packet of this kind goes in this direction. */
+static inline bool is_kind(uint32_t kind, uint32_t direction)
+{
+	if (kind == PH_KIND_DATA0 || kind == PH_KIND_DATA1)
+		return true;
+	if (direction == PH_TO_SERVER)
+		return kind == PH_KIND_HELLO;
+	return kind == PH_KIND_ACCEPT || kind == PH_KIND_RESET;
 }
 
 static bool in_arena(uint32_t offset, uint32_t length, uint32_t arena_len)
@@ -120,24 +153,28 @@ static bool in_arena(uint32_t offset, uint32_t length, uint32_t arena_len)
 }
 
 /* Shows one packet's header, when one of the keys fits. */
-static bool unmask(uint8_t *packet, const uint8_t *keys, uint32_t n_keys, struct ph_header *header)
+static bool unmask(uint8_t *packet, const uint8_t *keys, uint32_t n_keys, uint32_t direction,
+		   struct ph_header *header)
 {
-	uint64_t masked = load(packet);
+	uint64_t first = load(packet), second = load(packet + 8);
+	uint64_t check = check_in(first, second);
 
 	for (uint32_t i = 0; i < n_keys; i++) {
 		struct sip s = sampled(keys + (size_t)i * PH_MASK_KEY_LEN, packet);
-		uint64_t first = masked ^ mask_of(s, 0);
-		/* Bytes 4 to 7 are the upper half: kind, and above it the three of zero. */
-		uint32_t kind = (uint32_t)(first >> 32);
+		uint64_t shown;
 
-		if (!kind || kind > PH_KIND_MAX)
+		if (check_of(s, first, second, direction) != check)
 			continue;
-		store(packet, first);
-		store(packet + 8, load(packet + 8) ^ mask_of(s, 1));
-		header->kind = kind;
-		header->session = load_big(packet);
+		shown = (first ^ mask_of(s, direction)) & FIRST_BYTES;
+		if (!is_kind((uint32_t)(shown >> 48), direction))
+			continue;
+		store(packet, shown);
+		store(packet + 8, (second >> 16 ^ mask_of(s, 2 + direction)) << 16);
+		header->kind = packet[6];
+		header->session_low = load_big(packet + 2);
+		header->session_high = load_big16(packet);
 		header->number_low = load_big(packet + 12);
-		header->number_high = load_big(packet + 8);
+		header->number_high = load_big16(packet + 10);
 		header->window = i;
 		return true;
 	}
@@ -145,11 +182,12 @@ static bool unmask(uint8_t *packet, const uint8_t *keys, uint32_t n_keys, struct
 }
 
 int32_t ph_unmask(uint8_t *arena, uint32_t arena_len, const struct ph_udp_span *spans, uint32_t n,
-		  const uint8_t *keys, uint32_t n_keys, struct ph_header *headers)
+		  const uint8_t *keys, uint32_t n_keys, uint32_t direction,
+		  struct ph_header *headers)
 {
 	int32_t shown = 0;
 
-	if (n_keys > PH_MASK_KEYS_MAX)
+	if (n_keys > PH_MASK_KEYS_MAX || direction > PH_TO_CLIENT)
 		return -EINVAL;
 	for (uint32_t i = 0; i < n; i++) {
 		const struct ph_udp_span *span = &spans[i];
@@ -158,29 +196,37 @@ int32_t ph_unmask(uint8_t *arena, uint32_t arena_len, const struct ph_udp_span *
 		if (span->length < PH_PACKET_MIN || span->flags & PH_SPAN_TRUNCATED ||
 		    !in_arena(span->offset, span->length, arena_len))
 			continue;
-		shown += unmask(arena + span->offset, keys, n_keys, &headers[i]);
+		shown += unmask(arena + span->offset, keys, n_keys, direction, &headers[i]);
 	}
 	return shown;
 }
 
-int32_t ph_mask(uint8_t *arena, uint32_t arena_len, const uint8_t *key, const uint32_t *words,
-		uint32_t words_len, uint32_t first, uint32_t stride, uint32_t n)
+static void hide(uint8_t *packet, const uint8_t *key, uint32_t direction)
+{
+	struct sip s = sampled(key, packet);
+	uint64_t first = (load(packet) ^ mask_of(s, direction)) & FIRST_BYTES;
+	uint64_t second = (load(packet + 8) >> 16 ^ mask_of(s, 2 + direction)) << 16;
+	uint64_t check = check_of(s, first, second, direction);
+
+	store(packet, first | check << 56);
+	store(packet + 8, second | check >> 8);
+}
+
+int32_t ph_mask(uint8_t *arena, uint32_t arena_len, const uint8_t *key, uint32_t direction,
+		const uint32_t *words, uint32_t words_len, uint32_t first, uint32_t stride,
+		uint32_t n)
 {
 	int32_t hidden = 0;
 
-	if (n && (uint64_t)(n - 1) * stride + first >= words_len)
+	if (direction > PH_TO_CLIENT ||
+	    (n && (uint64_t)(n - 1) * stride + first >= words_len))
 		return -EINVAL;
 	for (uint32_t i = 0; i < n; i++) {
 		uint32_t offset = words[first + (size_t)i * stride];
-		uint8_t *packet;
-		struct sip s;
 
 		if (!in_arena(offset, PH_PACKET_MIN, arena_len))
 			continue;
-		packet = arena + offset;
-		s = sampled(key, packet);
-		store(packet, load(packet) ^ mask_of(s, 0));
-		store(packet + 8, load(packet + 8) ^ mask_of(s, 1));
+		hide(arena + offset, key, direction);
 		hidden++;
 	}
 	return hidden;

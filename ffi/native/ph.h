@@ -354,7 +354,20 @@ PH_API int32_t ph_xsk_send(struct ph_xsk *xsk, const uint8_t *arena, uint32_t ar
 /* Has the kernel go on with frames that it did not take at once; 1 while there are some. */
 PH_API int32_t ph_xsk_kick(struct ph_xsk *xsk);
 
-/* ---- aead.c: ChaCha20-Poly1305 (RFC 8439) in batches, in place ---- */
+/* ---- aead.c: ChaCha20-Poly1305 (RFC 8439) and AES-256-GCM in batches, in place ---- */
+
+enum ph_cipher {
+	PH_CHACHA20_POLY1305 = 1,
+	PH_AES_256_GCM = 2,
+};
+
+enum ph_machine {
+	PH_MACHINE_AES = 1,		/* what PH_AES_256_GCM needs */
+	PH_MACHINE_WIDE_CHACHA = 2,	/* ChaCha20 runs on AVX-512 */
+};
+
+/* Bits of enum ph_machine, as libcrypto sees the machine. */
+PH_API int32_t ph_aead_machine(void);
 
 #define PH_AEAD_KEYS_MAX (1u << 20)
 
@@ -364,11 +377,12 @@ PH_API struct ph_aead *ph_aead_open_table(uint32_t max_keys, int32_t *err);
 /* Wipes all keys. */
 PH_API void ph_aead_close_table(struct ph_aead *table);
 /*
- * Copies the 32-byte key; returns its id or -ENOSPC. The id is slot | generation << 20: the id of
+ * Copies the 32-byte key of an enum ph_cipher; returns its id, -ENOSPC, or -EINVAL where this
+ * machine has no such cipher. The id is slot | generation << 20: the id of
  * a removed key stays unknown when its slot is used again (for 2,047 uses), so that a late packet
  * can't be sealed under the key of somebody else.
  */
-PH_API int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key);
+PH_API int32_t ph_aead_key_add(struct ph_aead *table, const uint8_t *key, uint32_t cipher);
 /* Wipes the key; -ENOENT when there is none of this id. */
 PH_API int32_t ph_aead_key_remove(struct ph_aead *table, uint32_t key);
 
@@ -406,49 +420,66 @@ PH_API int32_t ph_aead_open_once(const uint8_t *key, uint8_t *arena, uint32_t ar
 /*
  * The first 16 bytes of a packet are its header, big-endian, and the next 16 the sample:
  *
- *     0        4      5      8               16                 32
- *     +--------+------+------+----------------+------------------+-- ...
- *     | session| kind | zero | number         | sample           |
- *     +--------+------+------+----------------+------------------+-- ...
+ *     0            6      7       10               16                 32
+ *     +------------+------+-------+----------------+------------------+-- ...
+ *     | session    | kind | check | number         | sample           |
+ *     +------------+------+-------+----------------+------------------+-- ...
  *
- * On the wire the header is XORed with SipHash(key, sample || 0) || SipHash(key, sample || 1), key
- * being that of a time window. Less than 32 bytes is no packet. This hides, it does not protect:
- * what is shown is not to be believed before the AEAD has opened the packet.
+ * In clear `check` is 0. On the wire session and kind are XORed with the first 7 bytes of
+ * SipHash(key, sample || d), the number with the first 6 of SipHash(key, sample || 2 + d), and
+ * check is the first 3 of SipHash(key, sample || wire[0..7] || 4 + d || wire[10..16]), key being
+ * that of a time window and d the direction. Less than 32 bytes is no packet. A header whose check
+ * fits was made by somebody with the key; what a packet holds is not to be believed before the
+ * AEAD has opened it.
  */
 #define PH_PACKET_MIN 32
 #define PH_MASK_KEY_LEN 16
 /* Keys that one call tries. */
 #define PH_MASK_KEYS_MAX 8
-/* The highest kind of packet; the lowest is 1. */
-#define PH_KIND_MAX 5
+
+enum ph_direction {
+	PH_TO_SERVER = 0,
+	PH_TO_CLIENT = 1,
+};
+
+enum ph_kind {
+	PH_KIND_HELLO = 1,		/* to the server only */
+	PH_KIND_ACCEPT = 2,		/* to the client only */
+	PH_KIND_DATA0 = 3,
+	PH_KIND_RESET = 4,		/* to the client only */
+	PH_KIND_DATA1 = 5,
+};
 
 struct ph_header {
-	uint32_t kind;			/* 1 to PH_KIND_MAX; 0 for junk, all else being 0 then */
-	uint32_t session;
+	uint32_t kind;			/* enum ph_kind; 0 for junk, all else being 0 then */
+	uint32_t session_low;
+	uint32_t session_high;
 	uint32_t number_low;		/* in the order of ph_aead_op.number */
 	uint32_t number_high;
 	uint32_t window;		/* index of the key that fitted */
 };
 
 /*
- * Shows the headers of spans[0..n): writes headers[i], and the clear header over the masked one in
- * the arena. keys[0..n_keys) of 16 bytes are tried in order, the likeliest to come first: one
- * SipHash each, and the second only for the key under which `zero` is 0 and the kind known. Junk is
- * left as it was: no key fits, fewer than 32 bytes, cut off (PH_SPAN_TRUNCATED), or not in the
- * arena. Returns how many are no junk; -EINVAL for n_keys over the maximum.
+ * Shows the headers of spans[0..n), which go in this direction: writes headers[i], and the clear
+ * header over the masked one in the arena. keys[0..n_keys) of 16 bytes are tried in order, the
+ * likeliest to come first: one SipHash each, and the others only for the key whose check fits. Junk
+ * is left as it was: no key fits, a kind of the other direction, fewer than 32 bytes, cut off
+ * (PH_SPAN_TRUNCATED), or not in the arena. Returns how many are no junk; -EINVAL for n_keys over
+ * the maximum, or no direction.
  */
 PH_API int32_t ph_unmask(uint8_t *arena, uint32_t arena_len, const struct ph_udp_span *spans,
-			 uint32_t n, const uint8_t *keys, uint32_t n_keys,
+			 uint32_t n, const uint8_t *keys, uint32_t n_keys, uint32_t direction,
 			 struct ph_header *headers);
 
 /*
- * Hides the headers of n packets, sealed before: the i-th begins at words[first + i * stride] of
- * the arena. (first 3, stride 8: where ph_aead_ops have their aad.) A packet whose 32 bytes are not
- * in the arena is left alone. Returns how many were hidden; -EINVAL when there are fewer words.
+ * Hides the headers of n packets, sealed before, that go in this direction: the i-th begins at
+ * words[first + i * stride] of the arena. (first 3, stride 8: where ph_aead_ops have their aad.) A
+ * packet whose 32 bytes are not in the arena is left alone. Returns how many were hidden; -EINVAL
+ * when there are fewer words, or no direction.
  */
 PH_API int32_t ph_mask(uint8_t *arena, uint32_t arena_len, const uint8_t *key,
-		       const uint32_t *words, uint32_t words_len, uint32_t first, uint32_t stride,
-		       uint32_t n);
+		       uint32_t direction, const uint32_t *words, uint32_t words_len,
+		       uint32_t first, uint32_t stride, uint32_t n);
 
 /* SipHash-2-4 of anything, the 8 bytes little-endian. Returns 0. */
 PH_API int32_t ph_siphash(const uint8_t *key, const uint8_t *data, uint32_t length, uint8_t *out);
@@ -544,7 +575,7 @@ _Static_assert(sizeof(struct ph_udp_span) == 16, "ph_udp_span");
 _Static_assert(sizeof(struct ph_udp_send) == 64, "ph_udp_send");
 _Static_assert(sizeof(struct ph_xsk_options) == 80, "ph_xsk_options");
 _Static_assert(sizeof(struct ph_aead_op) == 32, "ph_aead_op");
-_Static_assert(sizeof(struct ph_header) == 20, "ph_header");
+_Static_assert(sizeof(struct ph_header) == 24, "ph_header");
 _Static_assert(sizeof(struct ph_tcp_accepted) == 32, "ph_tcp_accepted");
 
 #endif

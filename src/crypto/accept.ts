@@ -3,12 +3,12 @@
  *
  *     0         16      32                                                             tag 16
  *     | header  | salt  | ciphertext of:
- *                         version u8 = 4 | flags u8 = 0 | time_ms u64 | server_session u32 |
+ *                         version u8 = 5 | flags u8 | time_ms u64 | server_session u48 |
  *                         server_public 32 | reset_token 16 | max_datagram u16 | idle_s u16 |
  *                         server_up_kbps u32 | server_down_kbps u32 |
- *                         pad_len u16 | padding | frames
+ *                         params_len u16 | parameters | pad_len u16 | padding | frames
  *
- *     key = HKDF(window_key || user_key, client_public || salt, "phantom-accept-v1", 32)
+ *     key = HKDF(window_key || user_key, client_public || salt, "phantom-accept-v5", 32)
  *
  * The nonce is zero: each ACCEPT, also a repeated one, takes a fresh salt from `random`.
  */
@@ -29,10 +29,12 @@ import {
   writePadding,
   writeSaltedHeader,
 } from "./handshake.ts";
+import type { Cipher } from "./ciphers.ts";
+import { Parameters, parametersBytes, readParameters, writeParameters } from "./parameters.ts";
 import { type Bytes, label, type Primitives } from "./primitives.ts";
 import type { Tskd } from "./tskd.ts";
 
-const ACCEPT_LABEL = label("phantom-accept-v1");
+const ACCEPT_LABEL = label("phantom-accept-v5");
 // One thread, no re-entry.
 const acceptSalt: Bytes = new Uint8Array(KEY_BYTES + SALT_BYTES);
 
@@ -43,11 +45,21 @@ export interface AcceptPeer {
   readonly clientPublic: Uint8Array;
 }
 
+export const AcceptFlag = {
+  /** The HELLO's frames were not run, and will not be. */
+  notRun: 1,
+  /** There is no session: a CLOSE among the frames says why. */
+  refused: 2,
+} as const;
+const FLAGS = AcceptFlag.notRun | AcceptFlag.refused;
+
 /** What an ACCEPT says. */
 export interface AcceptFields {
+  /** Bits of AcceptFlag. */
+  readonly flags: number;
   /** Unix time in ms. */
   readonly timeMs: number;
-  /** 1 to 2^32 - 1, random. */
+  /** 1 to 2^48 - 1; 0 in a refusal. */
   readonly serverSession: number;
   readonly serverPublic: Uint8Array;
   readonly resetToken: Uint8Array;
@@ -57,11 +69,15 @@ export interface AcceptFields {
   /** 0: no limit. */
   readonly upKbps: number;
   readonly downKbps: number;
+  readonly chosen: Cipher;
+  /** Frames beyond the table that the server understands, as bits. */
+  readonly understood: number;
   readonly frames: Uint8Array;
 }
 
 /** What was found in an ACCEPT; used again for the next. */
 export class AcceptOpened {
+  flags = 0;
   timeMs = 0;
   serverSession = 0;
   readonly serverPublic: Bytes = new Uint8Array(KEY_BYTES);
@@ -70,6 +86,7 @@ export class AcceptOpened {
   idleS = 0;
   upKbps = 0;
   downKbps = 0;
+  readonly parameters: Parameters = new Parameters();
   framesAt = 0;
   framesBytes = 0;
 }
@@ -84,16 +101,20 @@ export function buildAccept(
   at: number,
   room: number,
 ): number {
-  const spare = room - ACCEPT_BYTES_MIN - fields.frames.length;
+  const isRefusal = (fields.flags & AcceptFlag.refused) !== 0;
+  const parameters = isRefusal ? 0 : parametersBytes(fields.understood);
+  const spare = room - ACCEPT_BYTES_MIN - parameters - fields.frames.length;
   if (spare < 0 || at + room > arena.length) return 0;
   writeSaltedHeader(primitives, arena, at, peer.clientSession, PacketKind.accept);
   const text = new Writer(arena, at + ACCEPT_TEXT_AT, at + room - TAG_BYTES);
-  writeOpening(text, fields.timeMs, fields.serverSession, fields.serverPublic);
+  writeOpening(text, fields.flags, fields.timeMs, fields.serverSession, fields.serverPublic);
   text.copy(fields.resetToken, 0, RESET_TOKEN_BYTES);
   text.u16(fields.maxDatagram);
   text.u16(fields.idleS);
   text.u32(fields.upKbps);
   text.u32(fields.downKbps);
+  if (isRefusal) text.u16(0);
+  else writeParameters(text, fields.chosen, fields.understood);
   writePadding(text, spare);
   text.copy(fields.frames, 0, fields.frames.length);
   const key = acceptKey(primitives, tskd.windowKey(tskd.current), peer, arena, at);
@@ -137,6 +158,7 @@ function acceptKey(
 function readText(arena: Bytes, at: number, length: number, opened: AcceptOpened): OpenResult {
   const text = new Reader(arena, at + ACCEPT_TEXT_AT, at + length - TAG_BYTES);
   const isOpened = readOpening(text, opened.serverPublic);
+  opened.flags = opening.flags;
   opened.timeMs = opening.timeMs;
   opened.serverSession = opening.session;
   text.copyTo(opened.resetToken, 0, RESET_TOKEN_BYTES);
@@ -144,8 +166,11 @@ function readText(arena: Bytes, at: number, length: number, opened: AcceptOpened
   opened.idleS = text.u16();
   opened.upKbps = text.u32();
   opened.downKbps = text.u32();
+  const isRefusal = (opened.flags & AcceptFlag.refused) !== 0;
+  const isSound = isOpened && (opened.flags & ~FLAGS) === 0 &&
+    isRefusal === (opened.serverSession === 0) && readParameters(text, opened.parameters);
   text.skip(text.u16());
-  if (text.failed || !isOpened) return OpenResult.contents;
+  if (text.failed || !isSound) return OpenResult.contents;
   opened.framesAt = text.at;
   opened.framesBytes = text.left;
   return OpenResult.ok;

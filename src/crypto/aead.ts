@@ -1,9 +1,11 @@
 /**
- * ChaCha20-Poly1305 (RFC 8439) in batches, in place, for DATA packets: what the native table
- * (ffi/aead.ts) offers. The nonce is 32 zero bits and a 64-bit number: a number must never repeat
- * under one key. Nothing here counts numbers; the session does.
+ * AEADs in batches, in place, for DATA packets: what the native table (ffi/aead.ts) offers, which
+ * is ChaCha20-Poly1305 (RFC 8439) and, on some machines, AES-256-GCM. The nonce is 32 zero bits and
+ * a 64-bit number: a number must never repeat under one key. Nothing here counts numbers; the
+ * session does.
  */
 
+import type { Cipher } from "./ciphers.ts";
 import type { Bytes } from "./primitives.ts";
 
 /** Operations on one arena: what to seal or open, and how it went. */
@@ -30,7 +32,7 @@ export interface AeadBatch {
 /** Keys by id, and batches under them. */
 export interface Aead {
   /** Copies a key in; its id, which is never that of a key removed a short time ago. */
-  addKey(key: Bytes): number;
+  addKey(key: Bytes, cipher: Cipher): number;
   /** Wipes a key; its id is refused from now on. */
   removeKey(id: number): void;
   /** Encrypts in place and writes the tags; how many operations went well. */

@@ -3,8 +3,9 @@
  * the ACCEPT that makes keys of it.
  */
 
-import { AcceptOpened, openAccept } from "./accept.ts";
+import { AcceptFlag, AcceptOpened, openAccept } from "./accept.ts";
 import type { Aead } from "./aead.ts";
+import { type Cipher, isOffered, OFFERED_DEFAULT } from "./ciphers.ts";
 import { OpenResult } from "./handshake.ts";
 import { buildHello } from "./hello.ts";
 import { ReceiveKeys, SendKeys } from "./key_update.ts";
@@ -14,6 +15,8 @@ import type { Tskd } from "./tskd.ts";
 import type { User } from "./users.ts";
 import { KEY_BYTES } from "../wire/limits.ts";
 
+/** Frames beyond the table: none yet. */
+const UNDERSTOOD = 0;
 const NO_FRAMES = new Uint8Array(0);
 
 export class ClientHandshake {
@@ -25,10 +28,19 @@ export class ClientHandshake {
   readonly #primitives: Primitives;
   readonly #tskd: Tskd;
   readonly #user: User;
+  readonly #offered: number;
   readonly #privateKey: Bytes = new Uint8Array(KEY_BYTES);
   readonly #clientPublic: Bytes;
 
-  constructor(primitives: Primitives, tskd: Tskd, user: User, clientSession: number) {
+  /** `offered`: ciphers for the session, see ciphers.ts. */
+  constructor(
+    primitives: Primitives,
+    tskd: Tskd,
+    user: User,
+    clientSession: number,
+    offered: number = OFFERED_DEFAULT,
+  ) {
+    this.#offered = offered;
     this.#primitives = primitives;
     this.#tskd = tskd;
     this.#user = user;
@@ -45,6 +57,8 @@ export class ClientHandshake {
       timeMs: Math.floor(unixMs),
       clientSession: this.clientSession,
       clientPublic: this.#clientPublic,
+      offered: this.#offered,
+      understood: UNDERSTOOD,
       frames: this.frames,
     };
     return buildHello(this.#primitives, this.#tskd, fields, arena, at, room);
@@ -69,28 +83,41 @@ export class ClientHandshake {
       window,
       accept,
     );
-    return result === OpenResult.ok;
+    if (result !== OpenResult.ok) return false;
+    return this.isRefused || isOffered(accept.parameters.ciphers, this.#offered);
+  }
+
+  /** The server has let nobody in: `accept` holds a CLOSE. */
+  get isRefused(): boolean {
+    return (this.accept.flags & AcceptFlag.refused) !== 0;
+  }
+
+  /** The server does not run what the HELLO asked for. */
+  get isNotRun(): boolean {
+    return (this.accept.flags & AcceptFlag.notRun) !== 0;
   }
 
   /** The keys that `accept` makes; undefined when the server's public key is refused. */
   agree(
-    now: number,
     aead: Aead,
   ): { readonly sendKeys: SendKeys; readonly receiveKeys: ReceiveKeys } | undefined {
     using keys = new SessionKeys();
-    const { serverPublic } = this.accept;
+    const { serverPublic, parameters } = this.accept;
+    const chosen = parameters.ciphers as Cipher;
     const agreement = {
       privateKey: this.#privateKey,
       peerPublic: serverPublic,
       clientPublic: this.#clientPublic,
       serverPublic,
       userKey: this.#user.key,
+      offered: this.#offered,
+      chosen,
     };
     if (!deriveSessionKeys(this.#primitives, agreement, keys)) return undefined;
     this.wipe();
     return {
-      sendKeys: new SendKeys(aead, keys.clientToServer, now),
-      receiveKeys: new ReceiveKeys(aead, keys.serverToClient),
+      sendKeys: new SendKeys(aead, keys.clientToServer, chosen),
+      receiveKeys: new ReceiveKeys(aead, keys.serverToClient, chosen),
     };
   }
 

@@ -19,7 +19,7 @@ import {
 } from "../wire/packet.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
 
-const NUMBER_BYTES = 8;
+const NUMBER_BYTES = 6;
 
 /** How opening a handshake packet went; everything but `ok` means silence. */
 export const OpenResult = {
@@ -32,10 +32,8 @@ export const OpenResult = {
   contents: 3,
   /** No user of that id. */
   unknownUser: 4,
-  disabledUser: 5,
-  expiredUser: 6,
   /** Its time is too far from ours. */
-  time: 7,
+  time: 5,
 } as const;
 export type OpenResult = typeof OpenResult[keyof typeof OpenResult];
 
@@ -91,28 +89,29 @@ export function hasShape(
 /** What the texts of HELLO and ACCEPT begin with: version, flags, time, session, public key. */
 export function writeOpening(
   text: Writer,
+  flags: number,
   timeMs: number,
   session: number,
   publicKey: Uint8Array,
 ): void {
   text.u8(PROTOCOL_VERSION);
-  text.u8(0);
+  text.u8(flags);
   text.u64(timeMs);
-  text.u32(session);
+  text.u48(session);
   text.copy(publicKey, 0, KEY_BYTES);
 }
 
 /** What readOpening() found last. One thread, no re-entry. */
-export const opening = { timeMs: 0, session: 0 };
+export const opening = { flags: 0, timeMs: 0, session: 0 };
 
-/** Reads it into `opening` and an array; false: of another version, or no session. */
+/** Reads it into `opening` and an array; false: of another version. */
 export function readOpening(text: Reader, publicKey: Bytes): boolean {
   const version = text.u8();
-  const flags = text.u8();
+  opening.flags = text.u8();
   opening.timeMs = text.u64();
-  opening.session = text.u32();
+  opening.session = text.u48();
   text.copyTo(publicKey, 0, KEY_BYTES);
-  return !text.failed && version === PROTOCOL_VERSION && flags === 0 && opening.session !== 0;
+  return !text.failed && version === PROTOCOL_VERSION;
 }
 
 /** The salt of a packet: the next call's too. */

@@ -8,13 +8,17 @@
  */
 
 import { copyBytes } from "../base/copy.ts";
+import { Writer } from "../wire/cursor.ts";
 import { HANDSHAKE_KEEP_MS, IDENT_BYTES, KEY_BYTES } from "../wire/limits.ts";
 import { SIP_KEY_WORDS, sipHash, sipKey } from "../wire/siphash.ts";
 import { type Bytes, equalBytes, type Primitives } from "./primitives.ts";
 import { SlotIndex } from "./slot_index.ts";
 
-// client_session 4, client_public 32, user id 8.
-const ENTRY_BYTES = 4 + KEY_BYTES + IDENT_BYTES;
+// client_session 6, client_public 32, user id 8.
+const SESSION_BYTES = 6;
+const ENTRY_BYTES = SESSION_BYTES + KEY_BYTES + IDENT_BYTES;
+/** Of a choice: the client has answered. */
+const SETTLED = 0x80;
 const NONE = -1;
 
 export class HandshakeCache {
@@ -23,7 +27,9 @@ export class HandshakeCache {
   refused = 0;
 
   readonly #entries: Bytes;
-  readonly #serverSessions: Uint32Array<ArrayBuffer>;
+  readonly #serverSessions: Float64Array<ArrayBuffer>;
+  /** What ACCEPT says beside: ciphers and flags, and whether it is said again. */
+  readonly #choices: Uint8Array<ArrayBuffer>;
   readonly #serverPublics: Bytes;
   readonly #releasedAt: Float64Array<ArrayBuffer>;
   /** Chains the free entries, and the released ones in the order of their release. */
@@ -41,7 +47,8 @@ export class HandshakeCache {
   constructor(primitives: Primitives, capacity: number) {
     this.capacity = capacity;
     this.#entries = new Uint8Array(capacity * ENTRY_BYTES);
-    this.#serverSessions = new Uint32Array(capacity);
+    this.#serverSessions = new Float64Array(capacity);
+    this.#choices = new Uint8Array(capacity);
     this.#serverPublics = new Uint8Array(capacity * KEY_BYTES);
     this.#releasedAt = new Float64Array(capacity);
     this.#next = new Int32Array(capacity);
@@ -70,6 +77,7 @@ export class HandshakeCache {
     userId: Uint8Array,
     serverSession: number,
     serverPublic: Uint8Array,
+    choice: number,
   ): number {
     const slot = this.#take();
     if (slot === NONE) {
@@ -80,6 +88,7 @@ export class HandshakeCache {
     copyBytes(this.#entries, slot * ENTRY_BYTES, this.#wanted, 0, ENTRY_BYTES);
     copyBytes(this.#serverPublics, slot * KEY_BYTES, serverPublic, 0, KEY_BYTES);
     this.#serverSessions[slot] = serverSession;
+    this.#choices[slot] = choice;
     this.#releasedAt[slot] = Infinity;
     this.#index.insert(slot, hash);
     this.#count++;
@@ -88,6 +97,21 @@ export class HandshakeCache {
 
   serverSession(slot: number): number {
     return this.#serverSessions[slot]!;
+  }
+
+  /** What was given to add(), up to 0x7f. */
+  choice(slot: number): number {
+    return this.#choices[slot]! & ~SETTLED;
+  }
+
+  /** The client has the answer: it is not said again. */
+  settle(slot: number): void {
+    this.#choices[slot]! |= SETTLED;
+  }
+
+  /** Whether a HELLO of this handshake tells nothing new: it gets no answer. */
+  isSettled(slot: number): boolean {
+    return (this.#choices[slot]! & SETTLED) !== 0 || this.isReleased(slot);
   }
 
   /** A copy. */
@@ -139,12 +163,9 @@ export class HandshakeCache {
 
   #want(clientSession: number, clientPublic: Uint8Array, userId: Uint8Array): number {
     const wanted = this.#wanted;
-    wanted[0] = clientSession >>> 24;
-    wanted[1] = clientSession >>> 16;
-    wanted[2] = clientSession >>> 8;
-    wanted[3] = clientSession;
-    copyBytes(wanted, 4, clientPublic, 0, KEY_BYTES);
-    copyBytes(wanted, 4 + KEY_BYTES, userId, 0, IDENT_BYTES);
+    new Writer(wanted).u48(clientSession);
+    copyBytes(wanted, SESSION_BYTES, clientPublic, 0, KEY_BYTES);
+    copyBytes(wanted, SESSION_BYTES + KEY_BYTES, userId, 0, IDENT_BYTES);
     sipHash(this.#key, 0, wanted, 0, ENTRY_BYTES, this.#hash);
     return this.#hash[0]!;
   }

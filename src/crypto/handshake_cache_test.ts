@@ -11,29 +11,29 @@ const bob = new Uint8Array(8).fill(2);
 Deno.test("HandshakeCache tells entries apart by session, key and user", () => {
   const cache = new HandshakeCache(seededPrimitives(1), 10);
   const key = new Uint8Array(32).fill(9);
-  const slot = cache.add(0xffff_fffe, key, alice, 0xffff_ffff, server);
-  assert.equal(cache.find(0xffff_fffe, key, alice), slot);
-  assert.equal(cache.serverSession(slot), 0xffff_ffff);
-  assert.equal(cache.find(0xffff_fffd, key, alice), -1);
-  assert.equal(cache.find(0xffff_fffe, key, bob), -1);
-  assert.equal(cache.find(0xffff_fffe, new Uint8Array(32).fill(8), alice), -1);
+  const slot = cache.add(0xffff_ffff_fffe, key, alice, 0xffff_ffff_ffff, server, 1);
+  assert.equal(cache.find(0xffff_ffff_fffe, key, alice), slot);
+  assert.equal(cache.serverSession(slot), 0xffff_ffff_ffff);
+  assert.equal(cache.find(0xffff_ffff_fffd, key, alice), -1);
+  assert.equal(cache.find(0xffff_ffff_fffe, key, bob), -1);
+  assert.equal(cache.find(0xffff_ffff_fffe, new Uint8Array(32).fill(8), alice), -1);
 });
 
 Deno.test("HandshakeCache refuses more than it has room for, and forgets nobody for it", () => {
   const cache = new HandshakeCache(seededPrimitives(2), 3);
   const keys = [0, 1, 2, 3].map((fill) => new Uint8Array(32).fill(fill));
-  const slots = keys.map((key) => cache.add(1, key, alice, 1, server));
+  const slots = keys.map((key) => cache.add(1, key, alice, 1, server, 1));
   assert.deepEqual(slots, [0, 1, 2, -1]);
   assert.equal(cache.refused, 1);
   cache.release(1, 1000);
   cache.release(1, 5000);
   cache.release(0, 2000);
-  assert.equal(cache.add(1, keys[3]!, alice, 1, server), -1, "released, and still remembered");
+  assert.equal(cache.add(1, keys[3]!, alice, 1, server, 1), -1, "released, and still remembered");
   assert.equal(cache.expire(1000 + HANDSHAKE_KEEP_MS - 1), 0);
   assert.equal(cache.expire(1000 + HANDSHAKE_KEEP_MS), 1);
   assert.equal(cache.find(1, keys[1]!, alice), -1);
   assert.equal(cache.find(1, keys[0]!, alice), 0);
-  assert.equal(cache.add(1, keys[3]!, alice, 1, server), 1);
+  assert.equal(cache.add(1, keys[3]!, alice, 1, server, 1), 1);
   assert.equal(cache.isReleased(1), false);
   assert.equal(cache.expire(Infinity), 1);
   assert.equal(cache.count, 2);
@@ -49,7 +49,7 @@ Deno.test("HandshakeCache agrees with a Map under random use", () => {
     const entry = model.get(which);
     assert.equal(cache.find(5, keys[which]!, alice), entry?.slot ?? -1);
     if (entry === undefined) {
-      const slot = cache.add(5, keys[which]!, alice, which + 1, server);
+      const slot = cache.add(5, keys[which]!, alice, which + 1, server, 1);
       assert.equal(slot === -1, model.size === 50);
       if (slot >= 0) model.set(which, { slot, releasedAt: Infinity });
     } else {

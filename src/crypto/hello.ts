@@ -3,12 +3,13 @@
  *
  *     0         16      32       40                                                    tag 16
  *     | header  | salt  | ident  | ciphertext of:
- *                                  version u8 = 4 | flags u8 = 0 | time_ms u64 |
- *                                  client_session u32 | client_public 32 |
+ *                                  version u8 = 5 | flags u8 = 0 | time_ms u64 |
+ *                                  client_session u48 | client_public 32 |
+ *                                  params_len u16 | parameters |
  *                                  pad_len u16 | padding | frames
  *
- *     ident = user_id XOR HKDF(window_key, salt, "phantom-ident-v1", 8)
- *     key   = HKDF(window_key || user_key, salt, "phantom-hello-v1", 32)
+ *     ident = user_id XOR HKDF(window_key, salt, "phantom-ident-v5", 8)
+ *     key   = HKDF(window_key || user_key, salt, "phantom-hello-v5", 32)
  *
  * The nonce is zero: a salt must never repeat, so it comes fresh from `random` with every HELLO.
  * The header is in clear here; masking is the caller's, under the same window.
@@ -30,12 +31,19 @@ import {
   writePadding,
   writeSaltedHeader,
 } from "./handshake.ts";
+import {
+  Parameters,
+  PARAMETERS_BYTES_MIN,
+  parametersBytes,
+  readParameters,
+  writeParameters,
+} from "./parameters.ts";
 import { type Bytes, label, type Primitives } from "./primitives.ts";
 import type { Tskd } from "./tskd.ts";
 import type { User, UserTable } from "./users.ts";
 
-const IDENT_LABEL = label("phantom-ident-v1");
-const HELLO_LABEL = label("phantom-hello-v1");
+const IDENT_LABEL = label("phantom-ident-v5");
+const HELLO_LABEL = label("phantom-hello-v5");
 // One thread, no re-entry.
 const identMask: Bytes = new Uint8Array(IDENT_BYTES);
 
@@ -45,9 +53,13 @@ export interface HelloFields {
   readonly userKey: Uint8Array;
   /** The client's idea of the server's clock: unix time in ms. */
   readonly timeMs: number;
-  /** 1 to 2^32 - 1. */
+  /** 1 to 2^48 - 1. */
   readonly clientSession: number;
   readonly clientPublic: Uint8Array;
+  /** Ciphers for the session, as bits: see ciphers.ts. */
+  readonly offered: number;
+  /** Frames beyond the table that the client understands, as bits. */
+  readonly understood: number;
   /** 0-RTT data; may be empty. */
   readonly frames: Uint8Array;
 }
@@ -59,6 +71,7 @@ export class HelloOpened {
   clientSession = 0;
   readonly clientPublic: Bytes = new Uint8Array(KEY_BYTES);
   timeMs = 0;
+  readonly parameters: Parameters = new Parameters();
   /** The server's time minus the client's. */
   skewMs = 0;
   /** Where the frames are in the arena. */
@@ -68,7 +81,7 @@ export class HelloOpened {
 
 /** The most bytes of frames that a HELLO of `room` bytes carries, with no padding left. */
 export function helloFramesThatFit(room: number): number {
-  return Math.max(0, room - HELLO_BYTES_MIN);
+  return Math.max(0, room - HELLO_BYTES_MIN - PARAMETERS_BYTES_MIN);
 }
 
 /**
@@ -83,14 +96,16 @@ export function buildHello(
   at: number,
   room: number,
 ): number {
-  const spare = room - HELLO_BYTES_MIN - fields.frames.length;
+  const parameters = parametersBytes(fields.understood);
+  const spare = room - HELLO_BYTES_MIN - parameters - fields.frames.length;
   if (spare < 0 || at + room > arena.length) return 0;
   const windowKey = tskd.windowKey(tskd.current);
   writeSaltedHeader(primitives, arena, at, 0, PacketKind.hello);
   arena.set(fields.userId, at + IDENT_AT);
   maskIdent(primitives, windowKey, arena, at);
   const text = new Writer(arena, at + HELLO_TEXT_AT, at + room - TAG_BYTES);
-  writeOpening(text, fields.timeMs, fields.clientSession, fields.clientPublic);
+  writeOpening(text, 0, fields.timeMs, fields.clientSession, fields.clientPublic);
+  writeParameters(text, fields.offered, fields.understood);
   writePadding(text, spare);
   text.copy(fields.frames, 0, fields.frames.length);
   const key = handshakeKey(primitives, windowKey, fields.userKey, saltOf(arena, at), HELLO_LABEL);
@@ -124,12 +139,7 @@ export function openHello(
   const key = handshakeKey(primitives, windowKey, user.key, saltOf(arena, at), HELLO_LABEL);
   if (!openPacket(primitives, key, arena, at, HELLO_TEXT_AT, length)) return OpenResult.tag;
   opened.window = window;
-  return checkUser(user, unixMs) || readText(arena, at, length, unixMs, user, opened);
-}
-
-function checkUser(user: User, unixMs: number): OpenResult {
-  if (!user.enabled) return OpenResult.disabledUser;
-  return unixMs >= user.expiresMs ? OpenResult.expiredUser : OpenResult.ok;
+  return readText(arena, at, length, unixMs, user, opened);
 }
 
 function readText(
@@ -144,8 +154,10 @@ function readText(
   const isOpened = readOpening(text, opened.clientPublic);
   opened.timeMs = opening.timeMs;
   opened.clientSession = opening.session;
+  const isSound = isOpened && opening.flags === 0 && opening.session !== 0 &&
+    readParameters(text, opened.parameters);
   text.skip(text.u16());
-  if (text.failed || !isOpened) return OpenResult.contents;
+  if (text.failed || !isSound) return OpenResult.contents;
   opened.skewMs = unixMs - opened.timeMs;
   if (Math.abs(opened.skewMs) > TIME_SKEW_MS_MAX) return OpenResult.time;
   opened.user = user;

@@ -87,7 +87,7 @@ export class HelloGate {
     const { clientSession, clientPublic, user } = opened;
     this.slot = this.#cache.find(clientSession, clientPublic, user!.id);
     if (this.slot >= 0) {
-      return this.#cache.isReleased(this.slot) ? HelloVerdict.drop : HelloVerdict.repeated;
+      return this.#cache.isSettled(this.slot) ? HelloVerdict.drop : HelloVerdict.repeated;
     }
     return this.#filter.canTell(now) ? HelloVerdict.fresh : HelloVerdict.held;
   }

@@ -5,8 +5,14 @@
  * an AEAD table under the ids given here. Phases are 0 and 1 in turn, told by a packet's kind.
  */
 
-import { KEY_BYTES, KEY_OLD_MS, KEY_UPDATE_MS, KEY_UPDATE_PACKETS } from "../wire/limits.ts";
+import {
+  KEY_BYTES,
+  KEY_OLD_MS,
+  KEY_UPDATE_PACKETS,
+  KEY_UPDATE_PACKETS_AES,
+} from "../wire/limits.ts";
 import type { Aead } from "./aead.ts";
+import { Cipher } from "./ciphers.ts";
 import { deriveNextKey } from "./session_keys.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
 
@@ -25,39 +31,31 @@ export class SendKeys {
   /** Id of the key that seals now. */
   keyId: number;
   readonly #aead: Aead;
+  readonly #cipher: Cipher;
   readonly #key: Bytes;
-  #firstNumber = 0;
-  #since: number;
 
   /** Copies the key of phase 0. */
-  constructor(aead: Aead, key: Bytes, now: number) {
+  constructor(aead: Aead, key: Bytes, cipher: Cipher) {
     this.#aead = aead;
+    this.#cipher = cipher;
     this.#key = new Uint8Array(key);
-    this.keyId = aead.addKey(key);
-    this.#since = now;
+    this.keyId = aead.addKey(key, cipher);
   }
 
-  /**
-   * Whether it is time for the next key. Not before the peer acknowledged a packet of this phase:
-   * two updates that it missed would look like none.
-   */
-  isDue(now: number, nextNumber: number, largestAcked: number): boolean {
-    if (largestAcked < this.#firstNumber) return false;
-    return now - this.#since >= KEY_UPDATE_MS ||
-      nextNumber - this.#firstNumber >= KEY_UPDATE_PACKETS;
+  /** Packets that one key may seal. */
+  get packetsMax(): number {
+    return this.#cipher === Cipher.aes256 ? KEY_UPDATE_PACKETS_AES : 2 * KEY_UPDATE_PACKETS;
   }
 
-  /** Goes over to the next key, from packet `nextNumber` on; the old one is wiped. */
-  update(primitives: Primitives, now: number, nextNumber: number): void {
+  /** Goes over to the next key; the old one is wiped. When that is due is PeerKeys' to say. */
+  update(primitives: Primitives): void {
     deriveNextKey(primitives, this.#key, scratch);
     const old = this.keyId;
-    this.keyId = this.#aead.addKey(scratch);
+    this.keyId = this.#aead.addKey(scratch, this.#cipher);
     this.#aead.removeKey(old);
     this.#key.set(scratch);
     scratch.fill(0);
     this.phase ^= 1;
-    this.#firstNumber = nextNumber;
-    this.#since = now;
   }
 
   wipe(): void {
@@ -71,6 +69,7 @@ export class SendKeys {
 export class ReceiveKeys {
   phase = 0;
   readonly #aead: Aead;
+  readonly #cipher: Cipher;
   /** The key of this phase, or once the next one is derived, that: from it the one after comes. */
   readonly #key: Bytes;
   #oldId = NO_KEY;
@@ -81,9 +80,10 @@ export class ReceiveKeys {
   #oldUntil = -Infinity;
 
   /** Copies the key of phase 0. */
-  constructor(aead: Aead, key: Bytes) {
+  constructor(aead: Aead, key: Bytes, cipher: Cipher) {
     this.#aead = aead;
-    this.#currentId = aead.addKey(key);
+    this.#cipher = cipher;
+    this.#currentId = aead.addKey(key, cipher);
     this.#key = new Uint8Array(key);
   }
 
@@ -118,7 +118,7 @@ export class ReceiveKeys {
 
   #deriveNext(primitives: Primitives): void {
     deriveNextKey(primitives, this.#key, scratch);
-    this.#nextId = this.#aead.addKey(scratch);
+    this.#nextId = this.#aead.addKey(scratch, this.#cipher);
     this.#key.set(scratch);
     scratch.fill(0);
   }

@@ -3,13 +3,15 @@
  *
  *     0         16      32                                                             tag 16
  *     | header  | salt  | ciphertext of:
- *                         time_ms u64 | session u32 | number u64 | reset_token 16 | reason u8
+ *                         time_ms u64 | session u48 | number u48 | reset_token 16 | reason u8
  *
- *     key         = HKDF(window_key, salt, "phantom-reset-v1", 32)
- *     reset_token = HMAC-SHA256(server_secret, "phantom-token-v1" || u32(server_session))[0..16]
+ *     key         = HKDF(window_key, salt, "phantom-reset-v5", 32)
+ *     reset_token = HMAC-SHA256(server_secret, "phantom-token-v5" ||
+ *                               u48(server_session) || u32(generation))[0..16]
  *
  * Everybody with the PSK can seal one. What makes it the server's is the token, which only it and
  * the client of that session know; so the client compares it, and looks whether it sent the number.
+ * The generation (see session_ids.ts) makes that of an id's next holder another one.
  */
 
 import { Reader, Writer } from "../wire/cursor.ts";
@@ -26,10 +28,10 @@ import {
 import { type Bytes, concatBytes, equalBytes, label, type Primitives } from "./primitives.ts";
 import type { Tskd } from "./tskd.ts";
 
-const RESET_LABEL = label("phantom-reset-v1");
-const TOKEN_LABEL = label("phantom-token-v1");
-// One thread, no re-entry. The label, and behind it the session.
-const tokenText = concatBytes(TOKEN_LABEL, new Uint8Array(4));
+const RESET_LABEL = label("phantom-reset-v5");
+const TOKEN_LABEL = label("phantom-token-v5");
+// One thread, no re-entry. The label, and behind it session and generation.
+const tokenText = concatBytes(TOKEN_LABEL, new Uint8Array(6 + 4));
 const tokenHash: Bytes = new Uint8Array(32);
 
 /** Why a session is gone: append only. */
@@ -62,8 +64,15 @@ export class ResetOpened {
 }
 
 /** The token of a session; `secret` is the server's, and outlives the process. */
-export function resetToken(primitives: Primitives, secret: Uint8Array, session: number): Bytes {
-  new Writer(tokenText, TOKEN_LABEL.length).u32(session);
+export function resetToken(
+  primitives: Primitives,
+  secret: Uint8Array,
+  session: number,
+  generation: number,
+): Bytes {
+  const text = new Writer(tokenText, TOKEN_LABEL.length);
+  text.u48(session);
+  text.u32(generation);
   return primitives.hmacSha256(secret, tokenText, tokenHash).slice(0, RESET_TOKEN_BYTES);
 }
 
@@ -79,8 +88,8 @@ export function buildReset(
   writeSaltedHeader(primitives, arena, at, 0, PacketKind.reset);
   const text = new Writer(arena, at + RESET_TEXT_AT, at + RESET_BYTES - TAG_BYTES);
   text.u64(fields.timeMs);
-  text.u32(fields.session);
-  text.u64(fields.number);
+  text.u48(fields.session);
+  text.u48(fields.number);
   text.copy(fields.token, 0, RESET_TOKEN_BYTES);
   text.u8(fields.reason);
   const key = resetKey(primitives, tskd, tskd.current, arena, at);
@@ -106,8 +115,8 @@ export function openReset(
   if (!openPacket(primitives, key, arena, at, RESET_TEXT_AT, length)) return OpenResult.tag;
   const text = new Reader(arena, at + RESET_TEXT_AT, at + RESET_BYTES - TAG_BYTES);
   opened.timeMs = text.u64();
-  opened.session = text.u32();
-  opened.number = text.u64();
+  opened.session = text.u48();
+  opened.number = text.u48();
   text.copyTo(opened.token, 0, RESET_TOKEN_BYTES);
   opened.reason = text.u8();
   return text.failed ? OpenResult.contents : OpenResult.ok;

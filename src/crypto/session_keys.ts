@@ -1,8 +1,9 @@
 /**
  * The keys of a session, and the ones that follow them.
  *
- *     okm  = HKDF(X25519 || user_key, client_public || server_public, "phantom-session-v1", 64)
- *     next = HKDF(current, "", "phantom-next-v1", 32)
+ *     okm  = HKDF(X25519 || user_key, client_public || server_public, info, 64)
+ *     info = "phantom-session-v5" || u8(offered) || u8(chosen)
+ *     next = HKDF(current, "", "phantom-next-v5", 32)
  *
  * Forward secrecy: who learns PSK and user key later can't open what went before. So the ephemeral
  * private keys are wiped once this has run, and an old key once its successor is in use.
@@ -10,12 +11,15 @@
 
 import { copyBytes } from "../base/copy.ts";
 import { KEY_BYTES } from "../wire/limits.ts";
-import { type Bytes, isZero, label, type Primitives } from "./primitives.ts";
+import type { Cipher } from "./ciphers.ts";
+import { type Bytes, concatBytes, isZero, label, type Primitives } from "./primitives.ts";
 
-const SESSION_LABEL = label("phantom-session-v1");
-const NEXT_LABEL = label("phantom-next-v1");
+const SESSION_LABEL = label("phantom-session-v5");
+const NEXT_LABEL = label("phantom-next-v5");
 const NO_SALT = new Uint8Array(0);
 // One thread, no re-entry; wiped after use. See handshake.ts.
+// The label, and behind it what was offered and what was chosen.
+const info = concatBytes(SESSION_LABEL, new Uint8Array(2));
 const shared: Bytes = new Uint8Array(KEY_BYTES);
 const ikm: Bytes = new Uint8Array(2 * KEY_BYTES);
 const salt: Bytes = new Uint8Array(2 * KEY_BYTES);
@@ -44,6 +48,9 @@ export interface KeyAgreement {
   readonly clientPublic: Uint8Array;
   readonly serverPublic: Uint8Array;
   readonly userKey: Uint8Array;
+  /** What the HELLO offered, and the ACCEPT chose. */
+  readonly offered: number;
+  readonly chosen: Cipher;
 }
 
 /** Derives a session's keys; false, with no keys, for a public key of small order. */
@@ -59,7 +66,9 @@ export function deriveSessionKeys(
   copyBytes(ikm, KEY_BYTES, userKey, 0, KEY_BYTES);
   copyBytes(salt, 0, clientPublic, 0, KEY_BYTES);
   copyBytes(salt, KEY_BYTES, serverPublic, 0, KEY_BYTES);
-  primitives.hkdf(ikm, salt, SESSION_LABEL, 2 * KEY_BYTES, okm);
+  info[SESSION_LABEL.length] = agreement.offered;
+  info[SESSION_LABEL.length + 1] = agreement.chosen;
+  primitives.hkdf(ikm, salt, info, 2 * KEY_BYTES, okm);
   copyBytes(keys.clientToServer, 0, okm, 0, KEY_BYTES);
   copyBytes(keys.serverToClient, 0, okm, KEY_BYTES, KEY_BYTES);
   shared.fill(0);

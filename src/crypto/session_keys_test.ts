@@ -1,7 +1,8 @@
 import assert from "node:assert/strict";
 import { seededPrimitives } from "../../tests/fixtures/handshake.ts";
 import { PortableAead, PortableBatch } from "../../tests/fixtures/portable_aead.ts";
-import { KEY_OLD_MS, KEY_UPDATE_MS, KEY_UPDATE_PACKETS } from "../wire/limits.ts";
+import { KEY_OLD_MS, KEY_UPDATE_PACKETS } from "../wire/limits.ts";
+import { Cipher } from "./ciphers.ts";
 import { ReceiveKeys, SendKeys } from "./key_update.ts";
 import { deriveSessionKeys, SessionKeys } from "./session_keys.ts";
 
@@ -23,6 +24,8 @@ Deno.test("deriveSessionKeys() refuses public keys of small order", () => {
       clientPublic: some,
       serverPublic: some,
       userKey: some,
+      offered: 1,
+      chosen: Cipher.chacha20,
     };
     assert.equal(deriveSessionKeys(primitives, agreement, keys), false, hex);
     assert.ok(keys.clientToServer.every((byte) => byte === 0));
@@ -37,32 +40,28 @@ Deno.test("SessionKeys are wiped by hand or by `using`", () => {
   assert.ok([...keys.clientToServer, ...keys.serverToClient].every((byte) => byte === 0));
 });
 
-Deno.test("SendKeys updates after 120 s or 2^30 packets, once the peer is on this phase", () => {
+Deno.test("SendKeys goes over to the next key, wipes the last, knows what one may seal", () => {
   using aead = new PortableAead(4);
-  const keys = new SendKeys(aead, some, 1000);
-  assert.equal(keys.isDue(1000 + KEY_UPDATE_MS - 1, 5, 4), false);
-  assert.equal(keys.isDue(1000 + KEY_UPDATE_MS, 5, 4), true);
-  assert.equal(keys.isDue(1000 + KEY_UPDATE_MS, 5, -1), false, "nothing was acknowledged");
-  assert.equal(keys.isDue(1000, KEY_UPDATE_PACKETS - 1, 4), false);
-  assert.equal(keys.isDue(1000, KEY_UPDATE_PACKETS, 4), true);
+  const keys = new SendKeys(aead, some, Cipher.chacha20);
+  assert.ok(keys.packetsMax > KEY_UPDATE_PACKETS);
   const old = keys.keyId;
-  keys.update(primitives, 2000, 100);
+  keys.update(primitives);
   assert.equal(keys.phase, 1);
   assert.throws(() => aead.removeKey(old), RangeError, "wiped");
-  assert.equal(keys.isDue(2000 + KEY_UPDATE_MS, 200, 99), false);
-  assert.equal(keys.isDue(2000 + KEY_UPDATE_MS, 200, 100), true);
   keys.wipe();
   keys.wipe();
+  const aes = new SendKeys(aead, some, Cipher.aes256);
+  assert.equal(aes.packetsMax, 2 ** 23);
 });
 
 Deno.test("ReceiveKeys follows the sender through updates, reordering and forgeries", () => {
   using aead = new PortableAead(8);
-  const send = new SendKeys(aead, some, 0);
-  const receive = new ReceiveKeys(aead, some);
+  const send = new SendKeys(aead, some, Cipher.chacha20);
+  const receive = new ReceiveKeys(aead, some, Cipher.chacha20);
   const batch = new PortableBatch(1);
   const packets: { phase: number; number: number; bytes: Uint8Array<ArrayBuffer> }[] = [];
   for (let number = 0; number < 40; number++) {
-    if (number % 10 === 0 && number > 0) send.update(primitives, number, number);
+    if (number % 10 === 0 && number > 0) send.update(primitives);
     const bytes = new Uint8Array(20).fill(number, 0, 4);
     batch.clear();
     batch.add(send.keyId, number, 0, 0, 0, 4);
@@ -91,5 +90,5 @@ Deno.test("ReceiveKeys follows the sender through updates, reordering and forger
   assert.equal(open(39, 3200), true);
   send.wipe();
   receive.wipe();
-  for (let i = 0; i < 8; i++) aead.addKey(some);
+  for (let i = 0; i < 8; i++) aead.addKey(some, Cipher.chacha20);
 });

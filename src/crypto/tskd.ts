@@ -3,7 +3,7 @@
  *
  *     window(t)     = floor(unix seconds / 30)
  *     window_key(w) = HKDF(PSK, "phantom-tskd-v1", u64(w), 32)
- *     mask_key(w)   = HKDF(PSK, "phantom-mask-v1", u64(w), 16)
+ *     mask_key(w)   = HKDF(PSK, "phantom-mask-v5", u64(w), 16)
  *
  * Misuse to avoid: keeping what `windowKey()` returns. It is the live memory, which is wiped when
  * the window leaves.
@@ -22,7 +22,7 @@ const TSKD_AHEAD_MS = 5_000;
 const PLACES = 4;
 const NO_WINDOW = -1;
 const WINDOW_LABEL = label("phantom-tskd-v1");
-const MASK_LABEL = label("phantom-mask-v1");
+const MASK_LABEL = label("phantom-mask-v5");
 
 /** The window of a time. */
 export function windowOf(unixMs: number): number {

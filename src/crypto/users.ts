@@ -9,15 +9,12 @@ import { type Bytes, concatBytes, equalBytes, label, type Primitives } from "./p
 
 const USER_LABEL = label("phantom-user-v1");
 
-/** A user as the handshake sees them; who holds one sees it change and be removed. */
+/** A user as the handshake sees them. */
 export interface User {
   /** Empty for the one user of a PSK alone. */
   readonly name: string;
   readonly id: Bytes;
   readonly key: Bytes;
-  enabled: boolean;
-  /** Unix time in ms; Infinity: never. */
-  expiresMs: number;
 }
 
 /** The id of a named user. */
@@ -61,7 +58,6 @@ export class UserTable {
   remove(user: User): void {
     if (this.#byId.get(tableKey(user.id, 0)) !== user) return;
     this.#byId.delete(tableKey(user.id, 0));
-    user.enabled = false;
     user.key.fill(0);
   }
 
@@ -79,7 +75,7 @@ function makeUser(name: string, id: Bytes, key: Uint8Array): User {
         `current length is ${key.length}`,
     );
   }
-  return { name, id, key: Uint8Array.from(key), enabled: true, expiresMs: Infinity };
+  return { name, id, key: Uint8Array.from(key) };
 }
 
 function tableKey(id: Uint8Array, at: number): number {

@@ -12,8 +12,9 @@ import {
   textOf,
   type Vector,
 } from "../../tests/fixtures/vectors/read.ts";
-import { dataKind, maskHeader, unmaskHeader, writeHeader } from "../wire/packet.ts";
+import { dataKind, type Direction, maskHeader, unmaskHeader, writeHeader } from "../wire/packet.ts";
 import { AcceptOpened, buildAccept, openAccept } from "./accept.ts";
+import type { Cipher } from "./ciphers.ts";
 import { OpenResult } from "./handshake.ts";
 import { buildHello, HelloOpened, openHello } from "./hello.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
@@ -41,7 +42,11 @@ function tskdFor(vector: Vector): Tskd {
 /** Takes the mask off a copy of the vector's packet, and shows that it is the one it says. */
 function unmasked(vector: Vector, tskd: Tskd): Bytes {
   const packet = bytesOf(vector, "packet");
-  const which = unmaskHeader(packet, 0, packet.length, tskd.maskWords, tskd.maskCount);
+  const direction = numberOf(vector, "direction") as Direction;
+  const { maskWords, maskCount } = tskd;
+  const other = 1 - direction as Direction;
+  assert.equal(unmaskHeader(packet, 0, packet.length, other, maskWords, maskCount), -1);
+  const which = unmaskHeader(packet, 0, packet.length, direction, maskWords, maskCount);
   assert.equal(tskd.maskWindows[which], numberOf(vector, "window"));
   assert.equal(packet.toHex(), textOf(vector, "clear"));
   return packet;
@@ -49,7 +54,7 @@ function unmasked(vector: Vector, tskd: Tskd): Bytes {
 
 function assertBuilt(vector: Vector, tskd: Tskd, arena: Bytes, at: number, length: number): void {
   assert.equal(arena.slice(at, at + length).toHex(), textOf(vector, "clear"));
-  maskHeader(arena, at, tskd.maskWords, 0);
+  maskHeader(arena, at, numberOf(vector, "direction") as Direction, tskd.maskWords, 0);
   assert.equal(arena.slice(at, at + length).toHex(), textOf(vector, "packet"));
 }
 
@@ -102,6 +107,8 @@ Deno.test("HELLO is built and opened as in its vectors", async () => {
       timeMs: numberOf(vector, "timeMs"),
       clientSession: numberOf(vector, "clientSession"),
       clientPublic: bytesOf(vector, "clientPublic"),
+      offered: numberOf(vector, "offered"),
+      understood: numberOf(vector, "understood"),
       frames: bytesOf(vector, "frames"),
     };
     const arena = new Uint8Array(2000);
@@ -131,6 +138,23 @@ Deno.test("HELLO is built and opened as in its vectors", async () => {
     assert.equal(opened.clientSession, fields.clientSession);
     assert.deepEqual(opened.clientPublic, fields.clientPublic);
     assert.equal(opened.skewMs, unixMs - fields.timeMs);
+    const { ciphers, frames } = opened.parameters;
+    assert.deepEqual([ciphers, frames], [fields.offered, fields.understood]);
+  }
+});
+
+Deno.test("a HELLO says what its parameters say, unknown ones among them", async () => {
+  for (const vector of await readVectors("hello_parameters")) {
+    const tskd = tskdFor(vector);
+    const packet = unmasked(vector, tskd);
+    const users = new UserTable();
+    users.add(userOf(vector));
+    const opened = new HelloOpened();
+    const at = [tskd.current, numberOf(vector, "unixMs")] as const;
+    const result = openHello(noRandom, tskd, users, packet, 0, packet.length, ...at, opened);
+    assert.equal(result, OpenResult.ok);
+    const { ciphers, frames } = opened.parameters;
+    assert.deepEqual([ciphers, frames], [vector["offered"], vector["understood"]]);
   }
 });
 
@@ -143,15 +167,23 @@ Deno.test("ACCEPT is built and opened as in its vectors", async () => {
       clientPublic: bytesOf(vector, "clientPublic"),
     };
     const serverSession = numberOf(vector, "serverSession");
+    const generation = numberOf(vector, "generation");
+    const secret = bytesOf(vector, "serverSecret");
+    const isRefusal = serverSession === 0;
     const fields = {
+      flags: numberOf(vector, "flags"),
       timeMs: numberOf(vector, "timeMs"),
       serverSession,
-      serverPublic: noRandom.x25519Public(bytesOf(vector, "serverPrivate")),
-      resetToken: resetToken(noRandom, bytesOf(vector, "serverSecret"), serverSession),
+      serverPublic: bytesOf(vector, "serverPublic"),
+      resetToken: isRefusal
+        ? new Uint8Array(16)
+        : resetToken(noRandom, secret, serverSession, generation),
       maxDatagram: numberOf(vector, "maxDatagram"),
       idleS: numberOf(vector, "idleS"),
       upKbps: numberOf(vector, "upKbps"),
       downKbps: numberOf(vector, "downKbps"),
+      chosen: numberOf(vector, "chosen") as Cipher,
+      understood: numberOf(vector, "understood"),
       frames: bytesOf(vector, "frames"),
     };
     const arena = new Uint8Array(2000);
@@ -171,10 +203,11 @@ Deno.test("ACCEPT is built and opened as in its vectors", async () => {
       opened,
     );
     assert.equal(result, OpenResult.ok);
-    const { framesAt, framesBytes, ...rest } = opened;
-    const { frames, ...expected } = fields;
+    const { framesAt, framesBytes, parameters, ...rest } = opened;
+    const { frames, chosen, understood, ...expected } = fields;
     assert.deepEqual(packet.slice(framesAt, framesAt + framesBytes), frames);
     assert.deepEqual(rest, expected);
+    assert.deepEqual({ ...parameters }, { ciphers: chosen, frames: understood });
   }
 });
 
@@ -185,11 +218,14 @@ Deno.test("session keys and their successors agree with their vectors", async ()
       bytesOf(vector, "serverPublic"),
     ];
     const userKey = bytesOf(vector, "userKey");
+    const offered = numberOf(vector, "offered");
+    const chosen = numberOf(vector, "chosen") as Cipher;
     for (const side of ["client", "server"] as const) {
       using keys = new SessionKeys();
       const privateKey = bytesOf(vector, `${side}Private`);
       const peerPublic = side === "client" ? serverPublic : clientPublic;
-      const agreement = { privateKey, peerPublic, clientPublic, serverPublic, userKey };
+      const publics = { peerPublic, clientPublic, serverPublic };
+      const agreement = { privateKey, ...publics, userKey, offered, chosen };
       assert.equal(deriveSessionKeys(noRandom, agreement, keys), true);
       for (const direction of ["clientToServer", "serverToClient"] as const) {
         for (const expected of vector[direction] as readonly string[]) {
@@ -205,7 +241,7 @@ Deno.test("DATA is sealed and opened as in its vectors", async () => {
   for (const vector of await readVectors("data")) {
     const tskd = tskdFor(vector);
     using aead = new PortableAead(1);
-    const key = aead.addKey(bytesOf(vector, "key"));
+    const key = aead.addKey(bytesOf(vector, "key"), numberOf(vector, "cipher") as Cipher);
     const plaintext = bytesOf(vector, "plaintext");
     const number = numberOf(vector, "number");
     const arena = new Uint8Array(16 + plaintext.length + 16);
@@ -229,7 +265,12 @@ Deno.test("RESET is built and opened as in its vector", async () => {
       timeMs: numberOf(vector, "timeMs"),
       session,
       number: numberOf(vector, "cause"),
-      token: resetToken(noRandom, bytesOf(vector, "serverSecret"), session),
+      token: resetToken(
+        noRandom,
+        bytesOf(vector, "serverSecret"),
+        session,
+        numberOf(vector, "generation"),
+      ),
       reason: numberOf(vector, "reason"),
     };
     const random = scriptedRandom(bytesOf(vector, "number"), bytesOf(vector, "salt"));

@@ -13,7 +13,7 @@ import { Tskd } from "../crypto/tskd.ts";
 import { namedUser, soleUser, type User } from "../crypto/users.ts";
 import { isIpv4Mapped } from "../base/ip.ts";
 import { PACKET_BYTES_BASE } from "../wire/limits.ts";
-import { maskHeader, unmaskHeader } from "../wire/packet.ts";
+import { Direction, maskHeader, unmaskHeader } from "../wire/packet.ts";
 import { ClientHandshake } from "../crypto/client_handshake.ts";
 
 export type CheckKind = "tcp" | "udp" | "icmp" | "phantom";
@@ -89,16 +89,19 @@ export class BackendChecks {
   async #askServer(target: CheckTarget): Promise<boolean> {
     const tskd = this.#tskd;
     tskd.tick(Date.now());
-    const session = 1 + crypto.getRandomValues(new Uint32Array(1))[0]! % 0xffff_ffff;
+    // Below 2^48, and not 0.
+    const session = 1 + crypto.getRandomValues(new Uint32Array(1))[0]!;
     const user = this.#users.get(target.user)!;
     const handshake = new ClientHandshake(this.#primitives, tskd, user, session);
     try {
       const arena = new Uint8Array(PACKET_BYTES_BASE);
       const length = handshake.hello(Date.now(), arena, 0, arena.length);
-      maskHeader(arena, 0, tskd.maskWords, 0);
+      maskHeader(arena, 0, Direction.toServer, tskd.maskWords, 0);
       return await askByUdp(this.#native, target, arena.subarray(0, length), (packet) => {
         tskd.tick(Date.now());
-        const key = unmaskHeader(packet, 0, packet.length, tskd.maskWords, tskd.maskCount);
+        const { maskWords, maskCount } = tskd;
+        const { toClient } = Direction;
+        const key = unmaskHeader(packet, 0, packet.length, toClient, maskWords, maskCount);
         return key >= 0 && handshake.open(packet, 0, packet.length, tskd.maskWindows[key]!);
       });
     } finally {

@@ -8,7 +8,7 @@ import { isShortOfDescriptors } from "../../ffi/descriptors.ts";
 import { endpoint, endpointWords, routeTo, routeWords } from "../../ffi/endpoint.ts";
 import type { Route } from "../../ffi/endpoint.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
-import { maskKeyBytes, PacketHeaders, PacketMask } from "../../ffi/mask.ts";
+import { maskKeyBytes, PacketHeaders, PacketMask, toClient } from "../../ffi/mask.ts";
 import { udpBatchMax, UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import { type BackendNow, type RelayPlan, type RelayServiceSpec } from "./kernel_relay.ts";
 import { isIpv4Mapped } from "../base/ip.ts";
@@ -102,7 +102,7 @@ export class Forwarder implements Timer {
   constructor(loop: Loop, options: ForwarderOptions) {
     this.#loop = loop;
     this.#options = options;
-    this.#mask = new PacketMask(loop.native);
+    this.#mask = new PacketMask(loop.native, toClient);
     let first = 0;
     this.#services = options.plan.services.map((spec) => {
       first += spec.backends.length;

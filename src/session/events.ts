@@ -70,6 +70,8 @@ export interface Options<Owner> {
   readonly idleMs: number;
   /** Our own sign of life, where streams are open; Infinity: none. */
   readonly keepAliveMs: number;
+  /** Whether a PATH_RESPONSE proves a path whose challenge was not the session's own. */
+  readonly provesPath?: (session: Owner, path: number, high: number, low: number) => boolean;
   /** The peer stated its line in kbit/s, 0: not stated. For whoever chooses controllers. */
   readonly onRates?: (session: Owner, upKbps: number, downKbps: number) => void;
 }

@@ -24,6 +24,8 @@ import type { Streams } from "./streams.ts";
 // One thread, no re-entry (see Events): these live as long as the module.
 const reader = new FrameReader();
 const ackPairs = new Float64Array(2 * ACK_RANGES_MAX);
+/** The driver was asked about a PATH_RESPONSE of this packet. */
+let hasAsked = false;
 
 /** What takes part in it beside the streams. */
 export interface InputParts<Owner> {
@@ -113,6 +115,7 @@ export class PacketInput<Owner> {
     const streams = this.#streams;
     const life = this.#life;
     this.#streamInput.refused = false;
+    hasAsked = false;
     reader.reset(bytes, at, length);
     for (;;) {
       const type = reader.next();
@@ -159,10 +162,27 @@ export class PacketInput<Owner> {
   }
 
   #onPathResponse(): void {
-    const proven = this.#paths.onResponse(reader.echoHigh, reader.echoLow);
+    const { echoHigh, echoLow } = reader;
+    let proven = this.#paths.onResponse(echoHigh, echoLow);
+    if (proven === NO_PATH) proven = this.#provenByDriver(echoHigh, echoLow);
     if (proven === NO_PATH) return;
     this.#output.unstall();
     this.#streams.events.pathProven(this.#streams.owner, proven);
+  }
+
+  /** The path whose challenge the driver has sent, in an ACCEPT; one question a packet. */
+  #provenByDriver(high: number, low: number): number {
+    const { provesPath } = this.#options;
+    if (provesPath === undefined || hasAsked) return NO_PATH;
+    hasAsked = true;
+    for (let i = 0; i < this.#paths.count; i++) {
+      const path = this.#paths.at(i);
+      if (path === undefined || path.isProven) continue;
+      if (!provesPath(this.#streams.owner, i, high, low)) continue;
+      this.#paths.prove(path);
+      return i;
+    }
+    return NO_PATH;
   }
 
   #onDatagram(): void {

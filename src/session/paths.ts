@@ -134,13 +134,17 @@ export class SessionPath {
     this.challengeAt = this.challengesLeft > 0 ? now + CHALLENGE_REPEAT_MS : Infinity;
   }
 
-  /** Whether a PATH_RESPONSE proves this path. */
+  /** Whether a PATH_RESPONSE answers the challenge that is out on this path, and so proves it. */
   answers(high: number, low: number): boolean {
     if (!this.isAsked || high !== this.challengeHigh || low !== this.challengeLow) return false;
+    this.prove();
+    return true;
+  }
+
+  prove(): void {
     this.isAsked = false;
     this.isProven = true;
     this.challengeAt = Infinity;
-    return true;
   }
 
   /** Answers and challenges. PING and PATH_STATUS are recorded: see PacketOutput. */
@@ -255,10 +259,16 @@ export class SessionPaths {
   onResponse(high: number, low: number): number {
     for (const path of this.#list) {
       if (path === undefined || !path.answers(high, low)) continue;
-      if (this.#wanted === path.index) this.active = path.index;
+      this.prove(path);
       return path.index;
     }
     return NO_PATH;
+  }
+
+  /** The peer has answered from where this path leads. */
+  prove(path: SessionPath): void {
+    path.prove();
+    if (this.#wanted === path.index) this.active = path.index;
   }
 
   /** Without a word from the client the server answers where its newest packet came from. */

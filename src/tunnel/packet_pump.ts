@@ -10,7 +10,7 @@
 
 import { AeadTable } from "../../ffi/aead.ts";
 import type { Route } from "../../ffi/endpoint.ts";
-import { PacketMask } from "../../ffi/mask.ts";
+import { type Direction, PacketMask } from "../../ffi/mask.ts";
 import type { DatagramInbox } from "../../ffi/udp.ts";
 import type { Primitives } from "../crypto/primitives.ts";
 import { ReplayWindows } from "../crypto/replay_window.ts";
@@ -49,6 +49,8 @@ export interface PumpOwner<P extends Peer> extends ReceiveOwner<P>, SendOwner<P>
 
 export interface PacketPumpOptions {
   readonly primitives: Primitives;
+  /** The direction of what it sends. */
+  readonly sends: Direction;
   readonly tskd: Tskd;
   /** Of the streams of all sessions. */
   readonly budget: Budget;
@@ -75,10 +77,10 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
   readonly #relief: Relief<P>;
 
   constructor(loop: Loop, owner: PumpOwner<P>, options: PacketPumpOptions) {
-    const { primitives, tskd, budget, records, sessionsMax, unixMs } = options;
+    const { primitives, sends, tskd, budget, records, sessionsMax, unixMs } = options;
     this.#loop = loop;
     this.#owner = owner;
-    const mask = new PacketMask(loop.native);
+    const mask = new PacketMask(loop.native, sends);
     const fault = (error: unknown) => loop.fault(error);
     const lanes = this.#lanes;
     const clock = this.clock = new PumpClock(loop, mask, tskd, unixMs);

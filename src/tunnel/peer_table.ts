@@ -24,8 +24,8 @@ export class PeerTable<P extends Peer> {
   }
 
   find(id: number): P | undefined {
-    // The mix is a bijection: what has the hash has the id.
-    const slot = this.#index.first(mix(id));
+    let slot = this.#index.first(mix(id));
+    while (slot >= 0 && this.#peers[slot]!.localId !== id) slot = this.#index.another();
     return slot < 0 ? undefined : this.#peers[slot];
   }
 
@@ -47,8 +47,9 @@ export class PeerTable<P extends Peer> {
   }
 
   remove(peer: P): void {
-    const slot = this.#index.first(mix(peer.localId));
-    if (slot < 0 || this.#peers[slot] !== peer) return;
+    let slot = this.#index.first(mix(peer.localId));
+    while (slot >= 0 && this.#peers[slot] !== peer) slot = this.#index.another();
+    if (slot < 0) return;
     this.#index.remove(slot);
     this.#peers[slot] = undefined;
     this.#free.push(slot);
@@ -61,8 +62,9 @@ export class PeerTable<P extends Peer> {
   }
 }
 
-/** Ids are random, but for their lowest bits, which the index looks at. */
+/** 32 bits of the 48; ids are our own, so that nobody can make many alike. */
 function mix(id: number): number {
-  const once = Math.imul(id ^ id >>> 16, 0x45d9_f3b);
+  const low = id | 0;
+  const once = Math.imul(low ^ low >>> 16 ^ Math.floor(id / 2 ** 32), 0x45d9_f3b);
   return (once ^ once >>> 16) >>> 0;
 }

@@ -4,6 +4,7 @@
  */
 
 import type { Endpoint } from "../../ffi/endpoint.ts";
+import type { Cipher } from "../crypto/ciphers.ts";
 import type { InboundSpec } from "../inbound/spec.ts";
 import type { Protocol } from "../loop/protocol.ts";
 import type { Routing } from "../outbound/routing.ts";
@@ -20,6 +21,8 @@ export interface TunnelStart {
   /** `arq.window_size` and `arq.max_retries`. */
   readonly windowPackets: number;
   readonly maxRetries: number;
+  /** A cipher by its bit (crypto/ciphers.ts), where only one may be; else what suits both ends. */
+  readonly cipher?: Cipher;
 }
 
 export interface ServerStart extends TunnelStart, Routing {
@@ -31,9 +34,9 @@ export interface ServerStart extends TunnelStart, Routing {
   readonly salts?: SharedArrayBuffer;
   /** The last clean stop's (replay_record.ts); where there is one worker. */
   readonly replayRecord?: Uint8Array;
-  /** 32 bytes that outlive the process: the reset tokens' key. */
+  /** 32 bytes that outlive the process: of ids, reset tokens and challenges. */
   readonly serverSecret: Uint8Array;
-  /** Grows at each start (secret.ts). */
+  /** Grows by 8 or more with each start (session_ids.ts). */
   readonly generation: number;
   /** Empty: `psk` alone. */
   readonly users: readonly UserSpec[];
@@ -61,6 +64,8 @@ export interface UserSpec extends UserLimits {
   /** Theirs in `accounts`. */
   readonly slot?: number;
   readonly key: Uint8Array;
+  /** False: known, and let in no more. */
+  readonly isEnabled?: boolean;
   /** Bytes a second; 0: no limit. */
   readonly upRate: number;
   readonly downRate: number;

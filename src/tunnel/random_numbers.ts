@@ -27,11 +27,11 @@ export class RandomNumbers {
     return word;
   }
 
-  /** 1 to 2^32 - 1. */
-  nonZero(): number {
+  /** 1 to 2^48 - 1. */
+  nonZero48(): number {
     for (;;) {
-      const word = this.u32();
-      if (word !== 0) return word;
+      const number = this.u32() * 0x1_0000 + (this.u32() & 0xffff);
+      if (number !== 0) return number;
     }
   }
 

@@ -11,7 +11,8 @@ import { NO_KEY } from "../crypto/key_update.ts";
 import type { Primitives } from "../crypto/primitives.ts";
 import type { ReplayWindows } from "../crypto/replay_window.ts";
 import { type Carrier, SPANS_MAX } from "../transport/carrier.ts";
-import { DATA_OVERHEAD, HEADER_BYTES, PACKET_NUMBER_MAX } from "../wire/limits.ts";
+import { CloseCode } from "../wire/frames.ts";
+import { DATA_OVERHEAD, FORGED_PACKETS_MAX, HEADER_BYTES } from "../wire/limits.ts";
 import { isData, phaseOf } from "../wire/packet.ts";
 import { Arrival } from "./arrival.ts";
 import type { Peer } from "./peer.ts";
@@ -132,7 +133,7 @@ export class ReceiveSide<P extends Peer> {
       return this.#owner.stranger(this.#arrival);
     }
     if (!peer.isActive) return;
-    if (number > PACKET_NUMBER_MAX || !this.#windows.check(peer.window, number)) {
+    if (!this.#windows.check(peer.window, number)) {
       counters.repeated++;
       return;
     }
@@ -166,6 +167,7 @@ export class ReceiveSide<P extends Peer> {
     this.#openPeers[k] = undefined;
     if (this.#opens.result(k) !== 0) {
       counters.forged++;
+      if (!peer.isReleased) this.#onForged(peer);
       return;
     }
     if (peer.isReleased) return;
@@ -194,6 +196,13 @@ export class ReceiveSide<P extends Peer> {
     const length = inbox.length(i);
     peer.session.receive(now, path, number, inbox.arena, at, length - DATA_OVERHEAD, length);
     if (!peer.isQueued) this.#wake(peer);
+  }
+
+  /** So many would bring a forger near to one that opens. */
+  #onForged(peer: P): void {
+    if (++peer.keys!.forged < FORGED_PACKETS_MAX) return;
+    peer.session.close(this.#clock.now, CloseCode.overLimit);
+    this.#wake(peer);
   }
 
   #confirm(peer: P, now: number): void {

@@ -115,6 +115,9 @@ export class SendSide<P extends Peer> implements Task {
       batch.isComplete = !batch.isEmpty;
       if (batch.isComplete) return false;
       keys.update(this.#primitives, now);
+    } else if (keys.isSpent) {
+      // What is acknowledged next brings the next key.
+      return true;
     }
     this.#holdPaths(peer);
     peer.noteSecond(now);

@@ -106,7 +106,7 @@ Deno.test("a client that gets another address keeps its session", () => {
   };
   run({ middle: {} }, { total: 20e6, ms: 40_000, during }, ({ atServer, server }) => {
     assert.equal(moves, 2);
-    assert.equal(atServer.log.filter((line) => line.startsWith("proven")).length, 2);
+    assert.equal(atServer.log.filter((line) => line.startsWith("proven")).length, 1 + 2);
     assert.equal(atServer.sessions.length, 1);
     assert.equal(server.pump.peers.count, 1);
   });
@@ -146,9 +146,8 @@ Deno.test("junk and mangled packets neither stop nor slow a session for good", (
   run({ middle }, { total: 10e6, ms: 40_000, during }, ({ server, atServer }) => {
     const { junk: dropped, forged, repeated } = server.pump.received;
     assert.ok(dropped > 0 && forged > 0 && repeated > 0, `${dropped} ${forged} ${repeated}`);
-    assert.equal(atServer.log.filter((line) => line.startsWith("proven")).length, 0);
-    const { resets } = server.counters;
-    assert.equal(server.pump.control.sent, 1 + resets, "the ACCEPT, and RESETs about wrong ids");
+    assert.equal(atServer.log.filter((line) => line.startsWith("proven")).length, 1);
+    assert.equal(server.pump.control.sent, 1, "the ACCEPT alone");
   });
 });
 

@@ -154,13 +154,16 @@ Deno.test("who has used up their traffic is cut off, and let in again with more"
   other.client.wake(other.client.session());
   pair.until(() => other.client.state === "open" && pair.client.state === "open");
   upload(pair, pair.client, pair.atClient, 3e6);
-  pair.until(() => pair.atClient.log.includes(`closed ${CloseCode.denied} peer`));
+  const closed = () =>
+    pair.atClient.log.filter((line) => line === `closed ${CloseCode.trafficUsedUp} peer`).length;
+  pair.until(() => closed() === 1);
   assert.equal(other.client.state, "open");
   pair.greet();
-  pair.run(100);
-  assert.notEqual(pair.client.state, "open");
+  pair.until(() => closed() === 2);
+  assert.equal(pair.client.counters.refusals, 1, "told, and not left in silence");
   assert.ok(pair.server.counters.usersRefused > 0);
   pair.server.setUsers([{ ...alice, trafficMax: 1e9 }, bob]);
+  pair.greet();
   pair.until(() => pair.client.state === "open");
   assert.ok(pair.server.accountOf("alice")!.upBytes > 1e6);
   assert.equal(other.notes.log.filter((line) => line.startsWith("closed")).length, 0);
@@ -175,7 +178,7 @@ Deno.test("an account that expires takes its sessions with it", () => {
   pair.run(300);
   assert.equal(pair.client.state, "open");
   now += 5000;
-  pair.until(() => pair.atClient.log.includes(`closed ${CloseCode.denied} peer`));
+  pair.until(() => pair.atClient.log.includes(`closed ${CloseCode.expired} peer`));
 });
 
 Deno.test("users are added, changed and removed while the others' sessions go on", () => {

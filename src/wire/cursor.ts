@@ -81,6 +81,11 @@ export class Reader extends Cursor {
     return (bytes[at]! << 24 | bytes[at + 1]! << 16 | bytes[at + 2]! << 8 | bytes[at + 3]!) >>> 0;
   }
 
+  u48(): number {
+    const high = this.u16();
+    return high * TWO_32 + this.u32();
+  }
+
   /** A u64 as a number; one above 2^53 - 1 is a failure. */
   u64(): number {
     const high = this.u32();
@@ -193,6 +198,13 @@ export class Writer extends Cursor {
     bytes[at + 2] = value >>> 8;
     bytes[at + 3] = value;
     this.at = at + 4;
+  }
+
+  /** A whole number of 0 to 2^48 - 1. */
+  u48(value: number): void {
+    if (!this.#take(6)) return;
+    this.u16(value / TWO_32 | 0);
+    this.u32(value | 0);
   }
 
   /** A whole number of 0 to 2^53 - 1. */

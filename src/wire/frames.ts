@@ -40,7 +40,7 @@ export const FrameType = {
   pathResponse: 0x0e,
   pathStatus: 0x0f,
   close: 0x10,
-  /** An addition to version 4: apart from the others, and never asked for. */
+  /** Apart from the others, and never asked for. */
   rates: 0x2a,
 } as const;
 export type FrameType = typeof FrameType[keyof typeof FrameType];
@@ -80,6 +80,13 @@ export const CloseCode = {
   /** The user was disabled, has expired or used up what was granted. */
   denied: 8,
   shutdown: 9,
+  // Of a refusal, which makes no session.
+  expired: 10,
+  trafficUsedUp: 11,
+  tooManySessions: 12,
+  tooManyConnections: 13,
+  disabled: 14,
+  noCommonCipher: 15,
 } as const;
 export type CloseCode = typeof CloseCode[keyof typeof CloseCode];
 

@@ -2,7 +2,7 @@
 
 // ---- Specification constants: another value speaks another protocol ----
 
-export const PROTOCOL_VERSION = 4;
+export const PROTOCOL_VERSION = 5;
 
 export const HEADER_BYTES = 16;
 export const TAG_BYTES = 16;
@@ -28,10 +28,14 @@ export const REPLAY_BLIND_MS = 3 * WINDOW_MS;
 
 /** DATA packet numbers that a receiver remembers. */
 export const DATA_WINDOW_NUMBERS = 8192;
-/** Packet numbers are exact in a double; 2^53 packets are 950 years at 300,000 a second. */
-export const PACKET_NUMBER_MAX = Number.MAX_SAFE_INTEGER;
+/** 48 bits: 29 years at 300,000 packets a second. */
+export const PACKET_NUMBER_MAX = 2 ** 48 - 1;
 
+/** Packets that one key seals: with ChaCha20-Poly1305, and with AES-256-GCM (RFC 9001 B.1). */
 export const KEY_UPDATE_PACKETS = 2 ** 30;
+export const KEY_UPDATE_PACKETS_AES = 2 ** 23;
+/** Packets of a session that did not open, before it is ended. */
+export const FORGED_PACKETS_MAX = 2 ** 36;
 export const KEY_UPDATE_MS = 120_000;
 /** How long a receiver keeps the key before the present one. */
 export const KEY_OLD_MS = 3_000;

@@ -1,11 +1,6 @@
 /**
  * Session ids of a server: which of its workers a session belongs to is in the lowest bits, so
- * that any worker, and the kernel, can tell.
- *
- *     31                       n         0
- *     +-----------------------+-----------+
- *     | random                | worker    |     n = bits that tell so many workers apart
- *     +-----------------------+-----------+
+ * that any worker, and the kernel, can tell. What else is in an id: crypto/session_ids.ts.
  */
 
 /** The bits of a session id that say whose it is: 0 for one worker. */
@@ -16,9 +11,4 @@ export function ownerMask(workers: number): number {
 /** The worker that a session id names; above the last one where the id is made up. */
 export function ownerOf(session: number, mask: number): number {
   return session & mask;
-}
-
-/** A session id of a worker, made of 32 random bits. */
-export function sessionIdOf(random: number, worker: number, mask: number): number {
-  return ((random & ~mask) | worker) >>> 0;
 }

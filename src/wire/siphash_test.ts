@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
-import { bytesOf, readVectors } from "../../tests/fixtures/vectors/read.ts";
-import { maskHeader, unmaskHeader } from "./packet.ts";
+import { bytesOf, numberOf, readVectors } from "../../tests/fixtures/vectors/read.ts";
+import { type Direction, maskHeader, unmaskHeader } from "./packet.ts";
 import { SIP_KEY_WORDS, sipHash, sipHashWith, sipKey } from "./siphash.ts";
 
 function keyOf(bytes: Uint8Array): Uint32Array {
@@ -44,13 +44,18 @@ Deno.test("sipHashWith() hashes one byte more than there is", () => {
   }
 });
 
-Deno.test("the header mask agrees with its vectors", async () => {
+Deno.test("header masks and checks agree with their vectors", async () => {
   for (const vector of await readVectors("mask")) {
     const key = keyOf(bytesOf(vector, "maskKey"));
+    const direction = numberOf(vector, "direction") as Direction;
     const packet = bytesOf(vector, "packet");
-    assert.equal(unmaskHeader(packet, 0, packet.length, key, 1), 0);
+    assert.equal(unmaskHeader(packet, 0, packet.length, direction, key, 1), 0);
     assert.equal(packet.toHex(), vector["clear"]);
-    maskHeader(packet, 0, key, 0);
+    maskHeader(packet, 0, direction, key, 0);
     assert.equal(packet.toHex(), vector["packet"]);
+    for (const text of vector["junk"] as unknown as string[]) {
+      const junk = Uint8Array.fromHex(text);
+      assert.equal(unmaskHeader(junk, 0, junk.length, direction, key, 1), -1);
+    }
   }
 });

@@ -238,7 +238,7 @@ const filterFrames: Readonly<Record<string, Bytes>> = {
 
 function aimOf(name: string): { aim?: string } {
   if (name.startsWith("junk")) return { aim: "≤ 130" };
-  return name.includes("the window") || !name.startsWith("session") ? {} : { aim: "≤ 60" };
+  return name.includes("the window") || !name.startsWith("session") ? {} : { aim: "≤ 50" };
 }
 
 /** Program time by test runs, and rates by live frames, what passes dropped; on one core. */

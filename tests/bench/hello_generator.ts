@@ -5,8 +5,7 @@
 
 import { AeadBatch, AeadTable } from "../../ffi/aead.ts";
 import { type Endpoint, endpoint, type Route, routeTo } from "../../ffi/endpoint.ts";
-import { monotonicMs } from "../../ffi/loop.ts";
-import { PacketHeaders, PacketMask } from "../../ffi/mask.ts";
+import { PacketHeaders, PacketMask, toServer } from "../../ffi/mask.ts";
 import type { Native } from "../../ffi/native.ts";
 import { NativePrimitives } from "../../ffi/primitives.ts";
 import { udpBatchMax, UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
@@ -24,6 +23,7 @@ const SLOT = 1500;
 const WAIT_MS = 1000;
 const BUFFER_BYTES = 8 << 20;
 const PING_BYTES = 9;
+const PING = Uint8Array.of(FrameType.ping, 0, 0, 0, 0, 0, 0, 0, 1);
 
 interface Client {
   readonly handshake: ClientHandshake;
@@ -45,7 +45,6 @@ export interface GeneratorOptions {
 /** To be made inside the namespace of the server. */
 export class HelloGenerator implements Disposable {
   accepts = 0;
-  readonly #native: Native;
   readonly #options: GeneratorOptions;
   readonly #primitives: NativePrimitives;
   readonly #tskd: Tskd;
@@ -62,11 +61,10 @@ export class HelloGenerator implements Disposable {
   #made = 0;
 
   constructor(native: Native, options: GeneratorOptions) {
-    this.#native = native;
     this.#options = options;
     this.#primitives = new NativePrimitives(native);
     this.#tskd = new Tskd(this.#primitives, options.psk);
-    this.#mask = new PacketMask(native);
+    this.#mask = new PacketMask(native, toServer);
     this.#table = new AeadTable(native, 1 << 18);
     this.#socket = new UdpSocket(native, {
       local: endpoint(new Uint8Array(16), 0),
@@ -115,7 +113,7 @@ export class HelloGenerator implements Disposable {
   ping(clients: readonly Client[]): number {
     this.#answered.clear();
     for (const client of clients) {
-      this.#addData(client, 1, true);
+      this.#addData(client, 1, PING);
       if (this.#outbox.isFull) this.#flush();
     }
     this.#flush();
@@ -143,12 +141,11 @@ export class HelloGenerator implements Disposable {
     this.#mask.maskAt(this.#offset, 1, this.#arena);
   }
 
-  /** A packet with nothing but padding, or with a PING. */
-  #addData({ route, serverSession, keys }: Client, number: number, asks: boolean): void {
+  /** A packet with one frame of PING_BYTES. */
+  #addData({ route, serverSession, keys }: Client, number: number, frame: Uint8Array): void {
     const at = this.#outbox.count * SLOT;
     const text = at + HEADER_BYTES;
-    this.#arena.fill(FrameType.padding, text, text + PING_BYTES);
-    if (asks) this.#arena.set([FrameType.ping, 0, 0, 0, 0, 0, 0, 0, 1], text);
+    this.#arena.set(frame, text);
     writeHeader(this.#arena, at, serverSession, PacketKind.data0, number);
     this.#seal.clear();
     this.#seal.add(keys!.keyId, number, at, HEADER_BYTES, text, PING_BYTES);
@@ -185,13 +182,17 @@ export class HelloGenerator implements Disposable {
     if (!handshake.open(arena, this.#inbox.offset(i), this.#inbox.length(i), window)) {
       throw new Error("An ACCEPT did not open");
     }
-    const keys = handshake.agree(monotonicMs(this.#native), this.#table);
+    const keys = handshake.agree(this.#table);
     if (keys === undefined) throw new Error("An ACCEPT made no keys");
     keys.receiveKeys.wipe();
     client.serverSession = handshake.accept.serverSession;
     client.keys = keys.sendKeys;
     if (this.#outbox.isFull) this.#flush();
-    this.#addData(client, 0, false);
+    // Its challenge, as the answer to it: else little is sent to us.
+    const { framesAt } = handshake.accept;
+    const response = arena.slice(framesAt, framesAt + PING_BYTES);
+    response[0] = FrameType.pathResponse;
+    this.#addData(client, 0, response);
   }
 }
 

@@ -7,7 +7,7 @@
 import { AeadBatch, AeadTable, aeadTagBytes } from "../../ffi/aead.ts";
 import { endpoint, type Route, routeTo, routeWords } from "../../ffi/endpoint.ts";
 import { Epoll, EpollEvent, monotonicMs } from "../../ffi/loop.ts";
-import { maskKeyBytes, PacketHeaders, PacketMask } from "../../ffi/mask.ts";
+import { maskKeyBytes, PacketHeaders, PacketMask, toClient, toServer } from "../../ffi/mask.ts";
 import { NativePrimitives } from "../../ffi/primitives.ts";
 import { tcpAgain, TcpListener, TcpSocket } from "../../ffi/tcp.ts";
 import { UdpInbox, UdpOutbox, udpPayloadMax, UdpSocket } from "../../ffi/udp.ts";
@@ -85,19 +85,20 @@ function maskFigures(): Figure[] {
     offsets[i] = i * slot;
     spans.set([i * slot, slot, i, 0], 4 * i);
     packets.set(junk.subarray(i * slot, (i + 1) * slot), i * slot);
-    packets.set([0, 0, 0, 1, 3, 0, 0, 0], i * slot);
+    packets.set([0, 0, 0, 0, 0, 1, 3, 0], i * slot);
   }
-  const mask = new PacketMask(native);
+  const mask = new PacketMask(native, toClient);
+  const sender = new PacketMask(native, toServer);
   const headers = new PacketHeaders(count);
   const show = (from: Uint8Array<ArrayBuffer>, expected: number) => {
     const shown = mask.unmask({ arena: from, spans, count }, headers);
     if (shown !== expected) throw new Error(`${shown} of ${expected} packets were shown`);
   };
-  const hide = () => mask.maskAt(offsets, count, packets);
+  const hide = () => sender.maskAt(offsets, count, packets);
   const figures = [0, 2].map((window) => {
     const hidden = keys.subarray(window * maskKeyBytes, (window + 1) * maskKeyBytes);
     const prepare = () => {
-      mask.setKeys(hidden);
+      sender.setKeys(hidden);
       hide();
       mask.setKeys(keys);
     };

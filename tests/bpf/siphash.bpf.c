@@ -19,8 +19,9 @@ int hash(struct xdp_md *ctx)
 
 	if ((void *)question + 41 > (void *)(long)ctx->data_end)
 		return XDP_DROP;
-	answer = siphash17(question->key[0], question->key[1], question->message[0],
-			   question->message[1], question->last);
+	answer = sip_end(sip_begin(question->key[0], question->key[1], question->message[0],
+				   question->message[1]),
+			 question->last | 17ull << 56);
 	__builtin_memcpy(question->hash, &answer, sizeof(answer));
 	return XDP_PASS;
 }

@@ -1,6 +1,6 @@
 /** Frames that unmask, nearly do and do not, for fuzzing what looks at them with keys. */
 
-import { masked, WINDOW } from "../bpf/tunnel/keyed_packets.ts";
+import { masked, type MaskedOptions, WINDOW } from "../bpf/tunnel/keyed_packets.ts";
 import {
   type Bytes,
   cut,
@@ -25,13 +25,13 @@ const known: readonly Bytes[] = [...keyedCases.values(), ...xdpCases.values()].f
 const portList = [...casePorts];
 
 function randomPacket(rng: Rng): Bytes {
-  const options = {
+  const options: MaskedOptions = {
     kind: rng.chance(0.9) ? rng.int(1, 5) : rng.int(0, 255),
     window: WINDOW + rng.pick([0, 0, 0, -1, 1, -2, 2, 14, -14]),
-    session: rng.int(0, 0xffff_ffff),
+    session: rng.int(0, 0xffff_ffff) * 0x1_0000 + rng.int(0, 0xffff),
     number: rng.int(0, 1 << 30),
     bytes: rng.int(32, 120),
-    zero: rng.chance(0.05) ? rng.int(1, 255) : 0,
+    from: rng.chance(0.05) ? 1 : 0,
   };
   const ports = { from: rng.int(0, 200), to: rng.pick(portList) };
   const tags = rng.chance(0.1) ? [vlan()] : [];

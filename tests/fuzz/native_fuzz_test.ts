@@ -7,7 +7,7 @@
 import assert from "node:assert/strict";
 import { AeadBatch, AeadTable, aeadTagBytes } from "../../ffi/aead.ts";
 import { endpoint, routeTo } from "../../ffi/endpoint.ts";
-import { maskKeyBytes, PacketHeaders, PacketMask } from "../../ffi/mask.ts";
+import { maskKeyBytes, PacketHeaders, PacketMask, toClient, toServer } from "../../ffi/mask.ts";
 import { NativePrimitives } from "../../ffi/primitives.ts";
 import { tcpAgain, TcpListener, TcpSocket } from "../../ffi/tcp.ts";
 import { UdpFlag, udpGroMax, UdpInbox, UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
@@ -138,8 +138,11 @@ Deno.test("PacketMask stays in its arena for any spans and offsets", () => {
   fuzz({ cases }, (rng) => {
     const { whole, arena } = guarded(rng.int(0, 4096));
     const at = () => hostile(rng, arena.length);
-    const mask = new PacketMask(native);
-    mask.setKeys(rng.bytes(rng.int(1, 8) * maskKeyBytes));
+    const mask = new PacketMask(native, toClient);
+    const hide = new PacketMask(native, toServer);
+    const keys = rng.bytes(rng.int(1, 8) * maskKeyBytes);
+    hide.setKeys(keys);
+    mask.setKeys(keys);
     const count = rng.int(1, 64);
     const headers = new PacketHeaders(count);
     const spans = Uint32Array.from(
@@ -154,8 +157,8 @@ Deno.test("PacketMask stays in its arena for any spans and offsets", () => {
     const fitting = offsets.filter((offset) => offset + 32 <= arena.length);
     if (fitting.length > 0) {
       const offset = fitting[0]!;
-      arena[offset + 4] = 5;
-      assert.equal(mask.maskAt(fitting, 1, arena), 1);
+      arena[offset + 6] = 5;
+      assert.equal(hide.maskAt(fitting, 1, arena), 1);
       const real = { arena, spans: Uint32Array.of(offset, 32, 0, 0), count: 1 };
       assert.equal(mask.unmask(real, headers), 1);
       assert.equal(headers.kind(0), 5);
@@ -180,7 +183,7 @@ Deno.test("ph_mask reads no word that is not there", () => {
     const count = stride === 0 ? rng.int(0, 1000) : rng.pick(edges);
     const last = BigInt(first) + BigInt(stride) * BigInt(count - 1);
     const isSound = count === 0 || last < BigInt(words.length);
-    const hidden = symbols.ph_mask(arena, 64, key, words, words.length, first, stride, count);
+    const hidden = symbols.ph_mask(arena, 64, key, 0, words, words.length, first, stride, count);
     assert.equal(hidden, isSound ? 0 : -22);
   });
 });

@@ -13,7 +13,7 @@ import { addressBytes, encodeAddress } from "../../src/wire/address.ts";
 import { addressText, parseAddress } from "../fixtures/address_text.ts";
 import { Reader, Writer } from "../../src/wire/cursor.ts";
 import * as f from "../../src/wire/frames.ts";
-import { unmaskHeader } from "../../src/wire/packet.ts";
+import { Direction, unmaskHeader } from "../../src/wire/packet.ts";
 import { handshake, helloPacket, seededPrimitives, UNIX_MS } from "../fixtures/handshake.ts";
 import { fuzz, type Rng } from "./rng.ts";
 
@@ -210,7 +210,9 @@ Deno.test("fuzz: junk is left as it was by unmaskHeader()", () => {
   fuzz({ seed: 5, cases: 30_000 }, (rng) => {
     const bytes = rng.bytes(rng.int(0, 64));
     const before = bytes.slice();
-    const which = unmaskHeader(bytes, 0, bytes.length, tskd.maskWords, tskd.maskCount);
+    const { maskWords, maskCount } = tskd;
+    const direction = rng.pick([Direction.toServer, Direction.toClient]);
+    const which = unmaskHeader(bytes, 0, bytes.length, direction, maskWords, maskCount);
     assert.equal(which, -1);
     assert.deepEqual(bytes, before);
   });
@@ -222,6 +224,7 @@ Deno.test("fuzz: HELLO, ACCEPT and RESET open as they were sealed, and not other
   const arena = new Uint8Array(600);
   const hello = helloPacket(given);
   const acceptFields = {
+    ...{ flags: 0, chosen: 1 as const, understood: 0 },
     ...{ timeMs: UNIX_MS, serverSession: 9, serverPublic: fields.clientPublic },
     ...{ resetToken: new Uint8Array(16), maxDatagram: 1452, idleS: 300, upKbps: 0, downKbps: 0 },
     frames: fields.frames,

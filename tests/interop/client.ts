@@ -18,6 +18,8 @@ const OLD_KEY_MS = 3000;
 const RESET_WITHIN_MS = 10_000;
 const PACKET_OVERHEAD = 32;
 const LARGEST_PACKET = 1200;
+/** The code, on this side, of a stream that a HELLO opened in vain. */
+export const NOT_RUN = -100;
 const NOT_ELICITING: ReadonlySet<Frame["type"]> = new Set(["ack", "padding", "close"] as const);
 
 /** One packet as it went or came; frames of what could be opened. */
@@ -35,14 +37,24 @@ export interface Options {
   user?: wire.User;
   /** Part of the packets that is dropped, each way: 0.05 is 5 %. */
   loss?: number;
-  /** Sends nothing by itself: no ACK, no PING after ACCEPT, no PONG. */
+  /** Sends nothing by itself: no ACK, no answer to ACCEPT, no PONG. */
   quiet?: boolean;
+  /** Parameter 1 of HELLO: the ciphers offered. */
+  ciphers?: number;
   /** For what a HELLO must not say. */
   version?: number;
   timeOffsetMs?: number;
   windowOffset?: number;
   clientSession?: number;
   clientPublic?: Uint8Array;
+  flags?: number;
+  headerSession?: number;
+  /** In place of the list that `ciphers` makes. */
+  parameters?: Uint8Array;
+  /** Of the client's own address; any by default. */
+  localHost?: string;
+  /** In place of this client's own socket. */
+  socket?: () => Socket;
   onPacket?: (event: PacketEvent) => void;
 }
 
@@ -53,29 +65,49 @@ export interface ReceivedDatagram {
   data: Uint8Array;
 }
 
-interface Epoch {
-  key: Uint8Array;
+/** How a packet differs from what the client would send. */
+export interface Sealing {
+  oldKey?: boolean;
+  windowOffset?: number;
+  /** Of another session, or of none. */
+  session?: number;
+}
+
+interface Epoch extends wire.DataKey {
   phase: number;
 }
 
 interface OldEpoch extends Epoch {
   until: number;
+  /** The first number that the next key opened. */
+  end: bigint;
+}
+
+/** The server knows this user and lets it not in. */
+export class Refused extends Error {
+  constructor(readonly code: number, readonly reason: string) {
+    super(`refused with code ${code}: ${reason}`);
+  }
 }
 
 function random(length: number): Uint8Array {
   return crypto.getRandomValues(new Uint8Array(length));
 }
 
-function random32(): number {
-  return (crypto.getRandomValues(new Uint32Array(1))[0] ?? 0) || 1;
+function random48(): number {
+  return Number(new DataView(random(8).buffer).getBigUint64(0) >> 16n) || 1;
 }
 
 function after(epoch: Epoch): Epoch {
-  return { key: wire.nextKey(epoch.key), phase: 1 - epoch.phase };
+  return { ...epoch, key: wire.nextKey(epoch.key), phase: 1 - epoch.phase };
 }
 
 function delay(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
+}
+
+function tokensOf(frames: Frame[]): Uint8Array[] {
+  return frames.flatMap((frame) => frame.type === "path_challenge" ? [frame.token] : []);
 }
 
 export class Client {
@@ -128,7 +160,7 @@ export class Client {
     this.quiet = options.quiet ?? false;
     this.#keys = new wire.Tskd(options.psk);
     this.#userKey = options.user?.key ?? options.psk;
-    this.clientSession = options.clientSession ?? random32();
+    this.clientSession = options.clientSession ?? random48();
     this.clientPublic = options.clientPublic ?? wire.publicOf(this.#privateKey);
     this.closed = this.#closed.promise;
     this.reset = this.#reset.promise;
@@ -152,8 +184,8 @@ export class Client {
       this.#transmit(this.hello());
       let timer: ReturnType<typeof setTimeout> | undefined;
       const silence = new Promise<boolean>((done) => timer = setTimeout(() => done(false), wait));
-      const answered = await Promise.race([this.#accepted.promise.then(() => true), silence]);
-      clearTimeout(timer);
+      const answered = await Promise.race([this.#accepted.promise.then(() => true), silence])
+        .finally(() => clearTimeout(timer));
       if (answered) return;
     }
     throw new Error("no answer to HELLO");
@@ -167,19 +199,41 @@ export class Client {
       window: wire.windowOf(now) + (this.options.windowOffset ?? 0),
       user: this.options.user,
       userKey: this.#userKey,
-      number: crypto.getRandomValues(new BigUint64Array(1))[0] ?? 0n,
+      number: BigInt(random48()),
       salt: random(16),
       version: this.options.version ?? wire.VERSION,
       timeMs: now + (this.options.timeOffsetMs ?? 0),
       clientSession: this.clientSession,
       clientPublic: this.clientPublic,
+      parameters: this.#parameters,
+      flags: this.options.flags ?? 0,
+      session: this.options.headerSession ?? 0,
       padding: random(random(1)[0] ?? 0),
       frames: encodeFrames(this.#helloFrames),
     };
+    return this.#sealHello(hello);
+  }
+
+  /** The ciphers that HELLO names, as the server understands it. */
+  get offered(): number {
+    return wire.parseParameters(this.#parameters).ciphers;
+  }
+
+  /** The cipher of the session. */
+  get cipher(): number | undefined {
+    return this.#sending?.cipher;
+  }
+
+  get #parameters(): Uint8Array {
+    const ciphers = this.options.ciphers ?? wire.CIPHER.chacha20 | wire.CIPHER.aes256;
+    return this.options.parameters ?? wire.encodeParameters({ ciphers, frames: 0 });
+  }
+
+  #sealHello(hello: wire.Hello): Uint8Array {
     const clear = wire.sealHello(this.#keys, hello);
     const bytes = wire.mask(this.#keys.maskKey(hello.window), clear);
     const header = { session: 0, kind: wire.KIND.hello, number: hello.number };
-    this.#show("sent", header, this.#helloFrames, bytes);
+    this.#show("sent", header, this.#helloFrames ?? [], bytes);
     return bytes;
   }
 
@@ -246,13 +300,13 @@ export class Client {
   }
 
   /** One DATA packet with a number of its own, outside of recovery; not sent yet. */
-  seal(frames: Frame[], how: { oldKey?: boolean; windowOffset?: number } = {}): Uint8Array {
+  seal(frames: Frame[], how: Sealing = {}): Uint8Array {
     const epoch = how.oldKey ? this.#sendingOld : this.#sending;
     const accept = this.accepts[0];
     if (epoch === undefined || accept === undefined) throw new Error("no session, or no old key");
     const number = this.#nextNumber++;
-    const session = accept.serverSession;
-    const clear = wire.sealData(epoch.key, session, epoch.phase, number, encodeFrames(frames));
+    const session = how.session ?? accept.serverSession;
+    const clear = wire.sealData(epoch, session, epoch.phase, number, encodeFrames(frames));
     const window = wire.windowOf(this.#now()) + (how.windowOffset ?? 0);
     const bytes = wire.mask(this.#keys.maskKey(window), clear);
     this.#sentAt.set(number, performance.now());
@@ -297,7 +351,9 @@ export class Client {
   }
 
   #newSocket(): Socket {
-    const socket = createSocket("udp4");
+    const socket = this.options.socket?.() ?? createSocket("udp4");
+    const { localHost } = this.options;
+    if (localHost !== undefined) socket.bind(0, localHost);
     socket.on("message", (message: Uint8Array) => this.#onPacket(new Uint8Array(message)));
     socket.on("error", () => {});
     return socket;
@@ -409,9 +465,26 @@ export class Client {
   }
 
   #onAccept(found: wire.Unmasked, bytes: Uint8Array): void {
+    const accept = this.#openAccept(found);
+    if (accept === undefined) return;
+    const { ciphers: chosen } = wire.parseParameters(accept.parameters);
+    const isRefused = (accept.flags & wire.FLAG.refused) !== 0;
+    if (!isRefused && !this.#mayChoose(chosen)) return;
+    const frames = decodeFrames(accept.frames);
+    const first = this.accepts.length === 0;
+    this.accepts.push(accept);
+    this.#show("received", found.header, frames, bytes);
+    if (isRefused) return this.#onRefusal(accept, frames);
+    if (first) this.#begin(accept, chosen, frames);
+    for (const frame of frames) {
+      if (!first || frame.type !== "path_challenge") this.#onFrame(frame);
+    }
+  }
+
+  #openAccept(found: wire.Unmasked): wire.Accept | undefined {
     if (found.header.session !== this.clientSession) {
       this.complaints.push("an ACCEPT with another client's session id");
-      return;
+      return undefined;
     }
     const windowKey = this.#keys.windowKey(found.window);
     const salt = found.clear.slice(16, 32);
@@ -419,33 +492,70 @@ export class Client {
     const plaintext = wire.openSalted(key, found.clear);
     if (plaintext === undefined) {
       this.complaints.push("an ACCEPT that does not open");
-      return;
+      return undefined;
     }
     const accept = wire.parseAccept(plaintext);
-    if (accept.version !== wire.VERSION || accept.flags !== 0 || accept.serverSession === 0) {
-      this.complaints.push(`ACCEPT: version ${accept.version}, flags ${accept.flags}`);
-    }
-    const frames = decodeFrames(accept.frames);
-    const first = this.accepts.length === 0;
-    this.accepts.push(accept);
-    this.#show("received", found.header, frames, bytes);
-    if (first) this.#begin(accept);
-    for (const frame of frames) this.#onFrame(frame);
+    if (accept.version === wire.VERSION && accept.flags <= 2) return accept;
+    this.complaints.push(`ACCEPT: version ${accept.version}, flags ${accept.flags}`);
+    return undefined;
   }
 
-  #begin(accept: wire.Accept): void {
+  /** One cipher, of those that were offered. */
+  #mayChoose(chosen: number): boolean {
+    const { chacha20, aes256 } = wire.CIPHER;
+    if ((chosen === chacha20 || chosen === aes256) && (this.offered & chosen) !== 0) return true;
+    this.complaints.push(`an ACCEPT that chooses cipher ${chosen} of ${this.offered}`);
+    return false;
+  }
+
+  #onRefusal(accept: wire.Accept, frames: Frame[]): void {
+    const close = frames.find((frame) => frame.type === "close");
+    const zeros = [accept.serverPublic, accept.resetToken].every((part) => part.every((b) => !b));
+    if (close === undefined || accept.serverSession !== 0 || !zeros) {
+      this.complaints.push("a refusal without CLOSE, or with a session");
+    }
+    this.#accepted.reject(new Refused(close?.code ?? -1, close?.reason ?? ""));
+    this.#accepted.promise.catch(() => {});
+  }
+
+  /** The first DATA answers the challenge of ACCEPT, and says PING when there is nothing else. */
+  #begin(accept: wire.Accept, chosen: number, frames: Frame[]): void {
+    if (accept.serverSession === 0) this.complaints.push("an ACCEPT without a session");
     const shared = wire.x25519(this.#privateKey, accept.serverPublic);
     const { clientPublic } = this;
-    const keys = wire.sessionKeys(shared, this.#userKey, clientPublic, accept.serverPublic);
+    const keys = wire.sessionKeys(
+      ...[shared, this.#userKey, clientPublic, accept.serverPublic] as const,
+      ...[this.offered, chosen] as const,
+    );
     this.#privateKey.fill(0);
-    this.#sending = { key: keys.clientToServer, phase: 0 };
-    this.#receiving = { key: keys.serverToClient, phase: 0 };
+    this.#sending = { key: keys.clientToServer, phase: 0, cipher: chosen };
+    this.#receiving = { key: keys.serverToClient, phase: 0, cipher: chosen };
     this.#clockOffset = accept.timeMs - Date.now();
     this.#ticker = setInterval(() => this.#onTick(), TICK_MS);
-    // A server that holds 0-RTT frames back waits for a first DATA packet.
-    if (!this.quiet) this.queue([{ type: "ping", id: 0n }]);
+    if ((accept.flags & wire.FLAG.framesNotRun) !== 0) this.#failEarlyStreams();
+    const [token] = tokensOf(frames);
+    if (token === undefined) this.complaints.push("an ACCEPT without PATH_CHALLENGE");
+    if (!this.quiet) this.answer(token);
     this.#pump();
     this.#accepted.resolve();
+  }
+
+  /** The first DATA packet of a client that was quiet until now. */
+  answer(token?: Uint8Array): void {
+    if (token !== undefined) this.#control.unshift({ type: "path_response", token });
+    this.queue([{ type: "ping", id: 0n }]);
+  }
+
+  /** The challenges that came in ACCEPTs. */
+  get challenges(): Uint8Array[] {
+    return this.accepts.flatMap((accept) => tokensOf(decodeFrames(accept.frames)));
+  }
+
+  /** What a HELLO opened was not run, and is not tried once more. */
+  #failEarlyStreams(): void {
+    for (const frame of this.#helloFrames ?? []) {
+      if (frame.type === "open") this.#streams[frame.stream]?.onReset(NOT_RUN);
+    }
   }
 
   #onReset(found: wire.Unmasked, bytes: Uint8Array): void {
@@ -477,16 +587,17 @@ export class Client {
     if (current === undefined) return undefined;
     const { header, clear } = found;
     const phase = header.kind === wire.KIND.data0 ? 0 : 1;
-    if (phase === current.phase) return wire.openData(current.key, header.number, clear);
+    if (phase === current.phase) return wire.openData(current, header.number, clear);
     const old = this.#receivingOld;
-    if (old !== undefined && performance.now() < old.until) {
-      const plaintext = wire.openData(old.key, header.number, clear);
+    if (old !== undefined && performance.now() < old.until && header.number < old.end) {
+      const plaintext = wire.openData(old, header.number, clear);
       if (plaintext !== undefined) return plaintext;
     }
     const next = after(current);
-    const plaintext = wire.openData(next.key, header.number, clear);
+    const plaintext = wire.openData(next, header.number, clear);
     if (plaintext === undefined) return undefined;
-    this.#receivingOld = { ...current, until: performance.now() + OLD_KEY_MS };
+    const until = performance.now() + OLD_KEY_MS;
+    this.#receivingOld = { ...current, until, end: header.number };
     this.#receiving = next;
     return plaintext;
   }

@@ -48,6 +48,14 @@ function freeUdpPort(): Promise<number> {
 export interface NamedUser {
   name: string;
   key: Uint8Array;
+  /** What else the server's configuration says about the user. */
+  settings?: Readonly<Record<string, unknown>>;
+}
+
+export interface ServerOptions {
+  users?: NamedUser[];
+  /** In place of the settings that a test's server has. */
+  settings?: Readonly<Record<string, unknown>>;
 }
 
 function base64(bytes: Uint8Array): string {
@@ -60,19 +68,21 @@ export class Server {
   readonly host = "127.0.0.1";
   port = 0;
   startedAt = 0;
-  #users: NamedUser[];
-  #folder = "";
+  readonly #users: NamedUser[];
+  readonly folder = Deno.makeTempDirSync({ prefix: "interop-" });
+  /** Of the next start. */
+  settings: Readonly<Record<string, unknown>>;
   #child: Deno.ChildProcess | undefined;
   #reading: Promise<void> | undefined;
   #log = "";
 
-  constructor(users: NamedUser[] = []) {
+  constructor({ users = [], settings = {} }: ServerOptions = {}) {
     this.#users = users;
+    this.settings = settings;
   }
 
-  static async run(users: NamedUser[] = []): Promise<Server> {
-    const server = new Server(users);
-    server.#folder = await Deno.makeTempDir({ prefix: "interop-" });
+  static async run(options: ServerOptions = {}): Promise<Server> {
+    const server = new Server(options);
     server.port = await freeUdpPort();
     await server.start();
     return server;
@@ -86,8 +96,13 @@ export class Server {
     return this.#log;
   }
 
+  get pid(): number {
+    if (this.#child === undefined) throw new Error("the server does not run");
+    return this.#child.pid;
+  }
+
   async start(): Promise<void> {
-    const file = `${this.#folder}/config.yaml`;
+    const file = `${this.folder}/config.yaml`;
     await Deno.writeTextFile(file, this.#configuration(), { mode: 0o600 });
     this.#log = "";
     this.#child = new Deno.Command(Deno.execPath(), {
@@ -126,21 +141,24 @@ export class Server {
 
   async end(): Promise<void> {
     await this.kill();
-    await Deno.remove(this.#folder, { recursive: true });
+    await Deno.remove(this.folder, { recursive: true });
   }
 
   #configuration(): string {
-    const users = this.#users.map(({ name, key }) => ({ name, key: base64(key) }));
-    return [
-      `listen: "${this.host}:${this.port}"`,
-      `psk: "${base64(this.psk)}"`,
-      "ebpf: {enabled: false}",
-      `state_dir: "${this.#folder}"`,
-      "workers: 1",
-      'rules: [{cidr: ["127.0.0.0/8"], outbound: direct}]',
-      ...(users.length > 0 ? [`users: ${JSON.stringify(users)}`] : []),
-      "",
-    ].join("\n");
+    const users = this.#users.map(({ name, key, settings }) => ({
+      ...{ name, key: base64(key) },
+      ...settings,
+    }));
+    return JSON.stringify({
+      listen: `${this.host}:${this.port}`,
+      psk: base64(this.psk),
+      ebpf: { enabled: false },
+      state_dir: this.folder,
+      workers: 1,
+      rules: [{ cidr: ["127.0.0.0/8"], outbound: "direct" }],
+      ...(users.length > 0 ? { users } : {}),
+      ...this.settings,
+    });
   }
 
   async #read(stderr: ReadableStream<Uint8Array>): Promise<void> {
@@ -303,16 +321,20 @@ export class UdpEcho {
 export class Probe {
   answers = 0;
   bytes = 0;
+  sent = 0;
   #socket: Socket = createSocket("udp4");
 
-  constructor() {
+  /** From an address of loopback: any by default. */
+  constructor(host?: string) {
+    if (host !== undefined) this.#socket.bind(0, host);
     this.#socket.on("message", (message: Uint8Array) => {
       this.answers++;
       this.bytes += message.length;
     });
   }
 
-  send(server: Server, bytes: Uint8Array): void {
+  send(server: { host: string; port: number }, bytes: Uint8Array): void {
+    this.sent += bytes.length;
     this.#socket.send(Buffer.from(bytes), server.port, server.host);
   }
 

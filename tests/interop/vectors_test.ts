@@ -36,22 +36,31 @@ function same(actual: Uint8Array, row: Row, name: string): void {
   assert.equal(hex(actual), str(row, name), name);
 }
 
+function directionOf(row: Row): wire.Direction {
+  return num(row, "direction") === 0 ? wire.TO_SERVER : wire.TO_CLIENT;
+}
+
 /** Masks a clear packet, compares it with the row's, takes the mask off again. */
 function sameOnTheWire(keys: wire.Tskd, clear: Uint8Array, row: Row): wire.Unmasked {
   same(clear, row, "clear");
   const window = num(row, "window");
-  const packet = wire.mask(keys.maskKey(window), clear);
+  const direction = directionOf(row);
+  const packet = wire.mask(keys.maskKey(window), clear, direction);
   same(packet, row, "packet");
   for (const now of [window - 1, window, window + 1]) {
-    const found = wire.unmask(keys, packet, now);
+    const found = wire.unmask(keys, packet, now, direction);
     assert.equal(found?.window, window);
     assert.equal(hex(found.clear), hex(clear));
   }
-  assert.equal(wire.unmask(keys, packet, window - 2), undefined);
-  assert.equal(wire.unmask(keys, packet, window + 2), undefined);
-  const found = wire.unmask(keys, packet, window);
+  assert.equal(wire.unmask(keys, packet, window - 2, direction), undefined);
+  assert.equal(wire.unmask(keys, packet, window + 2, direction), undefined);
+  const found = wire.unmask(keys, packet, window, direction);
   if (found === undefined) throw new Error("not found under its own window");
   return found;
+}
+
+function tokenOf(row: Row, session: string): Uint8Array {
+  return wire.resetToken(bin(row, "serverSecret"), num(row, session), num(row, "generation"));
 }
 
 Deno.test("vectors: SipHash-2-4", () => {
@@ -87,15 +96,42 @@ Deno.test("vectors: TSKD", () => {
   }
 });
 
-Deno.test("vectors: masks", () => {
+Deno.test("vectors: masks and what is junk", () => {
   for (const row of rows("mask")) {
-    same(wire.mask(bin(row, "maskKey"), bin(row, "clear")), row, "packet");
-    same(wire.mask(bin(row, "maskKey"), bin(row, "packet")), row, "clear");
+    const key = bin(row, "maskKey");
+    const direction = directionOf(row);
+    same(wire.mask(key, bin(row, "clear"), direction), row, "packet");
+    const found = wire.unmaskUnder(key, bin(row, "packet"), direction);
+    assert.equal(hex(found?.clear ?? new Uint8Array(0)), str(row, "clear"));
+    const other = direction === wire.TO_SERVER ? wire.TO_CLIENT : wire.TO_SERVER;
+    assert.equal(wire.unmaskUnder(key, bin(row, "packet"), other), undefined);
+    for (const junk of (row as unknown as { junk: string[] }).junk) {
+      assert.equal(wire.unmaskUnder(key, unhex(junk), direction), undefined, junk);
+    }
+  }
+});
+
+Deno.test("vectors: a header with any of its bits flipped, or of its sample's, is junk", () => {
+  for (const row of rows("mask")) {
+    for (let bit = 0; bit < 256; bit++) {
+      const packet = bin(row, "packet");
+      packet[bit >> 3] = (packet[bit >> 3] ?? 0) ^ 1 << (bit & 7);
+      assert.equal(wire.unmaskUnder(bin(row, "maskKey"), packet, directionOf(row)), undefined);
+    }
+  }
+});
+
+Deno.test("vectors: AES-256-GCM", () => {
+  for (const row of rows("gcm")) {
+    const key = { key: bin(row, "key"), cipher: wire.CIPHER.aes256 };
+    const aad = bin(row, "aad");
+    const sealed = wire.sealAes(key.key, bin(row, "nonce"), aad, bin(row, "plaintext"));
+    same(sealed.subarray(aad.length), row, "sealed");
   }
 });
 
 Deno.test("vectors: HELLO", () => {
-  for (const row of rows("hello")) {
+  for (const row of [...rows("hello"), ...rows("hello_parameters")]) {
     const keys = new wire.Tskd(bin(row, "psk"));
     const name = str(row, "user");
     const hello: wire.Hello = {
@@ -108,9 +144,12 @@ Deno.test("vectors: HELLO", () => {
       timeMs: num(row, "timeMs"),
       clientSession: num(row, "clientSession"),
       clientPublic: wire.publicOf(bin(row, "clientPrivate")),
+      parameters: bin(row, "parameters"),
       padding: bin(row, "padding"),
       frames: bin(row, "frames"),
     };
+    const { ciphers, frames } = wire.parseParameters(hello.parameters);
+    assert.deepEqual([ciphers, frames], [num(row, "offered"), num(row, "understood")]);
     same(hello.clientPublic, row, "clientPublic");
     assert.equal(wire.windowOf(num(row, "unixMs")), hello.window);
     if (name !== "") same(wire.userId(name), row, "userId");
@@ -119,6 +158,10 @@ Deno.test("vectors: HELLO", () => {
     same(wire.helloPlaintext(hello), row, "plaintext");
     sameOnTheWire(keys, wire.sealHello(keys, hello), row);
     same(encodeFrames(decodeFrames(hello.frames)), row, "frames");
+  }
+  for (const row of rows("hello")) {
+    const parameters = { ciphers: num(row, "offered"), frames: num(row, "understood") };
+    same(wire.encodeParameters(parameters), row, "parameters");
   }
 });
 
@@ -129,8 +172,10 @@ Deno.test("vectors: ACCEPT", () => {
     const windowKey = keys.windowKey(num(row, "window"));
     const key = wire.acceptKey(windowKey, bin(row, "userKey"), bin(row, "clientPublic"), salt);
     same(key, row, "key");
-    same(wire.publicOf(bin(row, "serverPrivate")), row, "serverPublic");
-    same(wire.resetToken(bin(row, "serverSecret"), num(row, "serverSession")), row, "resetToken");
+    if (num(row, "flags") !== wire.FLAG.refused) {
+      same(wire.publicOf(bin(row, "serverPrivate")), row, "serverPublic");
+      same(tokenOf(row, "serverSession"), row, "resetToken");
+    }
     const session = num(row, "clientSession");
     const header = { session, kind: wire.KIND.accept, number: big(row, "number") };
     const clear = wire.sealSalted(key, header, salt, bin(row, "plaintext"));
@@ -141,13 +186,15 @@ Deno.test("vectors: ACCEPT", () => {
     const accept = wire.parseAccept(plaintext);
     assert.equal(hex(wire.acceptPlaintext(accept)), str(row, "plaintext"));
     assert.equal(accept.version, wire.VERSION);
-    for (const name of ["timeMs", "serverSession", "maxDatagram", "idleS"] as const) {
+    const { ciphers, frames } = wire.parseParameters(accept.parameters);
+    assert.deepEqual([ciphers, frames], [num(row, "chosen"), num(row, "understood")]);
+    for (const name of ["flags", "timeMs", "serverSession", "maxDatagram", "idleS"] as const) {
       assert.equal(accept[name], num(row, name), name);
     }
     for (const name of ["upKbps", "downKbps"] as const) {
       assert.equal(accept[name], num(row, name), name);
     }
-    for (const name of ["serverPublic", "resetToken", "padding", "frames"] as const) {
+    for (const name of ["serverPublic", "resetToken", "parameters", "padding", "frames"] as const) {
       same(accept[name], row, name);
     }
     same(encodeFrames(decodeFrames(accept.frames)), row, "frames");
@@ -162,7 +209,10 @@ Deno.test("vectors: session keys and their updates", () => {
     const shared = wire.x25519(part("clientPrivate"), serverPublic);
     assert.equal(hex(shared), row["shared"]);
     assert.equal(hex(wire.x25519(part("serverPrivate"), clientPublic)), row["shared"]);
-    const keys = wire.sessionKeys(shared, part("userKey"), clientPublic, serverPublic);
+    const keys = wire.sessionKeys(
+      ...[shared, part("userKey"), clientPublic, serverPublic] as const,
+      ...[Number(row["offered"]), Number(row["chosen"])] as const,
+    );
     for (const way of ["clientToServer", "serverToClient"] as const) {
       let key = keys[way];
       for (const expected of row[way] ?? []) {
@@ -176,7 +226,7 @@ Deno.test("vectors: session keys and their updates", () => {
 Deno.test("vectors: DATA", () => {
   for (const row of rows("data")) {
     const keys = new wire.Tskd(bin(row, "psk"));
-    const key = bin(row, "key");
+    const key = { key: bin(row, "key"), cipher: num(row, "cipher") };
     const number = num(row, "number");
     const phase = num(row, "phase");
     const clear = wire.sealData(key, num(row, "session"), phase, number, bin(row, "plaintext"));
@@ -211,8 +261,7 @@ Deno.test("vectors: RESET", () => {
     const opened = wire.openSalted(key, found.clear);
     if (opened === undefined) throw new Error("RESET does not open");
     assert.deepEqual(wire.resetPlaintext(wire.parseReset(opened)), plaintext);
-    const token = wire.resetToken(bin(row, "serverSecret"), num(row, "session"));
-    same(token, row, "resetToken");
+    same(tokenOf(row, "session"), row, "resetToken");
   }
 });
 

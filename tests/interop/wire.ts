@@ -5,15 +5,30 @@ import { hmac } from "@noble/hashes/hmac.js";
 import { sha256 } from "@noble/hashes/sha2.js";
 import { Buffer } from "node:buffer";
 import * as crypto from "node:crypto";
-import { concat, Reader, text, uint, unhex } from "./bytes.ts";
+import { concat, Reader, text, uint, unhex, varint } from "./bytes.ts";
 
-export const VERSION = 4;
+export const VERSION = 5;
 export const KIND = { hello: 1, accept: 2, data0: 3, reset: 4, data1: 5 } as const;
+/** d of the page. */
+export const TO_SERVER = 0;
+export const TO_CLIENT = 1;
+export type Direction = typeof TO_SERVER | typeof TO_CLIENT;
+const KINDS_OF: readonly (readonly number[])[] = [
+  [KIND.hello, KIND.data0, KIND.data1],
+  [KIND.accept, KIND.data0, KIND.data1, KIND.reset],
+];
+/** What parameter 1 may hold: ciphers, and that ChaCha20 is fast at this end. */
+export const CIPHER = { chacha20: 1, aes256: 2, avx512: 0x80 } as const;
+export const FLAG = { framesNotRun: 1, refused: 2 } as const;
 export const WINDOW_MS = 30_000;
 
 const NONE = new Uint8Array(0);
+/** "somepseudorandomlygeneratedbytes", as the words that v starts from. */
+const SIP_START = [
+  ...[0x70736575, 0x736f6d65, 0x6e646f6d, 0x646f7261],
+  ...[0x6e657261, 0x6c796765, 0x79746573, 0x74656462],
+];
 const ZERO_NONCE = new Uint8Array(12);
-const U64 = (1n << 64n) - 1n;
 
 export interface Header {
   session: number;
@@ -54,7 +69,7 @@ export class Tskd {
   }
 
   maskKey(window: number): Uint8Array {
-    return this.#key("phantom-mask-v1", window, 16);
+    return this.#key("phantom-mask-v5", window, 16);
   }
 
   #key(salt: string, window: number, length: number): Uint8Array {
@@ -68,94 +83,193 @@ export class Tskd {
   }
 }
 
-function little(bytes: Uint8Array, at: number, length: number): bigint {
-  let value = 0n;
-  for (let i = length - 1; i >= 0; i--) value = (value << 8n) | BigInt(bytes[at + i] ?? 0);
-  return value;
+function little(bytes: Uint8Array, at: number): number {
+  return bytes[at]! | bytes[at + 1]! << 8 | bytes[at + 2]! << 16 | bytes[at + 3]! << 24;
 }
 
-function rotate(value: bigint, bits: bigint): bigint {
-  return ((value << bits) | (value >> (64n - bits))) & U64;
-}
-
-/** SipHash-2-4, its output little-endian. */
-export function sipHash(key: Uint8Array, message: Uint8Array): Uint8Array {
-  const k0 = little(key, 0, 8);
-  const k1 = little(key, 8, 8);
-  let v0 = k0 ^ 0x736f6d6570736575n;
-  let v1 = k1 ^ 0x646f72616e646f6dn;
-  let v2 = k0 ^ 0x6c7967656e657261n;
-  let v3 = k1 ^ 0x7465646279746573n;
-  const rounds = (count: number) => {
-    for (let i = 0; i < count; i++) {
-      v0 = (v0 + v1) & U64;
-      v1 = rotate(v1, 13n) ^ v0;
-      v0 = rotate(v0, 32n);
-      v2 = (v2 + v3) & U64;
-      v3 = rotate(v3, 16n) ^ v2;
-      v0 = (v0 + v3) & U64;
-      v3 = rotate(v3, 21n) ^ v0;
-      v2 = (v2 + v1) & U64;
-      v1 = rotate(v1, 17n) ^ v2;
-      v2 = rotate(v2, 32n);
-    }
-  };
-  const whole = message.length - (message.length % 8);
-  const last = (BigInt(message.length & 0xff) << 56n) |
-    little(message, whole, message.length - whole);
-  for (let at = 0; at <= whole; at += 8) {
-    const word = at < whole ? little(message, at, 8) : last;
-    v3 ^= word;
-    rounds(2);
-    v0 ^= word;
+/** v0 to v3 as halves, low first, after `count` rounds. Written out: a client's hottest loop. */
+function sipRounds(v: Int32Array, count: number): void {
+  let al = v[0]!;
+  let ah = v[1]!;
+  let bl = v[2]!;
+  let bh = v[3]!;
+  let cl = v[4]!;
+  let ch = v[5]!;
+  let dl = v[6]!;
+  let dh = v[7]!;
+  let low = 0;
+  for (let i = 0; i < count; i++) {
+    low = (al >>> 0) + (bl >>> 0);
+    ah = ah + bh + (low > 0xffff_ffff ? 1 : 0) | 0;
+    al = low | 0;
+    low = (bl << 13 | bh >>> 19) ^ al;
+    bh = (bh << 13 | bl >>> 19) ^ ah;
+    bl = low;
+    low = al;
+    al = ah;
+    ah = low;
+    low = (cl >>> 0) + (dl >>> 0);
+    ch = ch + dh + (low > 0xffff_ffff ? 1 : 0) | 0;
+    cl = low | 0;
+    low = (dl << 16 | dh >>> 16) ^ cl;
+    dh = (dh << 16 | dl >>> 16) ^ ch;
+    dl = low;
+    low = (al >>> 0) + (dl >>> 0);
+    ah = ah + dh + (low > 0xffff_ffff ? 1 : 0) | 0;
+    al = low | 0;
+    low = (dl << 21 | dh >>> 11) ^ al;
+    dh = (dh << 21 | dl >>> 11) ^ ah;
+    dl = low;
+    low = (cl >>> 0) + (bl >>> 0);
+    ch = ch + bh + (low > 0xffff_ffff ? 1 : 0) | 0;
+    cl = low | 0;
+    low = (bl << 17 | bh >>> 15) ^ cl;
+    bh = (bh << 17 | bl >>> 15) ^ ch;
+    bl = low;
+    low = cl;
+    cl = ch;
+    ch = low;
   }
-  v2 ^= 0xffn;
-  rounds(4);
-  return uint(v0 ^ v1 ^ v2 ^ v3, 8).reverse();
+  v[0] = al;
+  v[1] = ah;
+  v[2] = bl;
+  v[3] = bh;
+  v[4] = cl;
+  v[5] = ch;
+  v[6] = dl;
+  v[7] = dh;
 }
 
-/** Masks a clear packet's header; the same again takes the mask off. */
-export function mask(maskKey: Uint8Array, packet: Uint8Array): Uint8Array {
-  const sample = packet.subarray(16, 32);
-  const pad = concat(
-    sipHash(maskKey, concat(sample, uint(0, 1))),
-    sipHash(maskKey, concat(sample, uint(1, 1))),
-  );
+const v = new Int32Array(8);
+const padded = new Uint8Array(64);
+
+/** SipHash-2-4, its output little-endian; of at most 63 bytes. */
+export function sipHash(key: Uint8Array, message: Uint8Array): Uint8Array {
+  for (let i = 0; i < 8; i++) v[i] = little(key, i % 4 * 4) ^ SIP_START[i]!;
+  const end = (message.length & ~7) + 8;
+  padded.fill(0);
+  padded.set(message);
+  padded[end - 1] = message.length;
+  for (let at = 0; at < end; at += 8) {
+    const low = little(padded, at);
+    const high = little(padded, at + 4);
+    v[6] = v[6]! ^ low;
+    v[7] = v[7]! ^ high;
+    sipRounds(v, 2);
+    v[0] = v[0]! ^ low;
+    v[1] = v[1]! ^ high;
+  }
+  v[4] = v[4]! ^ 0xff;
+  sipRounds(v, 4);
+  const out = new Uint8Array(8);
+  const view = new DataView(out.buffer);
+  view.setInt32(0, v[0]! ^ v[2]! ^ v[4]! ^ v[6]!, true);
+  view.setInt32(4, v[1]! ^ v[3]! ^ v[5]! ^ v[7]!, true);
+  return out;
+}
+
+function xorInto(bytes: Uint8Array, at: number, pad: Uint8Array, length: number): void {
+  for (let i = 0; i < length; i++) bytes[at + i] = (bytes[at + i] ?? 0) ^ (pad[i] ?? 0);
+}
+
+/** The hash of a packet's sample and of what comes behind it. */
+function sampleHash(maskKey: Uint8Array, packet: Uint8Array, ...behind: number[]): Uint8Array {
+  const message = new Uint8Array(16 + behind.length);
+  message.set(packet.subarray(16, 32));
+  message.set(behind, 16);
+  return sipHash(maskKey, message);
+}
+
+/** What bytes 7 to 9 have to be, of a packet as it is on the wire. */
+function checkOf(maskKey: Uint8Array, wire: Uint8Array, direction: Direction): Uint8Array {
+  const [front, number] = [wire.subarray(0, 7), wire.subarray(10, 16)];
+  return sampleHash(maskKey, wire, ...front, 4 + direction, ...number).subarray(0, 3);
+}
+
+function flipMask(maskKey: Uint8Array, packet: Uint8Array, direction: Direction): Uint8Array {
   const out = packet.slice();
-  for (let i = 0; i < 16; i++) out[i] = (out[i] ?? 0) ^ (pad[i] ?? 0);
+  xorInto(out, 0, sampleHash(maskKey, packet, direction), 7);
+  xorInto(out, 10, sampleHash(maskKey, packet, 2 + direction), 6);
+  return out;
+}
+
+/** Hides a clear packet's header and seals it. */
+export function mask(
+  maskKey: Uint8Array,
+  packet: Uint8Array,
+  direction: Direction = TO_SERVER,
+): Uint8Array {
+  const out = flipMask(maskKey, packet, direction);
+  out.set(checkOf(maskKey, out, direction), 7);
   return out;
 }
 
 export function encodeHeader(header: Header): Uint8Array {
   return concat(
-    uint(header.session, 4),
+    uint(header.session, 6),
     uint(header.kind, 1),
     uint(0, 3),
-    uint(header.number, 8),
+    uint(header.number, 6),
   );
 }
 
 export interface Unmasked {
   header: Header;
+  /** With zeros in place of check, as the AEAD wants it. */
   clear: Uint8Array;
   window: number;
 }
 
-/** The clear packet under the first of the three windows that fits, or nothing: junk. */
-export function unmask(keys: Tskd, packet: Uint8Array, now: number): Unmasked | undefined {
+/** The clear packet under one window, or nothing: junk. */
+export function unmaskUnder(
+  maskKey: Uint8Array,
+  packet: Uint8Array,
+  direction: Direction,
+): { header: Header; clear: Uint8Array } | undefined {
   if (packet.length < 32) return undefined;
+  const check = checkOf(maskKey, packet, direction);
+  if (check.some((byte, i) => byte !== packet[7 + i])) return undefined;
+  const clear = flipMask(maskKey, packet, direction);
+  clear.fill(0, 7, 10);
+  const view = new DataView(clear.buffer);
+  const session = view.getUint16(0) * 2 ** 32 + view.getUint32(2);
+  const kind = view.getUint8(6);
+  const number = BigInt(view.getUint16(10) * 2 ** 32 + view.getUint32(12));
+  if (!KINDS_OF[direction]?.includes(kind)) return undefined;
+  return { header: { session, kind, number }, clear };
+}
+
+/** The clear packet under the first of the three windows that fits, or nothing: junk. */
+export function unmask(
+  keys: Tskd,
+  packet: Uint8Array,
+  now: number,
+  direction: Direction = TO_CLIENT,
+): Unmasked | undefined {
   for (const window of [now, now - 1, now + 1]) {
-    const clear = mask(keys.maskKey(window), packet);
-    const reader = new Reader(clear);
-    const session = reader.uint(4);
-    const kind = reader.uint(1);
-    const zero = reader.uint(3);
-    const number = reader.big(8);
-    if (zero === 0 && kind >= 1 && kind <= 5) {
-      return { header: { session, kind, number }, clear, window };
-    }
+    const found = unmaskUnder(keys.maskKey(window), packet, direction);
+    if (found !== undefined) return { ...found, window };
   }
   return undefined;
+}
+
+export function sealAes(
+  key: Uint8Array,
+  nonce: Uint8Array,
+  head: Uint8Array,
+  plaintext: Uint8Array,
+): Uint8Array {
+  const gcm = crypto.createCipheriv("aes-256-gcm", key, nonce);
+  gcm.setAAD(head);
+  return concat(head, gcm.update(plaintext), gcm.final(), gcm.getAuthTag());
+}
+
+function openAes(key: Uint8Array, nonce: Uint8Array, head: Uint8Array, sealed: Uint8Array) {
+  const gcm = crypto.createDecipheriv("aes-256-gcm", key, nonce);
+  gcm.setAAD(head);
+  gcm.setAuthTag(sealed.subarray(-16));
+  const plaintext = gcm.update(sealed.subarray(0, -16));
+  return concat(plaintext, gcm.final());
 }
 
 function seal(
@@ -163,7 +277,9 @@ function seal(
   nonce: Uint8Array,
   head: Uint8Array,
   plaintext: Uint8Array,
+  cipher: number = CIPHER.chacha20,
 ): Uint8Array {
+  if (cipher === CIPHER.aes256) return sealAes(key, nonce, head, plaintext);
   return concat(head, chacha20poly1305(key, nonce, head).encrypt(plaintext));
 }
 
@@ -173,10 +289,12 @@ function open(
   nonce: Uint8Array,
   clear: Uint8Array,
   head: number,
+  cipher: number = CIPHER.chacha20,
 ): Uint8Array | undefined {
   if (clear.length < head + 16) return undefined;
   try {
     const aad = clear.subarray(0, head);
+    if (cipher === CIPHER.aes256) return openAes(key, nonce, aad, clear.subarray(head));
     return chacha20poly1305(key, nonce, aad).decrypt(clear.subarray(head));
   } catch {
     return undefined;
@@ -185,6 +303,38 @@ function open(
 
 export function userId(name: string): Uint8Array {
   return sha256(concat(text("phantom-user-v1"), text(name))).slice(0, 8);
+}
+
+/** Those that this page knows. */
+export interface Parameters {
+  ciphers: number;
+  frames: number;
+}
+
+/** A list of parameters: id, length and value of each. */
+export function parameterList(entries: readonly [id: number, value: Uint8Array][]): Uint8Array {
+  return concat(...entries.flatMap(([id, value]) => [varint(id), varint(value.length), value]));
+}
+
+export function encodeParameters({ ciphers, frames }: Parameters): Uint8Array {
+  return parameterList([[1, uint(ciphers, 1)], [2, varint(frames)]]);
+}
+
+export function parseParameters(list: Uint8Array): Parameters {
+  const parameters: Parameters = { ciphers: CIPHER.chacha20, frames: 0 };
+  const reader = new Reader(list);
+  const seen = new Set<number>();
+  while (reader.left > 0) {
+    const id = reader.varint();
+    const value = new Reader(reader.take(reader.varint()));
+    if (seen.has(id)) throw new Error(`parameter ${id} comes twice`);
+    seen.add(id);
+    if (id === 1) parameters.ciphers = value.uint(1);
+    else if (id === 2) parameters.frames = value.varint();
+    else continue;
+    if (value.left > 0) throw new Error(`parameter ${id} is too long`);
+  }
+  return parameters;
 }
 
 export interface Hello {
@@ -197,28 +347,35 @@ export interface Hello {
   timeMs: number;
   clientSession: number;
   clientPublic: Uint8Array;
+  /** As they go: a list. */
+  parameters: Uint8Array;
   padding: Uint8Array;
   frames: Uint8Array;
+  flags?: number;
+  /** Of the header. */
+  session?: number;
 }
 
 export function identOf(keys: Tskd, hello: Hello): Uint8Array {
-  const pad = derive(keys.windowKey(hello.window), hello.salt, text("phantom-ident-v1"), 8);
+  const pad = derive(keys.windowKey(hello.window), hello.salt, text("phantom-ident-v5"), 8);
   const id = hello.user === undefined ? new Uint8Array(8) : userId(hello.user.name);
   return id.map((byte, i) => byte ^ (pad[i] ?? 0));
 }
 
 export function helloKey(keys: Tskd, hello: Hello): Uint8Array {
   const ikm = concat(keys.windowKey(hello.window), hello.userKey);
-  return derive(ikm, hello.salt, text("phantom-hello-v1"), 32);
+  return derive(ikm, hello.salt, text("phantom-hello-v5"), 32);
 }
 
 export function helloPlaintext(hello: Hello): Uint8Array {
   return concat(
     uint(hello.version, 1),
-    uint(0, 1),
+    uint(hello.flags ?? 0, 1),
     uint(hello.timeMs, 8),
-    uint(hello.clientSession, 4),
+    uint(hello.clientSession, 6),
     hello.clientPublic,
+    uint(hello.parameters.length, 2),
+    hello.parameters,
     uint(hello.padding.length, 2),
     hello.padding,
     hello.frames,
@@ -228,7 +385,7 @@ export function helloPlaintext(hello: Hello): Uint8Array {
 /** The packet before its mask. */
 export function sealHello(keys: Tskd, hello: Hello): Uint8Array {
   const head = concat(
-    encodeHeader({ session: 0, kind: KIND.hello, number: hello.number }),
+    encodeHeader({ session: hello.session ?? 0, kind: KIND.hello, number: hello.number }),
     hello.salt,
     identOf(keys, hello),
   );
@@ -246,6 +403,7 @@ export interface Accept {
   idleS: number;
   upKbps: number;
   downKbps: number;
+  parameters: Uint8Array;
   padding: Uint8Array;
   frames: Uint8Array;
 }
@@ -257,7 +415,7 @@ export function acceptKey(
   salt: Uint8Array,
 ): Uint8Array {
   const ikm = concat(windowKey, userKey);
-  return derive(ikm, concat(clientPublic, salt), text("phantom-accept-v1"), 32);
+  return derive(ikm, concat(clientPublic, salt), text("phantom-accept-v5"), 32);
 }
 
 export function acceptPlaintext(accept: Accept): Uint8Array {
@@ -265,13 +423,15 @@ export function acceptPlaintext(accept: Accept): Uint8Array {
     uint(accept.version, 1),
     uint(accept.flags, 1),
     uint(accept.timeMs, 8),
-    uint(accept.serverSession, 4),
+    uint(accept.serverSession, 6),
     accept.serverPublic,
     accept.resetToken,
     uint(accept.maxDatagram, 2),
     uint(accept.idleS, 2),
     uint(accept.upKbps, 4),
     uint(accept.downKbps, 4),
+    uint(accept.parameters.length, 2),
+    accept.parameters,
     uint(accept.padding.length, 2),
     accept.padding,
     accept.frames,
@@ -284,13 +444,14 @@ export function parseAccept(plaintext: Uint8Array): Accept {
     version: reader.uint(1),
     flags: reader.uint(1),
     timeMs: reader.uint(8),
-    serverSession: reader.uint(4),
+    serverSession: reader.uint(6),
     serverPublic: reader.take(32),
     resetToken: reader.take(16),
     maxDatagram: reader.uint(2),
     idleS: reader.uint(2),
     upKbps: reader.uint(4),
     downKbps: reader.uint(4),
+    parameters: reader.take(reader.uint(2)),
     padding: reader.take(reader.uint(2)),
     frames: reader.take(reader.left),
   };
@@ -311,7 +472,7 @@ export function openSalted(key: Uint8Array, clear: Uint8Array): Uint8Array | und
 }
 
 export function resetKey(windowKey: Uint8Array, salt: Uint8Array): Uint8Array {
-  return derive(windowKey, salt, text("phantom-reset-v1"), 32);
+  return derive(windowKey, salt, text("phantom-reset-v5"), 32);
 }
 
 export interface Reset {
@@ -325,8 +486,8 @@ export interface Reset {
 export function resetPlaintext(reset: Reset): Uint8Array {
   return concat(
     uint(reset.timeMs, 8),
-    uint(reset.session, 4),
-    uint(reset.number, 8),
+    uint(reset.session, 6),
+    uint(reset.number, 6),
     reset.resetToken,
     uint(reset.reason, 1),
   );
@@ -336,15 +497,19 @@ export function parseReset(plaintext: Uint8Array): Reset {
   const reader = new Reader(plaintext);
   return {
     timeMs: reader.uint(8),
-    session: reader.uint(4),
-    number: reader.big(8),
+    session: reader.uint(6),
+    number: reader.big(6),
     resetToken: reader.take(16),
     reason: reader.uint(1),
   };
 }
 
-export function resetToken(serverSecret: Uint8Array, serverSession: number): Uint8Array {
-  const message = concat(text("phantom-token-v1"), uint(serverSession, 4));
+export function resetToken(
+  serverSecret: Uint8Array,
+  serverSession: number,
+  generation: number,
+): Uint8Array {
+  const message = concat(text("phantom-token-v5"), uint(serverSession, 6), uint(generation, 4));
   return hmac(sha256, serverSecret, message).slice(0, 16);
 }
 
@@ -385,22 +550,31 @@ export function sessionKeys(
   userKey: Uint8Array,
   clientPublic: Uint8Array,
   serverPublic: Uint8Array,
+  offered: number,
+  chosen: number,
 ): SessionKeys {
   const salt = concat(clientPublic, serverPublic);
-  const okm = derive(concat(shared, userKey), salt, text("phantom-session-v1"), 64);
+  const info = concat(text("phantom-session-v5"), uint(offered, 1), uint(chosen, 1));
+  const okm = derive(concat(shared, userKey), salt, info, 64);
   return { clientToServer: okm.slice(0, 32), serverToClient: okm.slice(32, 64) };
 }
 
 export function nextKey(key: Uint8Array): Uint8Array {
-  return derive(key, NONE, text("phantom-next-v1"), 32);
+  return derive(key, NONE, text("phantom-next-v5"), 32);
 }
 
 function dataNonce(number: number | bigint): Uint8Array {
   return concat(uint(0, 4), uint(number, 8));
 }
 
+/** Keys of one direction, one after the other, and the cipher that they are for. */
+export interface DataKey {
+  key: Uint8Array;
+  cipher: number;
+}
+
 export function sealData(
-  key: Uint8Array,
+  { key, cipher }: DataKey,
   session: number,
   phase: number,
   number: number,
@@ -408,13 +582,13 @@ export function sealData(
 ): Uint8Array {
   const kind = phase === 0 ? KIND.data0 : KIND.data1;
   const head = encodeHeader({ session, kind, number: BigInt(number) });
-  return seal(key, dataNonce(number), head, plaintext);
+  return seal(key, dataNonce(number), head, plaintext, cipher);
 }
 
 export function openData(
-  key: Uint8Array,
+  { key, cipher }: DataKey,
   number: bigint,
   clear: Uint8Array,
 ): Uint8Array | undefined {
-  return open(key, dataNonce(number), clear, 16);
+  return open(key, dataNonce(number), clear, 16, cipher);
 }

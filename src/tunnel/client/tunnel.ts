@@ -8,7 +8,9 @@
  *     lost: the next session() begins anew, after a pause that grows with each failure
  */
 
+import { cipherMachine } from "../../../ffi/aead.ts";
 import { carrierOf, type Endpoint, endpoint, type Route } from "../../../ffi/endpoint.ts";
+import { toServer } from "../../../ffi/mask.ts";
 import type { Native } from "../../../ffi/native.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
 import { BYTES_A_KBIT } from "../../base/units.ts";
@@ -25,6 +27,7 @@ import { Budget } from "../../session/byte_ring.ts";
 import { Session } from "../../session/session.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { PacketKind } from "../../wire/packet.ts";
+import { offerOf } from "../../crypto/ciphers.ts";
 import { ClientHandshake } from "../../crypto/client_handshake.ts";
 import { helloFramesThatFit } from "../../crypto/hello.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer } from "../../loop/loop.ts";
@@ -58,6 +61,8 @@ export class ClientCounters {
   resetsRefused = 0;
   /** Attempts that no server answered. */
   failures = 0;
+  /** Attempts that a server answered with why there is no session. */
+  refusals = 0;
 }
 
 const HELLO_RETRY_MS: readonly number[] = [1000, 2000, 4000];
@@ -107,6 +112,8 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
   readonly #primitives: Primitives;
   readonly #random: RandomNumbers;
   readonly #user: User;
+  /** Ciphers for sessions: see crypto/ciphers.ts. */
+  readonly #offered: number;
   readonly #routes: HelloRoutes;
   readonly #records = new FrameRecords();
   readonly #keyLimits: KeyLimits;
@@ -134,11 +141,13 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
     this.#user = start.user === ""
       ? soleUser(start.psk)
       : namedUser(primitives, start.user, start.userKey);
+    this.#offered = offerOf(cipherMachine(libs.native), start.cipher);
     this.#routes = new HelloRoutes(start.servers);
     this.#pauses = new Pauses(tuning.backoffMs);
     const clock = tuning.unixMs ?? Date.now;
     this.pump = new PacketPump<Peer>(loop, this, {
       primitives,
+      sends: toServer,
       budget: this.budget,
       records: this.#records,
       tskd: new Tskd(primitives, start.psk),
@@ -275,10 +284,16 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
       keepAliveMs: tunnel.KEEP_ALIVE_MS,
     });
     const session = new Session(now, options);
-    let clientSession = this.#random.nonZero();
-    while (pump.peers.find(clientSession) !== undefined) clientSession = this.#random.nonZero();
+    let clientSession = this.#random.nonZero48();
+    while (pump.peers.find(clientSession) !== undefined) clientSession = this.#random.nonZero48();
     const { tskd } = pump.clock;
-    const handshake = new ClientHandshake(this.#primitives, tskd, this.#user, clientSession);
+    const handshake = new ClientHandshake(
+      this.#primitives,
+      tskd,
+      this.#user,
+      clientSession,
+      this.#offered,
+    );
     const peer = new Peer(session, clientSession, pump, this.#keyLimits);
     this.#makeRoom();
     pump.add(peer);
@@ -380,8 +395,7 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
 
   handshake(arrival: Arrival): void {
     if (arrival.kind === PacketKind.accept) this.#onAccept(arrival);
-    else if (arrival.kind === PacketKind.reset) this.#onReset(arrival);
-    else this.pump.received.junk++;
+    else this.#onReset(arrival);
   }
 
   #onAccept(arrival: Arrival): void {
@@ -394,7 +408,18 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
       this.pump.received.forged++;
       return;
     }
-    this.#opened(connection, arrival);
+    if (connection.handshake.isRefused) this.#refused(connection, arrival);
+    else this.#opened(connection, arrival);
+  }
+
+  /** The server knows us and lets us in no more: the session ends with what its CLOSE says. */
+  #refused(connection: Connection, { arena }: Arrival): void {
+    const { peer, handshake: { accept } } = connection;
+    const { now } = this.pump;
+    this.counters.refusals++;
+    this.#pauses.begin(now);
+    peer.session.receiveEarly(now, arena, accept.framesAt, accept.framesBytes);
+    this.pump.release(peer);
   }
 
   #opened(connection: Connection, arrival: Arrival): void {
@@ -402,7 +427,7 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
     const { peer, handshake, options } = connection;
     const { accept } = handshake;
     const { now } = pump;
-    const keys = handshake.agree(now, pump.table);
+    const keys = handshake.agree(pump.table);
     if (keys === undefined) return;
     this.#loop.disarm(this);
     this.counters.accepts++;
@@ -423,6 +448,8 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
     pump.rechoose(peer, () => this.#controller(connection));
     peer.activate(now, accept.serverSession, keys.sendKeys, keys.receiveKeys);
     this.#settleEarly(connection, now, isClear);
+    // What the HELLO asked for has arrived and will not be done: nobody may ask for it again.
+    if (handshake.isNotRun) return pump.release(peer);
     this.#takePath(connection, route);
     if (accept.framesBytes > 0) {
       peer.session.receiveEarly(now, arrival.arena, accept.framesAt, accept.framesBytes);

@@ -40,17 +40,17 @@ export class ServerUsers {
     this.#known = load(folder, log);
   }
 
-  /** The users that are enabled, with copies of their keys. */
+  /** All users, with copies of their keys. */
   specs(users: readonly UserConfig[]): UserSpec[] {
-    const enabled = users.filter((user) => user.enabled);
-    const names = new Set(enabled.map(({ name }) => name));
+    const names = new Set(users.map(({ name }) => name));
     for (const [name, slot] of [...this.#slots]) {
       if (names.has(name)) continue;
       this.#slots.delete(name);
       this.#gone.set(name, slot);
     }
-    return enabled.map((user) => ({
+    return users.map((user) => ({
       name: user.name,
+      isEnabled: user.enabled,
       key: Uint8Array.from(user.key.expose()),
       upRate: user.upBps / 8,
       downRate: user.downBps / 8,

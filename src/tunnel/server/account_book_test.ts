@@ -28,16 +28,17 @@ const log = Log.to({ level: "debug", format: "text", write, now: () => 0 });
 Deno.test("users get slots, keep them, and what they used outlives the process", () => {
   using state = stateFolder();
   const users = new ServerUsers(state.folder, 2, log);
-  const [a, b, ...rest] = users.specs([user("a"), user("b"), user("off", { enabled: false })]);
-  assert.deepEqual([a!.slot, b!.slot, rest.length], [0, 1, 0]);
+  const [a, b, off] = users.specs([user("a"), user("b"), user("off", { enabled: false })]);
+  assert.deepEqual([a!.slot, b!.slot, off!.slot], [0, 1, 2]);
+  assert.deepEqual([a!.isEnabled, off!.isEnabled], [true, false]);
   const { key: _, ...limits } = a!;
   const expected = { upRate: 1000, downRate: 0, connectionsMax: 3, trafficMax: 1000 };
-  assert.deepEqual(limits, { name: "a", slot: 0, expiresAtMs: 5, ...expected });
+  assert.deepEqual(limits, { name: "a", isEnabled: true, slot: 0, expiresAtMs: 5, ...expected });
   const account = new UserAccount(users.accounts, 1);
   account.up = 70;
   account.publish(0);
   // Gone, and there again, beside another one.
-  assert.deepEqual(users.specs([user("a"), user("c")]).map(({ slot }) => slot), [0, 2]);
+  assert.deepEqual(users.specs([user("a"), user("c")]).map(({ slot }) => slot), [0, 3]);
   assert.deepEqual(users.texts([user("b")]).map(({ slot, key }) => [slot, key]), [
     [1, "62".repeat(32)],
   ]);

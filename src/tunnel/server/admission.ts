@@ -2,6 +2,8 @@
 
 import type { Route } from "../../../ffi/endpoint.ts";
 import { TokenBucket } from "../../reliability/token_bucket.ts";
+import { CloseCode } from "../../wire/frames.ts";
+import { SaltLimit } from "./salt_limit.ts";
 import { SharedSalts } from "./shared_salts.ts";
 import { SourceTable } from "./sources.ts";
 import type { ServerCounters, ServerTuning } from "./tuning.ts";
@@ -22,9 +24,12 @@ export class Admission {
   readonly #counters: ServerCounters;
   readonly #salts: SharedSalts | undefined;
   readonly #sources: SourceTable;
+  readonly #copies: SaltLimit;
   readonly #rate: TokenBucket;
   readonly #heldBytesMax: number;
   #heldBytes = 0;
+  /** Why admit() has just refused: a CloseCode that the client is told. */
+  refusal: CloseCode = CloseCode.done;
 
   constructor(
     peers: SessionsHeld,
@@ -42,12 +47,17 @@ export class Admission {
     this.#counters = counters;
     this.#salts = sharedSalts === undefined ? undefined : new SharedSalts(sharedSalts);
     this.#sources = new SourceTable(peers.capacity, sessionsPerSource, random);
+    this.#copies = new SaltLimit(random);
     this.#rate = new TokenBucket(handshakesPerSecond);
     this.#heldBytesMax = heldBytes;
   }
 
-  /** Whether one more HELLO may be looked at now. */
-  takes(now: number): boolean {
+  /** Whether one more HELLO may be looked at now, whose salt is at `saltAt`. */
+  takes(now: number, arena: Uint8Array, saltAt: number): boolean {
+    if (!this.#copies.admits(arena, saltAt)) {
+      this.#counters.copiesRefused++;
+      return false;
+    }
     const takes = this.#rate.take(now, 1);
     if (!takes) this.#counters.rateRefused++;
     return takes;
@@ -62,14 +72,16 @@ export class Admission {
 
   /**
    * Whether there is room for another session of a user, of which so many bytes of 0-RTT frames
-   * would be held back: its place in the table of sources, or -1.
+   * would be held back: its place in the table of sources. Less than 0: `refusal` tells why.
    */
   admit(route: Route, user: TunnelUser, unixMs: number, heldBytes: number): number {
     const counters = this.#counters;
-    if (user.account.admitSession(unixMs) !== "ok") {
+    this.refusal = user.refusal(unixMs);
+    if (this.refusal !== CloseCode.done) {
       counters.usersRefused++;
       return -1;
     }
+    this.refusal = CloseCode.tooManySessions;
     if (this.#peers.isFull) {
       counters.sessionsRefused++;
       return -1;

@@ -4,6 +4,7 @@ import type { Route } from "../../../ffi/endpoint.ts";
 import { chooseController } from "../../reliability/congestion/choose.ts";
 import type { CongestionController } from "../../reliability/congestion/controller.ts";
 import { PMTU_BASE } from "../../reliability/params.ts";
+import type { PathTokens } from "../../crypto/path_tokens.ts";
 import type { PacketPump } from "../packet_pump.ts";
 import type { Guest } from "./guest.ts";
 import { lower } from "./handshakes.ts";
@@ -14,6 +15,8 @@ export interface GuestPathsOptions {
   readonly upRate: number;
   readonly windowPackets: number;
   readonly random: () => number;
+  /** Challenges of ACCEPTs. */
+  readonly tokens: PathTokens;
 }
 
 export class GuestPaths {
@@ -82,11 +85,25 @@ export class GuestPaths {
     this.#pump.removePath(guest, path);
   }
 
-  /** Only who got the ACCEPT has the keys: the address is where the client is. */
-  confirm(guest: Guest, now: number): void {
-    const { session, heardAt } = guest;
-    const first = session.pathState(session.activePath);
-    if (first !== undefined && heardAt[first.index] === now) first.isProven = true;
+  /** Whether it answers the challenge of an ACCEPT that was sent to where a path leads. */
+  proves({ routes, localId }: Guest, path: number, high: number, low: number): boolean {
+    const route = routes[path];
+    if (route === undefined) return false;
+    const { tokens } = this.#options;
+    const { current } = this.#pump.clock.tskd;
+    for (let window = current; window >= current - 1; window--) {
+      tokens.make(localId, route, window);
+      if (tokens.high === high && tokens.low === low) return true;
+    }
+    return false;
+  }
+
+  wipe(): void {
+    this.#options.tokens.wipe();
+  }
+
+  /** Its first packet has opened. */
+  confirm(guest: Guest): void {
     this.#markActive(guest);
   }
 

@@ -4,24 +4,39 @@
  */
 
 import { BYTES_A_KBIT } from "../../base/units.ts";
-import { buildAccept } from "../../crypto/accept.ts";
+import { type AcceptFields, AcceptFlag, buildAccept } from "../../crypto/accept.ts";
+import { chooseCipher, Cipher, type NO_CIPHER } from "../../crypto/ciphers.ts";
 import { HandshakeCache } from "../../crypto/handshake_cache.ts";
 import { HelloOpened } from "../../crypto/hello.ts";
 import { HelloGate, type HelloVerdict } from "../../crypto/hello_gate.ts";
 import { ReceiveKeys, SendKeys } from "../../crypto/key_update.ts";
 import type { Bytes, Primitives } from "../../crypto/primitives.ts";
 import type { ReplayFilter } from "../../crypto/replay_filter.ts";
-import { resetToken } from "../../crypto/reset.ts";
+import type { PathTokens } from "../../crypto/path_tokens.ts";
+import type { SessionIds } from "../../crypto/session_ids.ts";
 import { deriveSessionKeys, SessionKeys } from "../../crypto/session_keys.ts";
 import type { Tskd } from "../../crypto/tskd.ts";
-import { KEY_BYTES } from "../../wire/limits.ts";
+import { Writer } from "../../wire/cursor.ts";
+import { CloseCode, writeClose, writePathChallenge } from "../../wire/frames.ts";
+import { KEY_BYTES, RESET_TOKEN_BYTES } from "../../wire/limits.ts";
 import type { AeadTable } from "../../../ffi/aead.ts";
+import type { Route } from "../../../ffi/endpoint.ts";
 import { DATAGRAM_BYTES_MAX } from "../tunnel.ts";
 import type { TunnelUsers } from "./users.ts";
 
 /** Handshakes that are remembered beyond those of the sessions that there are. */
 const HANDSHAKES_KEPT = 262_144;
-const NO_FRAMES = new Uint8Array(0);
+/** Frames of an ACCEPT: one PATH_CHALLENGE, or a CLOSE without a reason. */
+const FRAMES_BYTES = 16;
+const NO_BYTES = new Uint8Array(0);
+// Of a refusal.
+const NO_PUBLIC = new Uint8Array(KEY_BYTES);
+const NO_TOKEN = new Uint8Array(RESET_TOKEN_BYTES);
+/** Bits of a choice: the cipher below, and above whether the frames were not run. */
+const CIPHER_BITS = 0x0f;
+const NOT_RUN = 0x10;
+/** Frames beyond the table: none yet. */
+const UNDERSTOOD = 0;
 const U32_MAX = 0xffff_ffff;
 const IDLE_S_MAX = 0xffff;
 
@@ -31,8 +46,10 @@ export interface HandshakeOptions {
   readonly users: TunnelUsers;
   readonly filter: ReplayFilter;
   readonly sessionsMax: number;
-  /** 32 bytes: the reset tokens' key. */
-  readonly secret: Uint8Array;
+  readonly ids: SessionIds;
+  readonly tokens: PathTokens;
+  /** What this machine offers: see ciphers.ts. */
+  readonly ciphers: number;
   readonly idleMs: number;
   /** The server's line, bytes a second; 0: not stated. */
   readonly upRate: number;
@@ -53,16 +70,15 @@ export class ServerHandshakes {
   /** The HELLO that is being dealt with. */
   readonly hello: HelloOpened = new HelloOpened();
   readonly #options: HandshakeOptions;
-  readonly #secret: Bytes;
+  readonly #frames = new Uint8Array(FRAMES_BYTES);
   // For one handshake after another; wiped after each.
   readonly #privateKey: Bytes = new Uint8Array(KEY_BYTES);
   readonly #serverPublic: Bytes = new Uint8Array(KEY_BYTES);
   readonly #keys = new SessionKeys();
 
   constructor(options: HandshakeOptions) {
-    const { primitives, tskd, users, filter, sessionsMax, secret } = options;
+    const { primitives, tskd, users, filter, sessionsMax } = options;
     this.#options = options;
-    this.#secret = Uint8Array.from(secret);
     this.cache = new HandshakeCache(primitives, sessionsMax + HANDSHAKES_KEPT);
     this.gate = new HelloGate(primitives, tskd, users.table, filter, this.cache);
   }
@@ -80,10 +96,23 @@ export class ServerHandshakes {
     return this.gate.receive(arena, at, length, window, unixMs, now, this.hello);
   }
 
-  /** Keys for a session of `hello`; undefined when its public key is refused, or nothing fits. */
-  agree(now: number, serverSession: number, table: AeadTable): ServerKeys | undefined {
+  /** The cipher for a session of `hello`; NO_CIPHER: there is none that both have. */
+  choose(): Cipher | typeof NO_CIPHER {
+    return chooseCipher(this.hello.parameters.ciphers, this.#options.ciphers);
+  }
+
+  /**
+   * Keys for a session of `hello`; undefined when its public key is refused, or nothing fits.
+   * `isNotRun`: its frames will never be run.
+   */
+  agree(
+    serverSession: number,
+    chosen: Cipher,
+    isNotRun: boolean,
+    table: AeadTable,
+  ): ServerKeys | undefined {
     const { primitives } = this.#options;
-    const { clientSession, clientPublic, user } = this.hello;
+    const { clientSession, clientPublic, user, parameters } = this.hello;
     const { cache } = this;
     const privateKey = this.#privateKey;
     const serverPublic = this.#serverPublic;
@@ -96,47 +125,86 @@ export class ServerHandshakes {
       clientPublic,
       serverPublic,
       userKey: user!.key,
+      offered: parameters.ciphers,
+      chosen,
     };
     const agreed = deriveSessionKeys(primitives, agreement, keys);
     privateKey.fill(0);
     if (!agreed) return undefined;
-    const handshake = cache.add(clientSession, clientPublic, user!.id, serverSession, serverPublic);
+    const choice = chosen | (isNotRun ? NOT_RUN : 0);
+    const handshake = cache.add(
+      clientSession,
+      clientPublic,
+      user!.id,
+      serverSession,
+      serverPublic,
+      choice,
+    );
     if (handshake < 0) return undefined;
     return {
-      sendKeys: new SendKeys(table, keys.serverToClient, now),
-      receiveKeys: new ReceiveKeys(table, keys.clientToServer),
+      sendKeys: new SendKeys(table, keys.serverToClient, chosen),
+      receiveKeys: new ReceiveKeys(table, keys.clientToServer, chosen),
       handshake,
     };
   }
 
-  /** Builds the ACCEPT for `hello`, whose handshake is in the cache; its length, 0: no room. */
-  answer(handshake: number, unixMs: number, arena: Bytes, at: number, room: number): number {
-    const { primitives, tskd, users, idleMs, upRate, downRate } = this.#options;
-    const { clientSession, clientPublic, user } = this.hello;
-    const limits = users.of(user!);
+  /**
+   * Builds the ACCEPT for `hello`, whose handshake is in the cache, to where it goes; its length,
+   * 0: no room.
+   */
+  answer(
+    handshake: number,
+    route: Route,
+    unixMs: number,
+    arena: Bytes,
+    at: number,
+    room: number,
+  ): number {
+    const { ids, tokens, tskd, idleMs, upRate, downRate } = this.#options;
+    const limits = this.#options.users.of(this.hello.user!);
     const serverSession = this.cache.serverSession(handshake);
-    const peer = { userKey: user!.key, clientSession, clientPublic };
+    const choice = this.cache.choice(handshake);
+    tokens.make(serverSession, route, tskd.current);
+    const frames = new Writer(this.#frames);
+    writePathChallenge(frames, tokens.high, tokens.low);
     const fields = {
+      flags: (choice & NOT_RUN) !== 0 ? AcceptFlag.notRun : 0,
       timeMs: unixMs,
       serverSession,
       serverPublic: this.cache.serverPublic(handshake),
-      resetToken: this.token(serverSession),
+      resetToken: ids.token(serverSession),
       maxDatagram: DATAGRAM_BYTES_MAX,
       idleS: Math.min(IDLE_S_MAX, Math.ceil(idleMs / 1000)),
       upKbps: kbps(lower(upRate, limits.downRate)),
       downKbps: kbps(lower(downRate, limits.upRate)),
-      frames: NO_FRAMES,
+      chosen: (choice & CIPHER_BITS) as Cipher,
+      understood: UNDERSTOOD,
+      frames: this.#frames.subarray(0, frames.at),
     };
+    return this.#build(fields, arena, at, room);
+  }
+
+  /** Builds the ACCEPT that says why there is no session for `hello`; its length. */
+  refuse(code: CloseCode, unixMs: number, arena: Bytes, at: number, room: number): number {
+    const frames = new Writer(this.#frames);
+    writeClose(frames, code, NO_BYTES);
+    const fields = {
+      ...{ flags: AcceptFlag.refused, timeMs: unixMs, serverSession: 0, serverPublic: NO_PUBLIC },
+      ...{ resetToken: NO_TOKEN, maxDatagram: 0, idleS: 0, upKbps: 0, downKbps: 0 },
+      ...{
+        chosen: Cipher.chacha20,
+        understood: UNDERSTOOD,
+        frames: this.#frames.subarray(0, frames.at),
+      },
+    };
+    return this.#build(fields, arena, at, room);
+  }
+
+  #build(fields: AcceptFields, arena: Bytes, at: number, room: number): number {
+    const { primitives, tskd } = this.#options;
+    const { clientSession, clientPublic, user } = this.hello;
+    const peer = { userKey: user!.key, clientSession, clientPublic };
     return buildAccept(primitives, tskd, peer, fields, arena, at, room);
-  }
-
-  /** The reset token of a session, be it here or not. */
-  token(serverSession: number): Bytes {
-    return resetToken(this.#options.primitives, this.#secret, serverSession);
-  }
-
-  wipe(): void {
-    this.#secret.fill(0);
   }
 }
 

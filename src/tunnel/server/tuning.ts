@@ -29,10 +29,14 @@ export class ServerCounters {
   rateRefused = 0;
   /** By bytes of 0-RTT frames held back. */
   heldRefused = 0;
+  /** Copies of a salt that was looked at as often as it may. */
+  copiesRefused = 0;
   /** Another worker has had this very HELLO. */
   sharedRefused = 0;
   /** Of users who have expired, or used up their traffic. */
   usersRefused = 0;
+  /** No cipher that both ends have. */
+  ciphersRefused = 0;
   /** No place in the cache of handshakes, or a public key of small order. */
   keysRefused = 0;
   neverConfirmed = 0;
@@ -40,6 +44,6 @@ export class ServerCounters {
   /** HELLOs that limits refused. */
   get refusals(): number {
     return this.sessionsRefused + this.sourcesRefused + this.rateRefused + this.heldRefused +
-      this.usersRefused + this.keysRefused;
+      this.usersRefused + this.ciphersRefused + this.keysRefused;
   }
 }

@@ -3,25 +3,31 @@
  * RESET at most. Whoever does not authenticate gets no answer, and nothing is allocated for them.
  */
 
+import { cipherMachine } from "../../../ffi/aead.ts";
 import type { Route } from "../../../ffi/endpoint.ts";
+import { toClient } from "../../../ffi/mask.ts";
 import type { Native } from "../../../ffi/native.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
 import { BYTES_A_KBIT } from "../../base/units.ts";
+import { type Cipher, NO_CIPHER, offerOf } from "../../crypto/ciphers.ts";
 import { HelloVerdict } from "../../crypto/hello_gate.ts";
+import { PathTokens } from "../../crypto/path_tokens.ts";
 import type { Primitives } from "../../crypto/primitives.ts";
 import { ReplayFilter } from "../../crypto/replay_filter.ts";
 import { buildReset, ResetReason } from "../../crypto/reset.ts";
+import { SessionIds } from "../../crypto/session_ids.ts";
 import { Tskd } from "../../crypto/tskd.ts";
 import type { Loop } from "../../loop/loop.ts";
 import type { UserAccount } from "../../proxy/users.ts";
 import { FrameRecords } from "../../reliability/frame_records.ts";
 import { Budget } from "../../session/byte_ring.ts";
+import type { SessionPath } from "../../session/paths.ts";
 import { Session, type SessionOptions } from "../../session/session.ts";
 import { UdpCarrier } from "../../transport/udp.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { RESETS_A_SECOND_MAX, UNPROVEN_PATH_FACTOR } from "../../wire/limits.ts";
-import { PacketKind, SALT_AT } from "../../wire/packet.ts";
-import { ownerMask, ownerOf, sessionIdOf } from "../../wire/session_id.ts";
+import { SALT_AT } from "../../wire/packet.ts";
+import { ownerMask, ownerOf } from "../../wire/session_id.ts";
 import type { Arrival } from "../arrival.ts";
 import { CONTROL_ROOM } from "../control_batch.ts";
 import { PacketPump, type PumpOwner } from "../packet_pump.ts";
@@ -55,6 +61,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
   readonly #events: tunnel.TunnelEvents;
   readonly #primitives: Primitives;
   readonly #random: RandomNumbers;
+  readonly #ids: SessionIds;
   readonly #users: TunnelUsers;
   readonly #filter: ReplayFilter;
   readonly #handshakes: ServerHandshakes;
@@ -95,21 +102,22 @@ export class ServerTunnel implements PumpOwner<Guest> {
     });
     users.set(start.users);
     const { sessionsMax, serverSecret, idleMs, upRate, downRate, windowPackets } = start;
+    const { generation, index, workers, cipher } = start;
+    const ids = this.#ids = new SessionIds(primitives, {
+      ...{ secret: serverSecret, generation, worker: index, workers },
+    });
+    const tokens = new PathTokens(primitives, serverSecret);
     this.#sessionOptions = this.#optionsOfSessions();
     this.pump = new PacketPump<Guest>(loop, this, {
-      primitives,
-      budget,
+      ...{ primitives, sends: toClient, budget, tskd, sessionsMax, unixMs },
       records: this.#sessionOptions.records,
-      tskd,
-      sessionsMax,
-      unixMs,
     });
     this.udp = new UdpCarrier(loop, this.pump, { mtu: tunnel.DATAGRAM_SIZES });
     const random = this.#random.unit;
-    this.#paths = new GuestPaths(this.pump, { upRate, windowPackets, random });
+    this.#paths = new GuestPaths(this.pump, { upRate, windowPackets, random, tokens });
     this.#handshakes = new ServerHandshakes({
-      ...{ primitives, tskd, users, filter },
-      ...{ sessionsMax, secret: serverSecret, idleMs, upRate, downRate },
+      ...{ primitives, tskd, users, filter, ids, tokens, sessionsMax, idleMs, upRate, downRate },
+      ciphers: offerOf(cipherMachine(libs.native), cipher),
     });
     this.#admission = new Admission(this.pump.peers, this.counters, tuning, word);
     this.#resetLimit = new ResetLimit(RESET_INTERVAL_MS, word);
@@ -126,6 +134,10 @@ export class ServerTunnel implements PumpOwner<Guest> {
       maxRetries,
       idleMs,
       keepAliveMs: Infinity,
+      provesPath: (session, path, high, low) => {
+        const guest = this.pump.peerOf(session);
+        return guest !== undefined && this.#paths.proves(guest, path, high, low);
+      },
       // The client said what its line takes: from now on data goes at the rate that both state.
       onRates: (session, _upKbps, downKbps) => {
         const guest = this.pump.peerOf(session);
@@ -155,7 +167,8 @@ export class ServerTunnel implements PumpOwner<Guest> {
     pump.drain();
     pump.close();
     this.#users.wipe();
-    this.#handshakes.wipe();
+    this.#ids.wipe();
+    this.#paths.wipe();
   }
 
   get port(): number {
@@ -208,7 +221,8 @@ export class ServerTunnel implements PumpOwner<Guest> {
   #deny(user: TunnelUser): void {
     for (const guest of this.pump.peers.all()) {
       if (guest.user !== user || !guest.session.isOpen) continue;
-      guest.session.close(this.#loop.now, CloseCode.denied);
+      const code = user.refusal(this.pump.clock.unixMs) || CloseCode.denied;
+      guest.session.close(this.#loop.now, code);
       this.pump.wake(guest);
     }
   }
@@ -218,28 +232,30 @@ export class ServerTunnel implements PumpOwner<Guest> {
   handshake(arrival: Arrival): void {
     const { pump, counters } = this;
     const { clock } = pump;
-    if (arrival.kind !== PacketKind.hello) {
-      pump.received.junk++;
-      return;
-    }
-    if (!this.#admission.takes(clock.now)) return;
-    this.#handshakes.gate.advance();
     const { arena, at, length } = arrival;
+    if (!this.#admission.takes(clock.now, arena, at + SALT_AT)) return;
+    this.#handshakes.gate.advance();
     const { window } = arrival;
     const verdict = this.#handshakes.receive(arena, at, length, window, clock.unixMs, clock.now);
     if (verdict === HelloVerdict.drop) return;
     const { route } = arrival;
     if (verdict === HelloVerdict.repeated) {
       counters.repeated++;
-      this.#sendAccept(this.#handshakes.gate.slot, route, length);
-      return;
+      return this.#acceptAgain(this.#handshakes.gate.slot, route, length);
     }
     const { hello } = this.#handshakes;
     if (!this.#admission.isFirst(hello.window, arena, at + SALT_AT)) return;
     const heldBytes = verdict === HelloVerdict.held ? hello.framesBytes : 0;
     const user = this.#users.of(hello.user!);
     const source = this.#admission.admit(route, user, clock.unixMs, heldBytes);
-    if (source >= 0) this.#open(arrival, route, source, user, heldBytes > 0);
+    if (source < 0) return this.#refuse(this.#admission.refusal, route, length);
+    const cipher = this.#handshakes.choose();
+    if (cipher !== NO_CIPHER) {
+      return this.#open(arrival, route, source, user, cipher, heldBytes > 0);
+    }
+    counters.ciphersRefused++;
+    this.#admission.leave(source);
+    this.#refuse(CloseCode.noCommonCipher, route, length);
   }
 
   #open(
@@ -247,13 +263,14 @@ export class ServerTunnel implements PumpOwner<Guest> {
     route: Route,
     source: number,
     user: TunnelUser,
+    cipher: Cipher,
     isHeld: boolean,
   ): void {
     const { pump, counters } = this;
     const { now } = pump;
     const { hello } = this.#handshakes;
     const localId = this.#newId();
-    const keys = this.#handshakes.agree(now, localId, pump.table);
+    const keys = this.#handshakes.agree(localId, cipher, false, pump.table);
     if (keys === undefined) {
       counters.keysRefused++;
       this.#admission.leave(source);
@@ -269,22 +286,41 @@ export class ServerTunnel implements PumpOwner<Guest> {
     this.#users.entered(user);
     pump.add(guest);
     this.#paths.open(guest, route, arrival.length);
-    this.#sendAccept(keys.handshake, route, arrival.length, guest);
+    this.#sendAccept(keys.handshake, route, arrival.length, guest.session.pathState(0));
     guest.ownDueAt = now + (this.#tuning.confirmMs ?? CONFIRM_MS);
     this.#events.sessionOpened(session, hello.user!.name);
     this.#takeEarly(guest, arrival.arena, isHeld);
     pump.wake(guest);
   }
 
-  #sendAccept(handshake: number, route: Route, helloBytes: number, guest?: Guest): void {
+  /** A HELLO was repeated; it may come from where its session has a path, or not. */
+  #acceptAgain(handshake: number, route: Route, helloBytes: number): void {
+    const guest = this.pump.peers.find(this.#handshakes.cache.serverSession(handshake));
+    const path = guest?.session.pathState(guest.pathBy(route));
+    if (path !== undefined) path.receivedBytes += helloBytes;
+    this.#sendAccept(handshake, route, helloBytes, path);
+  }
+
+  /** An address that has not proved that it is there gets no flood from us. */
+  #sendAccept(handshake: number, route: Route, helloBytes: number, path?: SessionPath): void {
     const { control, clock } = this.pump;
     const at = control.begin();
-    // An address that has not proved that it is there gets no flood from us.
-    const room = Math.min(CONTROL_ROOM, UNPROVEN_PATH_FACTOR * helloBytes);
-    const length = this.#handshakes.answer(handshake, clock.unixMs, control.arena, at, room);
+    const allowed = path?.allowance ?? UNPROVEN_PATH_FACTOR * helloBytes;
+    const room = Math.min(CONTROL_ROOM, allowed);
+    const { unixMs } = clock;
+    const length = this.#handshakes.answer(handshake, route, unixMs, control.arena, at, room);
     if (length === 0) return;
     control.add(route, length);
-    if (guest !== undefined) guest.session.pathState(0)!.sentBytes += length;
+    if (path !== undefined) path.sentBytes += length;
+  }
+
+  /** Says why there is no session, to a user who has proved their key. */
+  #refuse(code: CloseCode, route: Route, helloBytes: number): void {
+    const { control, clock } = this.pump;
+    const at = control.begin();
+    const room = Math.min(CONTROL_ROOM, UNPROVEN_PATH_FACTOR * helloBytes);
+    const length = this.#handshakes.refuse(code, clock.unixMs, control.arena, at, room);
+    if (length > 0) control.add(route, length);
   }
 
   #takeEarly(guest: Guest, arena: Uint8Array<ArrayBuffer>, isHeld: boolean): void {
@@ -298,11 +334,10 @@ export class ServerTunnel implements PumpOwner<Guest> {
     this.#admission.hold(framesBytes);
   }
 
-  /** Random, not in use, not 0, and with this worker's index in its lowest bits. */
   #newId(): number {
     for (;;) {
-      const id = sessionIdOf(this.#random.u32(), this.#start.index, this.#ownerMask);
-      if (id !== 0 && this.pump.peers.find(id) === undefined) return id;
+      const id = this.#ids.next();
+      if (this.pump.peers.find(id) === undefined) return id;
     }
   }
 
@@ -311,7 +346,8 @@ export class ServerTunnel implements PumpOwner<Guest> {
   confirmed(guest: Guest, now: number): void {
     const { session, early } = guest;
     guest.ownDueAt = Infinity;
-    this.#paths.confirm(guest, now);
+    this.#handshakes.cache.settle(guest.handshake);
+    this.#paths.confirm(guest);
     if (early === undefined) return;
     guest.early = undefined;
     this.#admission.hold(-early.length);
@@ -347,18 +383,18 @@ export class ServerTunnel implements PumpOwner<Guest> {
   stranger(arrival: Arrival): void {
     const { control, clock } = this.pump;
     const { session, number, carrier } = arrival;
-    if (!this.#isOurs(session)) {
+    if (!this.#isOwn(session)) {
       // Datagrams are steered by the kernel; a connection lands on any worker.
       if (carrier.strayed === undefined) return;
       return carrier.strayed(arrival.route, ownerOf(session, this.#ownerMask));
     }
     const { route } = arrival;
-    if (!this.#resetLimit.admits(route, clock.now)) return;
+    if (!this.#ids.isOurs(session) || !this.#resetLimit.admits(route, clock.now)) return;
     const fields = {
       timeMs: clock.unixMs,
       session,
       number,
-      token: this.#handshakes.token(session),
+      token: this.#ids.token(session),
       reason: ResetReason.unknownSession,
     };
     const at = control.begin();
@@ -369,7 +405,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
   }
 
   /** Another worker may have the session; one that no worker can have anybody may answer. */
-  #isOurs(session: number): boolean {
+  #isOwn(session: number): boolean {
     const owner = ownerOf(session, this.#ownerMask);
     return owner === this.#start.index || owner >= this.#start.workers;
   }

@@ -13,6 +13,7 @@ import {
 } from "../../../tests/fixtures/tunnel.ts";
 import { Middle } from "../../../tests/fixtures/middle.ts";
 import { testNative } from "../../../tests/native.ts";
+import { SessionIds } from "../../crypto/session_ids.ts";
 import { ReplayFilter } from "../../crypto/replay_filter.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { PacketKind } from "../../wire/packet.ts";
@@ -124,7 +125,7 @@ Deno.test("an unknown session gets a RESET, one a second, and the client begins 
   pair.until(() => pair.client.state === "open" && pair.atServer.sessions.length === 2);
 });
 
-Deno.test("a RESET is not believed when its server has another secret", () => {
+Deno.test("a server with another secret answers nothing of another's sessions", () => {
   using pair = new Pair();
   pair.greet();
   pair.until(() => pair.atClient.log.includes("answered 0 0"));
@@ -139,7 +140,8 @@ Deno.test("a RESET is not believed when its server has another secret", () => {
   const session = pair.client.session();
   session.write(0, new Uint8Array(10), 0, 10);
   pair.client.wake(session);
-  pair.until(() => pair.client.counters.resetsRefused > 0);
+  pair.until(() => pair.server.pump.received.strangers > 0);
+  assert.equal(pair.server.pump.control.sent, 0);
   assert.equal(pair.client.state, "open");
 });
 
@@ -151,15 +153,18 @@ Deno.test("sessions have a maximum, in all and a source, and others are not hurt
       ...(isAll ? { server: { sessionsMax: max } } : {}),
       ...(isAll ? {} : { serverTuning: { sessionsPerSource: max } }),
     });
-    const { clients } = moreClients(pair, max + 2);
+    const { clients, notes } = moreClients(pair, max + 2);
     for (const client of clients) connect(client);
     pair.until(() => pair.server.counters[which] >= 2);
     assert.equal(pair.server.pump.peers.count, max);
     const open = () => clients.filter(({ state }) => state === "open").length;
     pair.until(() => open() === max);
+    const refused = `closed ${CloseCode.tooManySessions} peer`;
+    pair.until(() => notes.filter(({ log }) => log.includes(refused)).length === 2);
     // One goes, and there is room again.
     clients.find(({ state }) => state === "open")!.stop();
     const { handshakes } = pair.server.counters;
+    for (const client of clients) if (client.state === "lost") connect(client);
     pair.until(() => pair.server.counters.handshakes > handshakes, 8000);
     for (const client of clients) client.stop();
   }
@@ -243,7 +248,7 @@ Deno.test("a user's rate holds whatever the client does", () => {
   assert.equal(pair.server.pump.received.overRate, 0);
 });
 
-Deno.test("ids of other workers are left to them, and impossible ones are answered", () => {
+Deno.test("ids of other workers are left to them, and ones that nobody gave out to nobody", () => {
   using pair = new Pair({ server: { index: 1, workers: 3 } });
   pair.greet();
   pair.until(() => pair.client.state === "open");
@@ -257,14 +262,22 @@ Deno.test("ids of other workers are left to them, and impossible ones are answer
   const arrival = new Arrival(headers, server.pump.clock.tskd);
   arrival.begin(server.udp, inbox);
   const arrives = (session: number) => {
-    headers.words.set([PacketKind.data0, session, 1, 0, 0]);
+    headers.words.set([PacketKind.data0, session >>> 0, session / 2 ** 32, 1, 0, 0]);
     server.stranger(arrival);
   };
-  arrives(4 * 77 + 0);
-  arrives(4 * 77 + 2);
+  const { serverSecret: secret, generation } = serverStart();
+  const primitives = new NativePrimitives(testNative());
+  const idsOf = (worker: number) =>
+    new SessionIds(primitives, { secret: secret.slice(), generation, worker, workers: 3 });
+  arrives(idsOf(0).next());
+  arrives(idsOf(2).next());
+  arrives(guest!.localId ^ 8);
+  arrives(77 * 4 + 1);
   assert.equal(server.counters.resets, 0);
-  arrives(4 * 77 + 3);
-  arrives(4 * 77 + 1);
+  arrives(idsOf(1).next());
+  const others = idsOf(1);
+  others.next();
+  arrives(others.next());
   assert.equal(server.counters.resets, 1, "one a second");
 });
 

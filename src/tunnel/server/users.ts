@@ -8,6 +8,7 @@ import { namedUser, soleUser, type User, UserTable } from "../../crypto/users.ts
 import { UserAccount } from "../../proxy/users.ts";
 import { TokenBucket } from "../../reliability/token_bucket.ts";
 import { SESSION_WINDOW_MAX } from "../../session/limits.ts";
+import { CloseCode } from "../../wire/frames.ts";
 import { type Loop, NOT_ARMED, type Timer } from "../../loop/loop.ts";
 import type { UserSpec } from "../protocol.ts";
 
@@ -34,11 +35,20 @@ export class TunnelUser {
   readonly packets: TokenBucket = new TokenBucket(0);
   /** Sessions of this worker. */
   sessions = 0;
+  isEnabled = true;
   #sharers = 1;
 
   constructor(user: User, account: UserAccount) {
     this.user = user;
     this.account = account;
+  }
+
+  /** Why no session of theirs may begin or go on; CloseCode.done: it may. */
+  refusal(unixMs: number): CloseCode {
+    if (!this.isEnabled) return CloseCode.disabled;
+    const admission = this.account.admitSession(unixMs);
+    if (admission === "expired") return CloseCode.expired;
+    return admission === "traffic-used-up" ? CloseCode.trafficUsedUp : CloseCode.done;
   }
 
   setRates(now: number, upRate: number, downRate: number): void {
@@ -124,6 +134,8 @@ export class TunnelUsers implements Timer {
     for (const spec of wanted.values()) {
       const held = this.#byName.get(spec.name) ?? this.#add(spec, before.get(spec.name)?.account);
       held.setRates(loop.now, spec.upRate, spec.downRate);
+      held.isEnabled = spec.isEnabled !== false;
+      if (!held.isEnabled && held.sessions > 0) denied(held);
       held.account.limits = spec;
     }
   }
@@ -146,7 +158,7 @@ export class TunnelUsers implements Timer {
     const today = unixMs();
     for (const held of this.#present) {
       held.share(now);
-      if (held.account.admitSession(today) !== "ok") denied(held);
+      if (held.refusal(today) !== CloseCode.done) denied(held);
     }
     if (this.#present.size > 0) this.#arm();
   }

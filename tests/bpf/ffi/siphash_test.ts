@@ -29,7 +29,7 @@ function hashOf(object: BpfObject, key: Uint8Array, message: Uint8Array): string
   return hex(object.program("hash").run({ data }).data.subarray(16 + MESSAGE_BYTES));
 }
 
-Deno.test("siphash17() agrees with the published vector of 17 bytes", () => {
+Deno.test("bpf/lib/siphash.h agrees with the published vector of 17 bytes", () => {
   const path = `${repository}tests/fixtures/vectors/siphash.json`;
   const vectors = JSON.parse(Deno.readTextFileSync(path)) as Vector[];
   const fitting = vectors.filter(({ message }) => message.length === 2 * MESSAGE_BYTES);
@@ -40,7 +40,7 @@ Deno.test("siphash17() agrees with the published vector of 17 bytes", () => {
   }
 });
 
-Deno.test("siphash17() agrees with the implementation in TypeScript", () => {
+Deno.test("bpf/lib/siphash.h agrees with the implementation in TypeScript", () => {
   using object = open();
   const words = new Uint32Array(SIP_KEY_WORDS);
   const output = new Uint32Array(2);

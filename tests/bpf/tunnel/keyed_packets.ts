@@ -1,10 +1,8 @@
 /** Packets of the protocol as XDP sees them: masked headers, and the keys that they are under. */
 
 import { PACKET_BYTES_MIN } from "../../../src/wire/limits.ts";
-import { maskHeader, writeHeader } from "../../../src/wire/packet.ts";
-import type { PacketKind } from "../../../src/wire/packet.ts";
-import { SIP_KEY_WORDS, sipKey } from "../../../src/wire/siphash.ts";
 import type { Bytes } from "../packets.ts";
+import { type Direction, hideHeader } from "./header_model.ts";
 
 /** A present window for tests. */
 export const WINDOW = 58_000_000;
@@ -30,20 +28,16 @@ export interface MaskedOptions {
   readonly window?: number;
   /** Of the whole packet. */
   readonly bytes?: number;
-  /** What stands in the third to last of the header's first eight bytes. */
-  readonly zero?: number;
+  /** @default {0} */
+  readonly from?: Direction;
 }
 
-/** A packet with a masked header and a body of no sense. */
+/** A packet with a hidden header and a body of no sense, which differs by the number. */
 export function masked(options: MaskedOptions = {}): Bytes {
-  const { kind = 3, session = 0x1234_5678, number = 1, window = WINDOW, zero = 0 } = options;
+  const { kind = 3, session = 0x1234_5678_9abc, number = 1, window = WINDOW, from = 0 } = options;
   const packet = new Uint8Array(options.bytes ?? PACKET_BYTES_MIN);
-  for (let i = 16; i < packet.length; i++) packet[i] = (i * 37 + number) & 0xff;
-  // Some are no kind at all.
-  writeHeader(packet, 0, session, kind as PacketKind, number);
-  packet[5] = zero;
-  const words = new Uint32Array(SIP_KEY_WORDS);
-  sipKey(testKey(window), 0, words);
-  maskHeader(packet, 0, words, 0);
+  for (let i = 16; i < packet.length; i++) packet[i] = i * 37 + number & 0xff;
+  new DataView(packet.buffer).setUint32(16, number >>> 0);
+  hideHeader(packet, { session, kind, number }, testKey(window), from);
   return packet;
 }

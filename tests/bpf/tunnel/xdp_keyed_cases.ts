@@ -61,7 +61,7 @@ const windows = stacks.flatMap(([family, stack]) =>
 );
 
 const kinds = stacks.flatMap(([family, stack]) => [
-  ...[1, 2, 3, 4, 5].flatMap((kind) =>
+  ...[1, 3, 5].flatMap((kind) =>
     [-1, 0, 1].map((by) =>
       made(
         `${family}, kind ${kind} of window ${by}`,
@@ -69,11 +69,20 @@ const kinds = stacks.flatMap(([family, stack]) => [
       )
     )
   ),
-  ...[0, 6, 7, 128, 255].map((kind) => junk(`${family}, kind ${kind}`, packet(stack, { kind }))),
-  ...[1, 128, 255].map((zero) => junk(`${family}, zero is ${zero}`, packet(stack, { zero }))),
+  ...[0, 2, 4, 6, 7, 128, 255].flatMap((kind) =>
+    [-1, 0, 1].map((by) =>
+      junk(
+        `${family}, kind ${kind}, which no client sends, of window ${by}`,
+        packet(stack, { kind, window: WINDOW + by }),
+      )
+    )
+  ),
+  ...[1, 2, 3, 4, 5].map((kind) =>
+    junk(`${family}, kind ${kind} sent back to its server`, packet(stack, { kind, from: 1 }))
+  ),
   made(`${family}, session 0`, packet(stack, { session: 0 })),
-  made(`${family}, session 2^32 - 1`, packet(stack, { session: 0xffff_ffff })),
-  made(`${family}, number 2^53 - 1`, packet(stack, { number: 2 ** 53 - 1 })),
+  made(`${family}, session 2^48 - 1`, packet(stack, { session: 2 ** 48 - 1 })),
+  made(`${family}, number 2^48 - 1`, packet(stack, { number: 2 ** 48 - 1 })),
   junk(`${family}, all zero`, stack(udp(), new Uint8Array(32))),
   junk(`${family}, all one`, stack(udp(), new Uint8Array(64).fill(255))),
   junk(`${family}, the header not masked`, stack(udp(), unmasked())),
@@ -82,13 +91,13 @@ const kinds = stacks.flatMap(([family, stack]) => [
 /** A header as it must never be on the wire. */
 function unmasked(): Bytes {
   const bytes = payload(40);
-  bytes.set([1, 2, 3, 4, 3, 0, 0, 0]);
+  bytes.set([1, 2, 3, 4, 5, 6, 3, 0, 0, 0]);
   return bytes;
 }
 
-function changed(at: number): Bytes {
-  const bytes = masked();
-  bytes[at]! ^= 0x20;
+function flipped(bit: number): Bytes {
+  const bytes = masked({ bytes: 40 });
+  bytes[bit >> 3]! ^= 1 << (bit & 7);
   return bytes;
 }
 
@@ -109,14 +118,12 @@ const lengths = stacks.flatMap(([family, stack]) => [
   ),
   made(`${family}, bytes behind the packet`, padded(packet(stack), 200, 7)),
   short(`${family}, the sample behind the packet`, padded(stack(udp(), payload(16)), 200, 7)),
-  ...[4, 5, 6, 7].map((at) =>
-    junk(`${family}, byte ${at} of the header changed`, stack(udp(), changed(at)))
+  ...Array.from(
+    { length: 8 * 32 },
+    (_, bit) => junk(`${family}, bit ${bit} flipped`, stack(udp(), flipped(bit))),
   ),
-  ...[16, 24, 31].map((at) =>
-    junk(`${family}, byte ${at} of the sample changed`, stack(udp(), changed(at)))
-  ),
-  ...[0, 3, 8, 15].map((at) =>
-    made(`${family}, byte ${at} of session or number changed`, stack(udp(), changed(at)))
+  ...[32, 39].map((at) =>
+    made(`${family}, byte ${at}, behind the sample, changed`, stack(udp(), flipped(8 * at)))
   ),
 ]);
 

@@ -5,9 +5,9 @@
  */
 
 import { Limit, Reason, SessionFlag, TunnelLimit, Verdict } from "../../../ffi/bpf/layout.gen.ts";
-import { headerKind, headerSession, PacketKind, unmaskHeader } from "../../../src/wire/packet.ts";
-import { SIP_KEY_WORDS, sipKey } from "../../../src/wire/siphash.ts";
+import { PacketKind } from "../../../src/wire/packet.ts";
 import { checksum, hex } from "../packets.ts";
+import { type Header, showHeader } from "./header_model.ts";
 
 /** How far into the frame a header of an IPv6 chain may begin. */
 export const headerOffsetMax = 2047;
@@ -47,54 +47,44 @@ export class FilterModel {
   /** By the hex digits of their keys. */
   readonly sessions = new Map<string, ModelSession>();
   readonly #ports: ReadonlySet<number>;
-  readonly #words: Uint32Array;
-  readonly #count: number;
+  /** Those of the windows that are accepted; none: everything passes. */
+  readonly #keys: readonly Uint8Array[];
 
   /** Keys by window; without one for `present` there are none. */
   constructor(ports: ReadonlySet<number>, keys: ReadonlyMap<number, Uint8Array>, present: number) {
     this.#ports = ports;
-    const used = [present, present - 1, present + 1].filter((window) => keys.has(window));
-    this.#count = keys.has(present) ? used.length : 0;
-    this.#words = new Uint32Array(used.length * SIP_KEY_WORDS);
-    for (const [i, window] of used.entries()) {
-      sipKey(keys.get(window)!, 0, this.#words, i * SIP_KEY_WORDS);
-    }
+    this.#keys = keys.has(present) ? acceptedOf(keys, present) : [];
   }
 
   take(frame: Uint8Array): Outcome {
     const { reason, key, payload } = parse(frame, this.#ports);
     if (reason !== Reason.listen) return outcomeOf(reason);
     if (payload!.length < 32) return outcomeOf(Reason.short);
-    if (this.#count === 0) return outcomeOf(Reason.noKeys);
-    const packet = payload!.slice();
-    if (unmaskHeader(packet, 0, packet.length, this.#words, this.#count) < 0) {
-      return outcomeOf(Reason.junk);
-    }
+    if (this.#keys.length === 0) return outcomeOf(Reason.noKeys);
+    const shown = showHeader(payload!, this.#keys);
+    if (shown === undefined) return outcomeOf(Reason.junk);
     const known = this.sessions.get(key!);
     if (known !== undefined) {
       known.packets++;
       known.bytes += frame.length;
       return outcomeOf(Reason.session);
     }
-    const flags = headerKind(packet, 0) === PacketKind.hello ? SessionFlag.hello : 0;
+    const flags = shown.kind === PacketKind.hello ? SessionFlag.hello : 0;
     this.sessions.set(key!, { packets: 1, bytes: frame.length, flags });
     return outcomeOf(Reason.sessionNew);
   }
 
-  /** The session id that a frame carries; undefined for one that does not unmask. */
-  sessionOf(frame: Uint8Array): number | undefined {
-    return this.shownOf(frame)?.session;
-  }
-
   /** What a frame's header says; undefined for one that does not unmask. */
-  shownOf(frame: Uint8Array): { readonly kind: number; readonly session: number } | undefined {
+  shownOf(frame: Uint8Array): Header | undefined {
     const { payload } = parse(frame, this.#ports);
-    if (payload === undefined) return undefined;
-    const packet = payload.slice();
-    const index = unmaskHeader(packet, 0, packet.length, this.#words, this.#count);
-    if (index < 0) return undefined;
-    return { kind: headerKind(packet, 0), session: headerSession(packet, 0) };
+    return payload === undefined ? undefined : showHeader(payload, this.#keys);
   }
+}
+
+/** The keys of the present window, the one before and the one after, as far as they are there. */
+function acceptedOf(keys: ReadonlyMap<number, Uint8Array>, present: number): Uint8Array[] {
+  return [present, present - 1, present + 1]
+    .flatMap((window) => keys.has(window) ? [keys.get(window)!] : []);
 }
 
 /** Where AF_XDP is beside the sockets. */
@@ -114,7 +104,7 @@ export function isDelivered(
   frame: Uint8Array,
   { port, workers, ownerMask, hellos }: DeliveryModel,
   queue: number,
-  shown: { readonly kind: number; readonly session: number } | undefined,
+  shown: Header | undefined,
 ): boolean {
   const isV4 = u16(frame, 12) === 0x0800 && frame[14] === 0x45;
   const isV6 = u16(frame, 12) === 0x86dd && frame[20] === 17;
@@ -123,7 +113,12 @@ export function isDelivered(
   if (shown?.kind === PacketKind.hello) return hellos;
   if (workers === 1) return true;
   return shown !== undefined && workers > 0 &&
-    (shown.session & ownerMask) >>> 0 === queue % workers;
+    ownerIn(shown.session, ownerMask) === queue % workers;
+}
+
+/** The worker that a session id names, by the mask of its lowest bits. */
+export function ownerIn(session: number, ownerMask: number): number {
+  return Number(BigInt(session) & BigInt(ownerMask));
 }
 
 interface Parsed {
@@ -246,12 +241,7 @@ export function socketModel(
   keys: ReadonlyMap<number, Uint8Array>,
   present: number,
 ): boolean {
-  const packet = datagram.slice(8);
-  if (packet.length < 32) return false;
-  const used = [present, present - 1, present + 1];
-  const words = new Uint32Array(used.length * SIP_KEY_WORDS);
-  for (const [i, window] of used.entries()) sipKey(keys.get(window)!, 0, words, i * SIP_KEY_WORDS);
-  return unmaskHeader(packet, 0, packet.length, words, used.length) >= 0;
+  return showHeader(datagram.subarray(8), acceptedOf(keys, present)) !== undefined;
 }
 
 /** The key (in hex) of the session that a frame that leaves is counted in, where there is one. */

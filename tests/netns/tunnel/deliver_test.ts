@@ -12,7 +12,7 @@ import { libraries } from "../../fixtures/libraries.ts";
 
 const libs = libraries();
 const ignore = Deno.uid() !== 0;
-const [PASS, REDIRECT] = [2, 4];
+const [DROP, PASS, REDIRECT] = [1, 2, 4];
 const OTHER_PORT = PORT + 1;
 
 interface Case {
@@ -43,7 +43,7 @@ const cases: readonly Case[] = [
   },
   { says: "DATA of another worker than the queue's", frame: data(3), expected: PASS },
   { says: "DATA of the other phase", frame: data(2, PacketKind.data1), expected: REDIRECT },
-  { says: "RESET of the queue's worker", frame: data(2, PacketKind.reset), expected: REDIRECT },
+  { says: "RESET, which no client sends", frame: data(2, PacketKind.reset), expected: DROP },
   { says: "HELLO where each worker has a queue", frame: hello, expected: REDIRECT },
   {
     says: "HELLO where some worker has no queue",

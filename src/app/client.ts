@@ -7,8 +7,10 @@ import { type Endpoint, endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
 import { openLibraries } from "../../ffi/libraries.ts";
 import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
+import type { Native } from "../../ffi/native.ts";
 import { type Address, type ClientConfig, formatAddress, type HostPort } from "../config/mod.ts";
 import { AwakeCores } from "./awake_cores.ts";
+import { cipherOf } from "./cipher.ts";
 import { Descriptors } from "./descriptors.ts";
 import { Parts } from "./part.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
@@ -18,6 +20,7 @@ import { Pool } from "../loop/pool.ts";
 import { keysOfClient } from "../tunnel/client/service.ts";
 import type { ClientProtocol, ClientStart, SessionReport } from "../tunnel/protocol.ts";
 import { summaryOf } from "../tunnel/summary.ts";
+import { CloseCode } from "../wire/frames.ts";
 
 export interface ClientOptions {
   readonly config: ClientConfig;
@@ -73,7 +76,10 @@ export class Client {
       libs,
       code: resources.worker("tunnel/client"),
       name: "client",
-      starts: [{ ...startOf(config, servers, inbounds), ...descriptors.workerLimits(1) }],
+      starts: [{
+        ...startOf(libs.native, config, servers, inbounds),
+        ...descriptors.workerLimits(1),
+      }],
       keysOf: keysOfClient,
       lookup,
       log,
@@ -116,6 +122,17 @@ export class Client {
 /** A server is silent to all who can't prove that they know its key. */
 const NO_ANSWER = "check address, port and keys, and that both clocks agree within 30 seconds";
 
+/** What a server says to who has proved a key and may not come in. */
+const REFUSALS: Readonly<Record<number, string>> = {
+  [CloseCode.denied]: "the user was removed, or has another key",
+  [CloseCode.expired]: "the account has expired",
+  [CloseCode.trafficUsedUp]: "the traffic is used up",
+  [CloseCode.tooManySessions]: "too many sessions at a time",
+  [CloseCode.tooManyConnections]: "too many connections at a time",
+  [CloseCode.disabled]: "the user is disabled",
+  [CloseCode.noCommonCipher]: "the two ends have no cipher in common: see the key cipher of both",
+};
+
 /** Tells of the session when its state changes. */
 class StateLog {
   readonly #log: Log;
@@ -127,7 +144,7 @@ class StateLog {
     this.#server = server;
   }
 
-  heard({ state, rttMs }: SessionReport): void {
+  heard({ state, rttMs, closeCode }: SessionReport): void {
     const before = this.#state;
     if (state === before) return;
     this.#state = state;
@@ -136,6 +153,9 @@ class StateLog {
       this.#log.info("connected", "connected", { server, rttMs: round(rttMs) });
     } else if (state === "connecting") {
       this.#log.debug("connecting", "connecting", { server });
+    } else if (closeCode in REFUSALS) {
+      const cause = REFUSALS[closeCode]!;
+      this.#log.warn("refused", "the server lets this user in no more", { server, cause });
     } else if (before === "open") {
       this.#log.warn("connection_lost", "the connection is lost", { server });
     } else if (before === "connecting") {
@@ -230,6 +250,7 @@ function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
 
 /** With copies of all keys: the worker gets and wipes them. */
 function startOf(
+  native: Native,
   config: ClientConfig,
   servers: readonly Endpoint[],
   inbounds: boolean,
@@ -243,6 +264,7 @@ function startOf(
     downRate: config.downBps / 8,
     windowPackets: config.arq.windowSize,
     maxRetries: config.arq.maxRetries,
+    ...cipherOf(native, config.cipher),
     inbounds: inbounds ? inboundsOf(config) : [],
   };
 }

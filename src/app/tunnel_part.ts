@@ -23,6 +23,7 @@ import { sharedSaltsMemory } from "../tunnel/server/shared_salts.ts";
 import type { StateFolder } from "../tunnel/server/state_folder.ts";
 import { summaryOf } from "../tunnel/summary.ts";
 import type { Descriptors, WorkerLimits } from "./descriptors.ts";
+import { cipherOf } from "./cipher.ts";
 import { hasAfXdp, type KernelPart } from "./kernel_part.ts";
 import type { Part } from "./part.ts";
 import type { ServerStatus } from "./status_socket.ts";
@@ -149,11 +150,12 @@ function socketsOf(workers: Pool<ServerProtocol>): number[] {
 
 /** One for each worker, with copies of all keys: the workers get and wipe them. */
 function startsOf(
-  { config, users, state, log }: TunnelPartOptions,
+  { libs, config, users, state, log }: TunnelPartOptions,
   routing: Routing,
 ): ServerStart[] {
   const { secret, generation } = serverSecret(state, log);
   const { arq, hysteria2, listen } = config;
+  const cipher = cipherOf(libs.native, config.cipher);
   const count = config.workers === "auto" ? navigator.hardwareConcurrency : config.workers;
   // Without the rate of the line, nothing is sent at one.
   const rateOf = (mbps: number): number => hysteria2.enabled ? mbps * BYTES_A_MEGABIT : 0;
@@ -177,6 +179,7 @@ function startsOf(
     downRate: rateOf(hysteria2.downMbps),
     windowPackets: arq.windowSize,
     maxRetries: arq.maxRetries,
+    ...cipher,
     users: users.specs(config.users),
     accounts: users.accounts,
     ...routing,

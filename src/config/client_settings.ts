@@ -6,6 +6,7 @@ import { freeText, hostPort, localAddress, localAddresses } from "./list_leaves.
 import { type Infer, section, sections } from "./schema.ts";
 import {
   ARQ,
+  CIPHER,
   KEY_RANGE,
   LOW_LATENCY,
   PLACEHOLDER,
@@ -106,6 +107,7 @@ export const CLIENT_SETTINGS = section("The client", {
     max: RATE_MAX,
     doc: "What the line really receives; 0bps is not stated, which adapts instead.",
   }),
+  cipher: CIPHER,
   low_latency: LOW_LATENCY,
   log_level: oneOf(["error", "warn", "info", "debug"], {
     default: "info",

@@ -62,6 +62,7 @@ Deno.test("loadConfig() reads the first published file as it is, apart from the 
     listen: { host: "", port: 54_321 },
     pskFile: "",
     logLevel: "info",
+    cipher: "auto",
     lowLatency: false,
     logFormat: "text",
     mode: "auto",

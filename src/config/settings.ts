@@ -308,6 +308,13 @@ export const LOW_LATENCY = flag({
   doc: "Keeps the CPU's cores from sleeping while there is traffic: faster answers, more power.",
 });
 
+/** Server and client have it. */
+export const CIPHER = oneOf(["auto", "chacha20-poly1305", "aes-256-gcm"], {
+  default: "auto",
+  doc:
+    "What seals a session; auto is what is faster on both machines. Ends must have one in common.",
+});
+
 /** The schema of the configuration file. */
 export const SETTINGS = section("Phantom", {
   listen: address({
@@ -336,6 +343,7 @@ export const SETTINGS = section("Phantom", {
     doc: "The carrier to use; auto lets the switcher choose.",
   }),
   workers: autoOr({ min: 1, max: 64, doc: "Data-plane threads; auto is one a core." }),
+  cipher: CIPHER,
   low_latency: LOW_LATENCY,
   state_dir: absolutePath({
     default: "/var/lib/phantom",

@@ -113,6 +113,8 @@ export type ToClient =
 /** What a client's tunnel says of its session: when it changes, and as the answer to "report". */
 export interface SessionReport {
   readonly state: "connecting" | "open" | "lost";
+  /** How the last session ended: a CloseCode. */
+  readonly closeCode: number;
   readonly rttMs: number;
   readonly lostShare: number;
   readonly bytesUp: number;

@@ -1,7 +1,9 @@
 import assert from "node:assert/strict";
 import { ADDRESS, Pair, type PairOptions, Source } from "../../tests/fixtures/tunnel.ts";
 import { testNative } from "../../tests/native.ts";
-import { OpenedCode } from "../wire/frames.ts";
+import { cipherMachine } from "../../ffi/aead.ts";
+import { Cipher } from "../crypto/ciphers.ts";
+import { CloseCode, OpenedCode } from "../wire/frames.ts";
 
 testNative();
 
@@ -185,4 +187,41 @@ Deno.test("datagrams go both ways, and an association ends", () => {
   session.endAssoc(3);
   pair.client.wake(session);
   pair.until(() => pair.atServer.log.includes("assoc ended 3"));
+});
+
+const { chacha20, aes256 } = Cipher;
+const hasAes = cipherMachine(testNative()).hasAes;
+
+Deno.test({
+  name: "data goes under whichever cipher both ends have, and under its next keys",
+  ignore: !hasAes,
+  fn() {
+    const clientTuning = { keyUpdatePackets: 50 };
+    for (const [client, server] of [[aes256, aes256], [aes256], [chacha20], []] as const) {
+      const options = {
+        client: client === undefined ? {} : { cipher: client },
+        server: server === undefined ? {} : { cipher: server },
+      };
+      run({ ...options, clientTuning, serverTuning: clientTuning }, { total: 2e6, ms: 40_000 }, ({
+        server: { pump },
+      }) => {
+        const [guest] = pump.peers.all();
+        assert.ok(guest!.keys!.updates > 2, `${guest!.keys!.updates} updates`);
+        assert.equal(pump.received.forged, 0);
+      });
+    }
+  },
+});
+
+Deno.test({
+  name: "ends that force ciphers that differ are told so",
+  ignore: !hasAes,
+  fn() {
+    using pair = new Pair({ client: { cipher: chacha20 }, server: { cipher: aes256 } });
+    pair.greet();
+    pair.until(() => pair.atClient.log.includes(`closed ${CloseCode.noCommonCipher} peer`));
+    assert.equal(pair.client.closeCode, CloseCode.noCommonCipher);
+    assert.equal(pair.server.pump.peers.count, 0);
+    assert.equal(pair.server.counters.ciphersRefused, 1);
+  },
 });

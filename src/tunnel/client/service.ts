@@ -8,6 +8,7 @@ import { monotonicMs } from "../../../ffi/loop.ts";
 import { ipBytes } from "../../base/ip.ts";
 import type { Session } from "../../session/session.ts";
 import type { InboundTunnel } from "../../inbound/counters.ts";
+import { CloseCode } from "../../wire/frames.ts";
 import { Inbounds } from "../../inbound/inbounds.ts";
 import type { InboundSpec } from "../../inbound/spec.ts";
 import type { CounterSources } from "../../loop/counters.ts";
@@ -28,6 +29,7 @@ export interface Tunnel extends InboundTunnel {
   readonly pump?: PacketPump<Peer>;
   readonly counters?: ClientCounters;
   readonly state: "idle" | "connecting" | "open" | "lost";
+  readonly closeCode?: number;
   start(): void;
   /** Where HELLOs go from now on. */
   setServers(servers: readonly Endpoint[]): void;
@@ -187,6 +189,7 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
     const report: SessionReport = {
       // One that nobody has asked for yet is as good as lost.
       state: state === "idle" ? "lost" : state,
+      closeCode: this.tunnel.closeCode ?? CloseCode.done,
       rttMs: measuredMs > 0 ? measuredMs : way?.rtt.smoothed ?? 0,
       lostShare: way === undefined ? 0 : way.counters.lostPackets / (way.counters.sentPackets || 1),
       // A splice's names are those of the server: up is towards the socket.

@@ -105,6 +105,8 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
   readonly budget: Budget;
   /** The server's clock minus ours, in ms, as the last ACCEPT showed. */
   clockOffsetMs = 0;
+  /** How the last session ended. */
+  closeCode: number = CloseCode.done;
   readonly #loop: Loop;
   readonly #start: ClientStart;
   readonly #tuning: ClientTuning;
@@ -545,6 +547,7 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
   released(peer: Peer): void {
     const connection = this.#connection;
     if (connection === undefined || connection.peer !== peer) return;
+    this.closeCode = peer.session.closeCode;
     connection.handshake.wipe();
     connection.resetToken.fill(0);
     this.#connection = undefined;

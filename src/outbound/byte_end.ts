@@ -21,6 +21,8 @@ export interface ByteEnd {
   finish(): void;
   /** Drops everything, with a code of RST; the peer hears nothing of it. */
   reset(code: number): void;
+  /** Its peer has gone, and it is reset a little later; where that costs something. */
+  abandon?(): void;
   /** The peer takes bytes again. May come amidst a packet's frames. */
   resume(): void;
 }

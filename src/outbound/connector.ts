@@ -15,6 +15,7 @@ import { type CheckedTarget, DIRECT, type Pending, type Rules } from "../proxy/r
 import { Target } from "../proxy/target.ts";
 import { Dial, type DialEvents, endpointOf } from "./dial.ts";
 import type { Origin, Routes } from "./routes.ts";
+import { Turns } from "./turns.ts";
 
 /** Who hears, once, how it went; perhaps before `connect` returns. */
 export interface ConnectEvents extends DialEvents {
@@ -25,9 +26,16 @@ export interface ConnectEvents extends DialEvents {
 export class Connector {
   readonly loop: Loop;
   readonly resolver: Pick<Resolver, "resolve" | "forget">;
+  readonly turns: Turns;
   #routes: Routes;
 
-  constructor(loop: Loop, resolver: Pick<Resolver, "resolve" | "forget">, routes: Routes) {
+  constructor(
+    loop: Loop,
+    resolver: Pick<Resolver, "resolve" | "forget">,
+    routes: Routes,
+    turns: Turns = new Turns(loop),
+  ) {
+    this.turns = turns;
     this.loop = loop;
     this.resolver = resolver;
     this.#routes = routes;
@@ -59,6 +67,7 @@ export class Connector {
 export class Connecting implements NameWaiter, DialEvents {
   readonly #loop: Loop;
   readonly #resolver: Pick<Resolver, "resolve" | "forget">;
+  readonly #turns: Turns;
   readonly #events: ConnectEvents;
   readonly #name: string;
   readonly user: string;
@@ -77,6 +86,7 @@ export class Connecting implements NameWaiter, DialEvents {
   ) {
     this.#loop = connector.loop;
     this.#resolver = connector.resolver;
+    this.#turns = connector.turns;
     this.#routes = connector.routes;
     this.#name = name;
     this.user = user;
@@ -102,8 +112,14 @@ export class Connecting implements NameWaiter, DialEvents {
   abort(): void {
     if (this.#isOver) return;
     this.#end();
+    if (this.#dial !== undefined) this.#turns.cancel(this.asker, this.#dial);
     this.#dial?.abort();
     this.#dial = undefined;
+  }
+
+  /** Whether it has sockets, which it costs something to close. */
+  get isDialling(): boolean {
+    return this.#dial?.hasBegun === true;
   }
 
   resolved(resolution: Resolution): void {
@@ -175,7 +191,7 @@ export class Connecting implements NameWaiter, DialEvents {
 
   #dialDirect(addresses: readonly Endpoint[], origin: Origin): void {
     this.#dial = new Dial(this.#loop, addresses, this, { ...this.#routes.dial, ...origin });
-    this.#dial.start();
+    this.#turns.open(this.asker, this.#dial);
   }
 
   #dialUpstream(outbound: number, target: Target): void {
@@ -186,7 +202,7 @@ export class Connecting implements NameWaiter, DialEvents {
     const { sources: _, device: __, preferred: ___, only: ____, ...dial } = this.#routes.dial ?? {};
     const options = { ...dial, ...upstream.origin };
     this.#dial = new Dial(this.#loop, upstream.peers, this, options).through(upstream, target);
-    this.#dial.start();
+    this.#turns.open(this.asker, this.#dial);
   }
 }
 

@@ -17,6 +17,7 @@ import { OpenedCode } from "../wire/frames.ts";
 import { Socks5Outbound } from "../proxy/socks5_outbound.ts";
 import type { Target } from "../proxy/target.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
+import type { Turn } from "./turns.ts";
 
 /** A target that keeps silent for so long is asked whether it is there. */
 const KEEPALIVE_SECONDS = 120;
@@ -50,17 +51,17 @@ export interface DialEvents {
   short?(): boolean;
 }
 
-/** One target's connecting. Says once how it went, and never from within its constructor. */
-export class Dial implements Timer {
+/** One target's connecting. Says once how it went, and never before `start` or its turn. */
+export class Dial implements Timer, Turn {
   heapIndex = NOT_ARMED;
   dueAt = 0;
   readonly #loop: Loop;
   readonly #options: DialOptions;
   readonly #events: DialEvents;
-  readonly #eyeballs: HappyEyeballs<Endpoint>;
+  #eyeballs!: HappyEyeballs<Endpoint>;
   readonly #attempts: (Attempt | undefined)[] = [];
   readonly #addresses: readonly Endpoint[];
-  readonly #deadline: number;
+  #deadline = Infinity;
   #upstream: Upstream | undefined;
   #target: Target | undefined;
   #negotiation: Negotiation | undefined;
@@ -76,8 +77,6 @@ export class Dial implements Timer {
     this.#addresses = addresses;
     this.#events = events;
     this.#options = options;
-    this.#eyeballs = new HappyEyeballs(loop.now, options);
-    this.#deadline = loop.now + (options.timeoutMs ?? CONNECT_TIMEOUT_MS);
   }
 
   /** Has the addresses that are dialled taken for those of a proxy that leads to a target. */
@@ -87,12 +86,23 @@ export class Dial implements Timer {
     return this;
   }
 
+  get hasBegun(): boolean {
+    return this.#deadline < Infinity;
+  }
+
+  /** Begins; the time that it has runs from here. */
   start(): void {
     const { now } = this.#loop;
+    this.#eyeballs = new HappyEyeballs(now, this.#options);
+    this.#deadline = now + (this.#options.timeoutMs ?? CONNECT_TIMEOUT_MS);
     for (const family of [6, 4] as const) {
       this.#eyeballs.onResolved(now, family, this.#addresses.filter((one) => isOf(family, one)));
     }
     this.#advance();
+  }
+
+  takeTurn(): void {
+    if (!this.#isOver) this.start();
   }
 
   /** Nobody waits for it any more: nothing is told. */

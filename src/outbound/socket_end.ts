@@ -32,6 +32,15 @@ export interface SocketEndOwner {
 /** A piece of this length is worth a write of its own. */
 const DIRECT_BYTES = 16 << 10;
 
+/** The peer of what is to be closed. */
+const NOBODY: ByteEnd = {
+  write: () => 0,
+  room: () => 0,
+  finish() {},
+  reset() {},
+  resume() {},
+};
+
 const NOT_WATCHED = -1;
 const NOTHING = new Uint8Array(0);
 const TIMED_OUT = -(errnoNumber("ETIMEDOUT") ?? 0);
@@ -160,6 +169,11 @@ export class SocketEnd implements ByteEnd, Watcher {
     this.flush();
     this.#writeEnds = true;
     this.#finishWriting();
+  }
+
+  /** Its peer has gone: until it is reset nothing passes any more. */
+  abandon(): void {
+    this.#peer = NOBODY;
   }
 
   /** With a RST; the owner is not told. */

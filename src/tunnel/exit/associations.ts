@@ -1,11 +1,12 @@
 /**
  * The server's end of datagrams: for each association of a session one unconnected socket, so that
  * whoever the client's datagrams reach, and whoever else learns the socket's address, can answer
- * (full cone). Every datagram is judged by the rules for itself.
+ * (full cone). Every datagram is judged by the rules for itself. Sockets are opened and closed by
+ * turns (outbound/turns.ts); until then a few datagrams wait.
  */
 
 import { isShortOfDescriptors } from "../../../ffi/descriptors.ts";
-import { endpoint } from "../../../ffi/endpoint.ts";
+import { type Endpoint, endpoint } from "../../../ffi/endpoint.ts";
 import { SysError } from "../../../ffi/errors.ts";
 import { EpollEvent } from "../../../ffi/loop.ts";
 import { UdpInbox, UdpSocket } from "../../../ffi/udp.ts";
@@ -20,6 +21,7 @@ import { type Loop, NOT_ARMED, type Task, type Timer, type Watcher } from "../..
 import { DatagramNames, type NamedTarget } from "./datagram_names.ts";
 import { DatagramOutbox } from "./datagram_outbox.ts";
 import type { Origin, Routes } from "../../outbound/routes.ts";
+import { type Turn, Turns } from "../../outbound/turns.ts";
 import { type ExitItem, type ExitOptions, ExitSessions } from "./exit_sessions.ts";
 
 /** What is asked of the session of a datagram. */
@@ -40,7 +42,11 @@ const BATCHES_A_ROUND = 4;
 /** Sockets whose datagrams gather at a time, a power of two. */
 const OUTBOXES = 16;
 const ADDRESS_BYTES_MAX = 19;
+/** Datagrams that wait for the socket of one association, and bytes of all of them. */
+const KEPT_MAX = 8;
+const KEPT_BYTES_MAX = 32 << 20;
 const ANY = endpoint(new Uint8Array(16), 0);
+const ANYWHERE: Origin = {};
 
 export interface TargetAssociationsOptions extends ExitOptions<DatagramSession> {
   readonly idleMs?: number;
@@ -68,6 +74,8 @@ export class AssociationCounters {
   noSocket = 0;
   /** The name is none, was not found, or too many waited for it. */
   noAddress = 0;
+  /** Too many waited for the socket. */
+  notKept = 0;
   idled = 0;
   /** Exceptions that ended one association: none is expected. */
   faults = 0;
@@ -86,6 +94,9 @@ export class TargetAssociations implements Task, Timer {
   /** Where an answer's source is written. */
   readonly source: Uint8Array = new Uint8Array(ADDRESS_BYTES_MAX);
   readonly checkedTarget: CheckedTarget = new CheckedTarget();
+  readonly turns: Turns;
+  /** Bytes of datagrams that wait for their sockets. */
+  keptBytes = 0;
   readonly #outboxes: DatagramOutbox[];
   #nextOutbox = 0;
   readonly #ip = new Uint8Array(16);
@@ -93,6 +104,8 @@ export class TargetAssociations implements Task, Timer {
   readonly #sessions: ExitSessions<DatagramSession, Association>;
   #routes: Routes;
   #rulesVersion = 0;
+  /** The name that a datagram goes to while it is sent. */
+  #named: NamedTarget | undefined;
 
   constructor(loop: Loop, options: TargetAssociationsOptions) {
     const {
@@ -102,8 +115,9 @@ export class TargetAssociations implements Task, Timer {
     this.loop = loop;
     this.options = options;
     this.#routes = options;
+    this.turns = options.turns ?? new Turns(loop);
     const limits = { max: associationsMax, sessionMax: sessionAssociationsMax };
-    this.#sessions = new ExitSessions(options, limits, this.counters);
+    this.#sessions = new ExitSessions(options, limits, this.counters, this.turns);
     this.#outboxes = Array.from(
       { length: OUTBOXES },
       () => new DatagramOutbox(loop, this.counters),
@@ -156,20 +170,20 @@ export class TargetAssociations implements Task, Timer {
     const association = this.#sessions.get(session, id) ?? this.#open(session, id);
     if (association === undefined) return;
     association.lastUsed = this.loop.now;
+    association.isEnding = false;
     if (bytes[addressAt] === AddressType.name) {
       return this.#sendToName(association, bytes, addressAt, addressLength, at, length);
     }
     readIpAddress(bytes, addressAt, this.#ip, 0);
     const port = addressPort(bytes, addressAt, addressLength);
-    const { checkedTarget } = this;
-    const { rules } = this.#routes;
-    const outbound = rules.checkDatagram(association.user, this.#ip, 0, port, checkedTarget);
-    this.#sendBy(outbound, association, bytes, at, length);
+    this.sendTo(association, this.#ip, port, bytes, at, length);
   }
 
+  /** What came before it is sent still, when it is its turn. */
   assocEnded(session: DatagramSession, id: number): void {
     const association = this.#sessions.get(session, id);
-    if (association !== undefined) this.close(association);
+    if (association?.isWaiting === true) association.isEnding = true;
+    else if (association !== undefined) this.close(association);
   }
 
   closed(session: DatagramSession): void {
@@ -179,14 +193,55 @@ export class TargetAssociations implements Task, Timer {
 
   stop(): void {
     for (const session of this.#sessions.all()) this.closed(session);
+    this.turns.stop();
   }
 
   // ---- what its associations ask ----
 
+  /** Ends one; its sockets are closed when it is their turn. */
   close(association: Association): void {
-    if (!this.#sessions.remove(association.session, association.id)) return;
+    if (!this.#remove(association)) return;
+    if (association.close()) this.turns.close(association.closing);
+    else this.released(association);
+  }
+
+  /** Its sockets are closed. */
+  released({ session }: Association): void {
+    this.#sessions.release(session);
+  }
+
+  /** Ends one at once, for another that is to have its descriptor, and tells the client. */
+  giveWay(association: Association): void {
+    if (!this.#remove(association)) return;
     association.close();
+    association.closing.takeTurn();
+    this.#tellEnd(association);
+  }
+
+  #remove({ session, id }: Association): boolean {
+    if (!this.#sessions.remove(session, id)) return false;
     if (this.count === 0) this.loop.disarm(this);
+    return true;
+  }
+
+  #tellEnd({ session, id }: Association): void {
+    session.endAssoc(id);
+    this.options.waker.wake(session);
+  }
+
+  /** Sends a datagram to an address, by what the rules say of it. */
+  sendTo(
+    association: Association,
+    ip: Uint8Array,
+    port: number,
+    bytes: Uint8Array,
+    at: number,
+    length: number,
+  ): void {
+    const { checkedTarget } = this;
+    const { rules } = this.#routes;
+    const outbound = rules.checkDatagram(association.user, ip, 0, port, checkedTarget);
+    this.#sendBy(outbound, association, bytes, at, length);
   }
 
   /** Sends a datagram that waited for its name. */
@@ -199,21 +254,14 @@ export class TargetAssociations implements Task, Timer {
     for (let i = 0; i < OUTBOXES; i++) this.#outboxes[i]!.flush();
   }
 
-  /** Ends an association, and tells the client. */
-  end(association: Association): void {
-    const { session, id } = association;
-    this.close(association);
-    session.endAssoc(id);
-    this.options.waker.wake(session);
-  }
-
   fire(now: number): void {
     const { idleMs = ASSOCIATION_IDLE_MS } = this.options;
     for (const session of this.#sessions.inUse()) {
       for (const association of this.#sessions.itemsOf(session)) {
         if (association.lastUsed + idleMs > now) continue;
         this.counters.idled++;
-        this.end(association);
+        this.close(association);
+        this.#tellEnd(association);
       }
     }
     if (this.count > 0) this.loop.arm(this, now + Math.min(SWEEP_MS, idleMs));
@@ -225,22 +273,13 @@ export class TargetAssociations implements Task, Timer {
       this.counters.tooMany++;
       return undefined;
     }
-    try {
-      const user = sessions.userOf(session);
-      const association = this.withDescriptor(
-        session,
-        () => new Association(this, session, id, user),
-      );
-      sessions.add(session, id, association);
-    } catch (error) {
-      sessions.giveBack(session);
-      return this.#noSocket(error);
-    }
+    const association = new Association(this, session, id, sessions.userOf(session));
+    sessions.add(session, id, association);
     const { idleMs = ASSOCIATION_IDLE_MS } = this.options;
     if (this.heapIndex === NOT_ARMED) {
       this.loop.arm(this, this.loop.now + Math.min(SWEEP_MS, idleMs));
     }
-    return sessions.get(session, id);
+    return association;
   }
 
   /** For one that its user's limits have admitted. */
@@ -248,16 +287,6 @@ export class TargetAssociations implements Task, Timer {
     const hasRoom = this.#sessions.makeRoom(session);
     if (!hasRoom) this.#sessions.giveBack(session);
     return hasRoom;
-  }
-
-  /** Opens a socket; where there is no descriptor, whoever holds most gives one up. */
-  withDescriptor<T>(session: DatagramSession, open: () => T): T {
-    try {
-      return open();
-    } catch (error) {
-      if (!isShortOfDescriptors(error) || !this.#sessions.free(session)) throw error;
-      return open();
-    }
   }
 
   /** Sends to `checkedTarget`, by what the rules said; a verdict is no outbound. */
@@ -268,27 +297,59 @@ export class TargetAssociations implements Task, Timer {
     at: number,
     length: number,
   ): void {
-    if (outbound === DIRECT) return this.#queue(association.direct, bytes, at, length);
-    const name = this.#routes.rules.outbounds[outbound]?.name;
-    const origin = name === undefined ? undefined : this.#routes.origins?.get(name);
+    const name = outbound === DIRECT ? "" : this.#routes.rules.outbounds[outbound]?.name;
+    const origin = name === "" ? ANYWHERE : this.#routes.origins?.get(name ?? "");
     // Datagrams go from this machine or not at all: no upstream carries them.
-    if (name === undefined || origin === undefined) this.counters.refused++;
-    else {
-      const socket = this.#socketOf(association, name, origin);
-      if (socket !== undefined) this.#queue(socket, bytes, at, length);
+    if (name === undefined || origin === undefined) {
+      this.counters.refused++;
+      return;
     }
+    const socket = association.find(name, origin, this.checkedTarget.isIpv4) ??
+      (this.#mayOpen(association) ? this.#openSocket(association, name, origin) : undefined);
+    if (socket !== undefined) this.#queue(socket, bytes, at, length);
+    else if (!association.isTurn) this.#keep(association, bytes, at, length);
+    association.isTurn = false;
   }
 
-  #socketOf(association: Association, name: string, origin: Origin): AssociationSocket | undefined {
+  /** Nothing passes what waits. */
+  #mayOpen(association: Association): boolean {
+    if (association.isTurn || association.isWaiting) return association.isTurn;
+    return association.isTurn = this.turns.mayOpen(association.session);
+  }
+
+  #openSocket(
+    association: Association,
+    name: string,
+    origin: Origin,
+  ): AssociationSocket | undefined {
+    const { session } = association;
+    const open = () => association.open(name, origin, this.checkedTarget.isIpv4);
     try {
-      const { isIpv4 } = this.checkedTarget;
-      return this.withDescriptor(
-        association.session,
-        () => association.by(name, origin, isIpv4),
-      );
+      return open();
+    } catch (error) {
+      // Whoever holds most gives up a descriptor.
+      if (!isShortOfDescriptors(error) || !this.#sessions.free(session)) {
+        return this.#noSocket(error);
+      }
+    }
+    try {
+      return open();
     } catch (error) {
       return this.#noSocket(error);
     }
+  }
+
+  /** Until there is a socket to send it by; it is judged once more then. */
+  #keep(association: Association, bytes: Uint8Array, at: number, length: number): void {
+    if (association.keptCount >= KEPT_MAX || this.keptBytes + length > KEPT_BYTES_MAX) {
+      this.counters.notKept++;
+      return;
+    }
+    const ip = new Uint8Array(16);
+    this.checkedTarget.copyIp(ip, 0);
+    const { port } = this.checkedTarget;
+    association.keep({ ip, port, bytes: bytes.slice(at, at + length), named: this.#named });
+    this.turns.open(association.session, association);
   }
 
   /** No descriptors, or the interface has gone: no fault of this program. */
@@ -360,23 +421,38 @@ export class TargetAssociations implements Task, Timer {
     else if (address === undefined) this.counters.noAddress++;
     else {
       const outbound = pending.check(address, 0, this.checkedTarget);
+      this.#named = named;
       this.#sendBy(outbound, association, bytes, at, length);
+      this.#named = undefined;
     }
   }
 }
 
+/** A datagram that waits for a socket. */
+interface Kept {
+  readonly ip: Uint8Array;
+  readonly port: number;
+  readonly bytes: Uint8Array;
+  /** The name that it goes to, where it goes to one. */
+  readonly named: NamedTarget | undefined;
+}
+
 /** One association: its sockets, and the names that its datagrams went to. */
-export class Association implements ExitItem {
+export class Association implements ExitItem, Turn {
   readonly session: DatagramSession;
   readonly id: number;
   readonly user: string;
   readonly names: DatagramNames;
   lastUsed = 0;
-  /** The socket that comes from any address of this machine. */
-  readonly direct: AssociationSocket;
+  /** The client has ended it, and datagrams wait still. */
+  isEnding = false;
+  isClosed = false;
+  /** It may open a socket for what is sent now. */
+  isTurn = false;
   readonly #owner: TargetAssociations;
-  /** Those of other ways, by the names of their outbounds. */
-  readonly #others = new Map<string, AssociationSocket>();
+  #kept: Kept[] = [];
+  /** By the names of their outbounds; "": from any address of this machine. */
+  readonly #sockets = new Map<string, AssociationSocket>();
 
   constructor(owner: TargetAssociations, session: DatagramSession, id: number, user: string) {
     this.#owner = owner;
@@ -390,32 +466,89 @@ export class Association implements ExitItem {
       () => owner.routes.dial ?? {},
       this,
     );
-    this.direct = new AssociationSocket(owner, this, {});
   }
 
-  /** The socket that an outbound of this machine's own goes by. */
-  by(name: string, origin: Origin, isIpv4: boolean): AssociationSocket {
-    // A source address is of one family; to the other one it goes from any.
-    const sources = origin.sources?.filter(({ ip }) => isIpv4Mapped(ip) === isIpv4) ?? [];
-    const key = sources.length > 0 ? `${name} ${isIpv4 ? 4 : 6}` : name;
-    let socket = this.#others.get(key);
-    if (socket === undefined || socket.origin !== origin) {
-      socket?.close();
-      socket = new AssociationSocket(this.#owner, this, origin, sources[0]);
-      this.#others.set(key, socket);
-    }
+  /** Whether datagrams wait for their socket. */
+  get isWaiting(): boolean {
+    return this.#kept.length > 0;
+  }
+
+  get keptCount(): number {
+    return this.#kept.length;
+  }
+
+  keep(kept: Kept): void {
+    this.#kept.push(kept);
+    this.#owner.keptBytes += kept.bytes.length;
+  }
+
+  /** The socket that an outbound of this machine's own goes by, where it is open. */
+  find(name: string, origin: Origin, isIpv4: boolean): AssociationSocket | undefined {
+    const socket = this.#sockets.get(keyOf(name, origin, isIpv4));
+    return socket?.origin === origin ? socket : undefined;
+  }
+
+  open(name: string, origin: Origin, isIpv4: boolean): AssociationSocket {
+    const key = keyOf(name, origin, isIpv4);
+    const [source] = sourcesOf(origin, isIpv4);
+    this.#sockets.get(key)?.close();
+    this.#sockets.delete(key);
+    const socket = new AssociationSocket(this.#owner, this, origin, source);
+    this.#sockets.set(key, socket);
     return socket;
   }
 
-  giveWay(): void {
-    this.#owner.end(this);
+  /** Sends what has waited. */
+  takeTurn(): void {
+    const owner = this.#owner;
+    for (const { ip, port, bytes, named } of this.#takeKept()) {
+      this.isTurn = true;
+      if (named !== undefined) owner.sendLate(this, named, bytes);
+      else owner.sendTo(this, ip, port, bytes, 0, bytes.length);
+    }
+    this.isTurn = false;
+    if (this.isEnding) owner.close(this);
   }
 
-  close(): void {
-    this.names.close();
-    this.direct.close();
-    for (const socket of this.#others.values()) socket.close();
+  giveWay(): void {
+    this.#owner.giveWay(this);
   }
+
+  /** Takes and sends nothing any more; whether there is something to be closed. */
+  close(): boolean {
+    this.isClosed = true;
+    this.#owner.turns.cancel(this.session, this);
+    this.#takeKept();
+    this.names.close();
+    return this.#sockets.size > 0;
+  }
+
+  /** The turn in which its sockets are closed. */
+  get closing(): Turn {
+    return {
+      takeTurn: () => {
+        for (const socket of this.#sockets.values()) socket.close();
+        this.#owner.released(this);
+      },
+    };
+  }
+
+  #takeKept(): Kept[] {
+    const kept = this.#kept;
+    this.#kept = [];
+    for (const { bytes } of kept) this.#owner.keptBytes -= bytes.length;
+    return kept;
+  }
+}
+
+/** A source address is of one family; to the other one an outbound goes from any. */
+function sourcesOf({ sources = [] }: Origin, isIpv4: boolean): readonly Endpoint[] {
+  return sources.filter(({ ip }) => isIpv4Mapped(ip) === isIpv4);
+}
+
+function keyOf(name: string, origin: Origin, isIpv4: boolean): string {
+  if (origin.sources === undefined) return name;
+  return sourcesOf(origin, isIpv4).length > 0 ? `${name} ${isIpv4 ? 4 : 6}` : name;
 }
 
 /** A socket of an association, and the answers that come to it. */
@@ -450,7 +583,7 @@ export class AssociationSocket implements Watcher {
 
   /** Answers have come. */
   ready(): void {
-    if (this.socket.closed) return;
+    if (this.socket.closed || this.#association.isClosed) return;
     try {
       for (let i = 0; i < BATCHES_A_ROUND && this.#receive(); i++);
       this.#association.lastUsed = this.#owner.loop.now;

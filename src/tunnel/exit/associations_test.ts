@@ -337,6 +337,88 @@ Deno.test("associations are limited, in all and of a session", () => {
   assert.equal(bench.associations.counters.tooMany, 3);
 });
 
+Deno.test("sockets of associations are opened by turns, a few of them at once", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  const { associations, loop } = bench;
+  for (let i = 0; i < 200; i++) bench.send(i, "127.0.0.1", target.local.port, utf8(`${i}`));
+  assert.ok(associations.turns.counters.opened < 10);
+  const other = new FakeSession();
+  associations.sessionOpened(other, "bob");
+  const address = encodeAddress("127.0.0.1", target.local.port)!;
+  const bytes = new Uint8Array([...address, ...utf8("other")]);
+  associations.datagram(other, 0, bytes, 0, address.length, address.length, 5);
+  const got = new Set<string>();
+  const take = (): boolean => {
+    const count = target.receive(bench.inbox);
+    for (let i = 0; i < count; i++) got.add(text(bench.inbox.bytes(i)));
+    return got.has("other");
+  };
+  loop.round(0);
+  bench.until(take);
+  assert.ok(got.size < 100, `${got.size}`);
+  bench.until(() => (take(), got.size === 201));
+  associations.closed(other);
+  assert.equal(associations.keptBytes, 0);
+});
+
+Deno.test("what came before the end of an association is sent, though its turn comes later", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  const { associations } = bench;
+  for (let i = 0; i < 100; i++) {
+    bench.send(i, "127.0.0.1", target.local.port, utf8(`${i}`));
+    associations.assocEnded(bench.session, i);
+  }
+  let count = 0;
+  bench.until(() => (count += target.receive(bench.inbox)) === 100);
+  bench.until(() => associations.count === 0 && associations.turns.waiting === 0);
+  // Of a session that has gone nothing is sent any more.
+  for (let i = 0; i < 100; i++) bench.send(i, "127.0.0.1", target.local.port, utf8(`${i}`));
+  associations.closed(bench.session);
+  bench.until(() => associations.turns.waiting === 0);
+  assert.equal(associations.keptBytes, 0);
+  assert.equal(associations.count, 0);
+});
+
+Deno.test("few datagrams wait for a socket", () => {
+  using bench = new Bench();
+  using target = socketOn();
+  const { associations } = bench;
+  for (let i = 0; i < 20; i++) bench.send(i, "127.0.0.1", target.local.port, utf8("x"));
+  for (let i = 0; i < 20; i++) bench.send(19, "127.0.0.1", target.local.port, utf8("y"));
+  assert.equal(associations.counters.notKept, 13);
+  let count = 0;
+  bench.until(() => (count += target.receive(bench.inbox)) === 27);
+});
+
+Deno.test("at their limit, whoever has most associations loses what is idle for longest", () => {
+  using bench = new Bench({ associationsMax: 30 });
+  using target = socketOn();
+  const { associations, loop } = bench;
+  const { port } = target.local;
+  const sessions = Array.from({ length: 3 }, () => new FakeSession());
+  for (const session of sessions) associations.sessionOpened(session, "mallory");
+  const address = encodeAddress("127.0.0.1", port)!;
+  const say = (session: FakeSession, id: number) =>
+    associations.datagram(session, id, address, 0, address.length, address.length, 0);
+  for (const session of sessions) for (let i = 0; i < 20; i++) say(session, i);
+  assert.equal(associations.count, 30);
+  const until = loop.now + 2;
+  bench.until(() => loop.now > until);
+  // They share what their user has; the first has lost the ten that it used first of all.
+  assert.deepEqual(sessions.map(({ endedAssocs }) => endedAssocs.length), [10, 5, 0]);
+  for (let i = 10; i < 20; i++) if (i !== 14) say(sessions[0]!, i);
+  // Another user has a half, whatever many sessions of one have taken before.
+  for (let i = 0; i < 20; i++) bench.send(i, "127.0.0.1", port, utf8("x"));
+  assert.equal(associations.count, 30);
+  const ended = sessions.map(({ endedAssocs }) => endedAssocs.length);
+  assert.deepEqual(ended, [15, 10, 5]);
+  assert.ok(sessions[0]!.endedAssocs.includes(14));
+  assert.equal(associations.counters.gaveWay, 30);
+  for (const session of sessions) associations.closed(session);
+});
+
 Deno.test("an association that is idle ends, and the session is told", () => {
   using bench = new Bench({ idleMs: 60 });
   using target = socketOn();

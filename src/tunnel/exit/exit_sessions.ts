@@ -8,6 +8,7 @@ import { Shares } from "../../base/shares.ts";
 import type { Resolver } from "../../loop/resolver.ts";
 import type { Routes } from "../../outbound/routes.ts";
 import type { Waker } from "../../outbound/stream_end.ts";
+import type { Turns } from "../../outbound/turns.ts";
 import type { Admission, UserAccount } from "../../proxy/users.ts";
 import { SessionIndex } from "../../session/session_index.ts";
 
@@ -21,6 +22,8 @@ export interface ExitOptions<S> extends Routes {
   /** A user's account, whose limits hold. */
   readonly accountOf?: (user: string) => UserAccount | undefined;
   readonly unixMs?: () => number;
+  /** In which sockets are opened and closed; of the whole worker. */
+  readonly turns?: Turns;
 }
 
 /** What a session has open. */
@@ -47,10 +50,12 @@ export interface ExitCounters {
 interface SessionUser {
   readonly name: string;
   readonly account: UserAccount | undefined;
+  isClosed: boolean;
 }
 
 export class ExitSessions<S extends object, T extends ExitItem> {
   readonly #counters: ExitCounters;
+  readonly #turns: Turns | undefined;
   readonly #options: Pick<ExitOptions<S>, "accountOf" | "unixMs">;
   readonly #sessionMax: number;
   readonly #shares: Shares<S>;
@@ -60,9 +65,11 @@ export class ExitSessions<S extends object, T extends ExitItem> {
   constructor(
     options: Pick<ExitOptions<S>, "accountOf" | "unixMs">,
     { max, sessionMax }: ExitLimits,
-    counters: ExitCounters = { gaveWay: 0 },
+    counters: ExitCounters,
+    turns?: Turns,
   ) {
     this.#options = options;
+    this.#turns = turns;
     this.#counters = counters;
     this.#shares = new Shares(max);
     this.#sessionMax = sessionMax;
@@ -83,7 +90,8 @@ export class ExitSessions<S extends object, T extends ExitItem> {
   }
 
   opened(session: S, user: string): void {
-    this.#users.set(session, { name: user, account: this.#options.accountOf?.(user) });
+    const account = this.#options.accountOf?.(user);
+    this.#users.set(session, { name: user, account, isClosed: false });
   }
 
   /** All sessions. */
@@ -102,14 +110,19 @@ export class ExitSessions<S extends object, T extends ExitItem> {
 
   /** Whether the session is there and may have one more; another's may have to end for it. */
   makeRoom(session: S): boolean {
-    if (!this.#users.has(session) || this.#items.countOf(session) >= this.#sessionMax) return false;
+    if (this.#users.get(session)?.isClosed !== false) return false;
+    if (this.#items.countOf(session) >= this.#sessionMax) return false;
     // More than one, where the limit was lowered.
     while (this.#shares.isFull) if (!this.free(session)) return false;
     return true;
   }
 
-  /** Has whoever holds most give up one for this session; false: nobody holds more than it. */
+  /**
+   * Has a descriptor freed for this session: one that is to be closed anyway, or one of whoever
+   * holds most. False: nobody holds more than it.
+   */
   free(session: S): boolean {
+    if (this.#turns?.closeOne() === true) return true;
     const payer = this.#shares.payerFor(session, this.userOf(session));
     const item = payer === undefined ? undefined : this.#leastUsed(payer);
     if (item === undefined) return false;
@@ -142,17 +155,28 @@ export class ExitSessions<S extends object, T extends ExitItem> {
     this.#shares.take(session, this.userOf(session));
   }
 
-  /** Whether it was there. */
+  /**
+   * It is not found any more, and the user may have another; the worker's place is free when it is
+   * released. Whether it was there.
+   */
   remove(session: S, id: number): boolean {
     if (!this.#items.delete(session, id)) return false;
-    this.#shares.give(session);
     this.giveBack(session);
     return true;
   }
 
-  /** The session is over; its items have been removed. */
+  /** What was removed is closed: its place is free. */
+  release(session: S): void {
+    this.#shares.give(session);
+    if (this.#users.get(session)?.isClosed === true) this.closed(session);
+  }
+
+  /** The session is over; what it had has been removed, if perhaps not released. */
   closed(session: S): void {
-    this.#users.delete(session);
+    const user = this.#users.get(session);
+    if (user === undefined) return;
+    user.isClosed = true;
+    if (this.#shares.heldBy(session) === 0) this.#users.delete(session);
   }
 
   #leastUsed(session: S): T | undefined {

@@ -25,9 +25,13 @@ class Bench {
   add(session: object, id: number, name: string, lastUsed = 0): void {
     const giveWay = (): void => {
       this.ended.push(name);
-      this.sessions.remove(session, id);
+      this.end(session, id);
     };
     this.sessions.add(session, id, { name, lastUsed, giveWay });
+  }
+
+  end(session: object, id: number): void {
+    if (this.sessions.remove(session, id)) this.sessions.release(session);
   }
 }
 
@@ -44,12 +48,15 @@ Deno.test("ExitSessions has room within the limits of all and of each, for whom 
   assert.equal(sessions.makeRoom(one), false);
   assert.equal(sessions.makeRoom(two), true);
   bench.add(two, 0, "d");
-  assert.equal(sessions.remove(one, 1), true);
+  bench.end(one, 1);
   assert.equal(sessions.count, 3);
   assert.deepEqual([sessions.get(one, 1), sessions.get(two, 0)?.name], [undefined, "d"]);
   assert.deepEqual(sessions.inUse(), [one, two]);
   sessions.closed(two);
   assert.equal(sessions.makeRoom(two), false);
+  // What it has is still to be closed.
+  assert.deepEqual(sessions.all(), [one, two]);
+  bench.end(two, 0);
   assert.deepEqual(sessions.all(), [one]);
   assert.deepEqual(bench.ended, []);
 });
@@ -98,8 +105,14 @@ Deno.test("ExitSessions gives back to an account what it took, once", () => {
   sessions.giveBack(session);
   assert.equal(sessions.admit(session), "ok");
   sessions.giveBack(session);
-  assert.equal(sessions.remove(session, 0), true);
-  assert.equal(sessions.remove(session, 0), false);
+  bench.end(session, 0);
+  bench.end(session, 0);
+  assert.equal(account.connections, 0);
+  // Also what is closed only after its session.
+  assert.equal(sessions.admit(session), "ok");
+  bench.add(session, 1, "b");
+  sessions.closed(session);
+  bench.end(session, 1);
   assert.equal(account.connections, 0);
   assert.equal(sessions.admit(bench.open("bob")), "ok");
 });

@@ -14,6 +14,7 @@ import type { ConnectEvents, Connecting, Connector } from "../../outbound/connec
 import type { ByteEnd } from "../../outbound/byte_end.ts";
 import { SocketEnd, type SocketEndOwner } from "../../outbound/socket_end.ts";
 import type { Splicer } from "../../outbound/splicer.ts";
+import type { Turn, Turns } from "../../outbound/turns.ts";
 import { StreamEnd, type StreamSession, type Waker } from "../../outbound/stream_end.ts";
 import { BENCH_HOST } from "../../proxy/bench.ts";
 import { OpenedCode, RstCode } from "../../wire/frames.ts";
@@ -38,13 +39,16 @@ export interface StreamHost {
   readonly counters: { connected: number; faults: number };
   /** Answers OPEN with a code. */
   refuse(session: TargetSession, id: number, code: number): void;
-  /** The stream is over. */
+  readonly turns: Turns;
+  /** Nobody asks for the stream by its id any more. */
   remove(session: TargetSession, id: number): void;
+  /** The stream is over: its place is free. */
+  release(session: TargetSession): void;
   /** Has another stream give up its descriptor for one of this session; whether one did. */
   free(session: TargetSession): boolean;
 }
 
-export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, ExitItem {
+export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, ExitItem, Turn {
   readonly id: number;
   /** What its bytes go to: a connection, or what the server itself serves. */
   end: ByteEnd | undefined;
@@ -54,6 +58,8 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
   /** The client had nothing more to say before the connection stood. */
   #endedEarly = false;
   #isOver = false;
+  /** Over, and still to be closed. */
+  #isClosing = false;
   readonly #begunAt: number;
 
   constructor(host: StreamHost, session: TargetSession, id: number) {
@@ -108,6 +114,8 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
 
   connected(socket: TcpSocket, early: Uint8Array<ArrayBuffer>): void {
     this.#connecting = undefined;
+    // Given up, and not closed yet.
+    if (this.#isOver) return socket.abort();
     const { splicer, counters, waker } = this.#host;
     try {
       const end = new SocketEnd(splicer, this, socket, early);
@@ -126,8 +134,8 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
   }
 
   failed(code: number): void {
-    if (this.#isOver) return;
     this.#connecting = undefined;
+    if (this.#isOver) return;
     this.#remove();
     this.#host.refuse(this.#session, this.id, code);
   }
@@ -138,7 +146,7 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
 
   giveWay(): void {
     const { end } = this;
-    this.abort();
+    this.#abortNow();
     if (end === undefined) {
       this.#host.refuse(this.#session, this.id, OpenedCode.tooManyStreams);
       return;
@@ -153,24 +161,50 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
     else this.end.finish();
   }
 
-  /** The client, or its session, has gone. */
+  /** The client, or its session, has gone: what is open is closed when it is its turn. */
   abort(): void {
     if (this.#isOver) return;
-    this.#remove();
-    this.end?.reset(RstCode.cancelled);
-    this.#connecting?.abort();
-    this.end = this.#connecting = undefined;
+    const hasSocket = this.end?.abandon !== undefined || this.#connecting?.isDialling === true;
+    if (!hasSocket) return this.#abortNow();
+    this.#isOver = this.#isClosing = true;
+    this.end?.abandon?.();
+    this.#host.remove(this.#session, this.id);
+    this.#host.turns.close(this);
+  }
+
+  takeTurn(): void {
+    this.#close();
+    this.#release();
   }
 
   endClosed(): void {
-    this.#remove();
     this.end = undefined;
+    this.#remove();
+  }
+
+  #abortNow(): void {
+    this.#close();
+    this.#remove();
+  }
+
+  #close(): void {
+    this.end?.reset(RstCode.cancelled);
+    this.#connecting?.abort();
+    this.end = this.#connecting = undefined;
   }
 
   #remove(): void {
     if (this.#isOver) return;
     this.#isOver = true;
     this.#host.remove(this.#session, this.id);
+    this.#host.release(this.#session);
+  }
+
+  /** The place of one that was to be closed is free. */
+  #release(): void {
+    if (!this.#isClosing) return;
+    this.#isClosing = false;
+    this.#host.release(this.#session);
   }
 
   #fault(error: unknown): void {

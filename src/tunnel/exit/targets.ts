@@ -12,6 +12,7 @@ import type { Loop } from "../../loop/loop.ts";
 import { Connector } from "../../outbound/connector.ts";
 import type { Routes } from "../../outbound/routes.ts";
 import { Splicer } from "../../outbound/splicer.ts";
+import { Turns } from "../../outbound/turns.ts";
 import type { Waker } from "../../outbound/stream_end.ts";
 import { BenchTargets } from "./bench_target.ts";
 import { type ExitOptions, ExitSessions } from "./exit_sessions.ts";
@@ -52,6 +53,7 @@ export class TargetCounters {
 export class Targets implements StreamHost {
   readonly counters: TargetCounters = new TargetCounters();
   readonly connector: Connector;
+  readonly turns: Turns;
   readonly splicer: Splicer;
   readonly bench: BenchTargets;
   readonly loop: Loop;
@@ -67,12 +69,13 @@ export class Targets implements StreamHost {
     } = options;
     this.loop = loop;
     this.waker = options.waker;
-    this.connector = new Connector(loop, options.resolver, options);
+    this.turns = options.turns ?? new Turns(loop);
+    this.connector = new Connector(loop, options.resolver, options, this.turns);
     this.splicer = new Splicer(loop);
     this.bench = new BenchTargets(loop, options.benchLimits);
     this.#max = connectionsMax;
     const limits = { max: connectionsMax, sessionMax: sessionConnectionsMax };
-    this.#sessions = new ExitSessions(options, limits, this.counters);
+    this.#sessions = new ExitSessions(options, limits, this.counters, this.turns);
   }
 
   /** Streams that are not over. */
@@ -175,6 +178,7 @@ export class Targets implements StreamHost {
   /** Ends everything, with RST to the targets. */
   stop(): void {
     for (const session of this.#sessions.all()) this.closed(session);
+    this.turns.stop();
   }
 
   // ---- what its streams ask ----
@@ -187,6 +191,10 @@ export class Targets implements StreamHost {
 
   remove(session: TargetSession, id: number): void {
     this.#sessions.remove(session, id);
+  }
+
+  release(session: TargetSession): void {
+    this.#sessions.release(session);
   }
 
   free(session: TargetSession): boolean {

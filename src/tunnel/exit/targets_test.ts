@@ -482,6 +482,87 @@ Deno.test("connections are limited, in all and of a session", () => {
   assert.equal(bench.targets.count, 3);
 });
 
+Deno.test("what is reset before its turn opens no socket, and others' streams are opened", () => {
+  using bench = new Bench();
+  const { targets } = bench;
+  const other = new FakeSession();
+  targets.sessionOpened(other, "bob");
+  const address = encodeAddress("127.0.0.1", bench.port)!;
+  // As packets bring it: 73 of each in one.
+  for (let packet = 0; packet < 20; packet++) {
+    for (let i = 0; i < 73; i++) targets.wasReset(bench.session, bench.open());
+  }
+  targets.opened(other, 0, address, 0, address.length);
+  bench.accept().close();
+  assert.equal(targets.turns.counters.opened, 1);
+  assert.deepEqual(bench.listener.accept(), []);
+  assert.equal(targets.count, 1);
+  targets.closed(other);
+});
+
+Deno.test("streams of one session that wait for their turn don't hold up another's", () => {
+  using bench = new Bench();
+  const { targets } = bench;
+  const other = new FakeSession();
+  targets.sessionOpened(other, "bob");
+  const address = encodeAddress("127.0.0.1", bench.port)!;
+  for (let i = 0; i < 500; i++) bench.open();
+  targets.opened(other, 0, address, 0, address.length);
+  bench.until(() => other.stream(0).answer !== undefined);
+  assert.equal(other.stream(0).answer?.code, OpenedCode.ok);
+  assert.ok(targets.turns.counters.opened < 100, `${targets.turns.counters.opened}`);
+  assert.ok(targets.turns.waiting > 400);
+  bench.until(() => targets.turns.waiting === 0);
+  bench.until(() => bench.session.stream(499).answer !== undefined);
+  targets.closed(other);
+});
+
+Deno.test("a session that ends with many connections has them closed some at a time", () => {
+  using bench = new Bench();
+  const { targets, loop } = bench;
+  for (let i = 0; i < 100; i++) bench.open();
+  const far: TcpSocket[] = [];
+  bench.until(() => far.push(...bench.listener.accept()) === 100);
+  bench.until(() => bench.session.stream(99).answer !== undefined);
+  targets.closed(bench.session);
+  assert.equal(targets.count, 0);
+  loop.round(0);
+  assert.ok(targets.turns.counters.closed > 0 && targets.turns.counters.closed < 40);
+  // Nothing of the targets reaches the session any more.
+  far[99]!.write(utf8("late"), 0, 4);
+  bench.until(() => targets.turns.waiting === 0);
+  for (const socket of far) {
+    bench.until(() => socket.read(new Uint8Array(1), 0, 1) !== tcpAgain);
+    socket.close();
+  }
+  assert.equal(bench.session.stream(99).receivedBytes, 0);
+});
+
+Deno.test("at their limit, whoever has most connections loses what is idle for longest", () => {
+  using bench = new Bench({ connectionsMax: 6 });
+  const { targets } = bench;
+  const ids = Array.from({ length: 6 }, () => bench.connect().id);
+  bench.until(() => targets.loop.now > 0);
+  const other = new FakeSession();
+  targets.sessionOpened(other, "bob");
+  const address = encodeAddress("127.0.0.1", bench.port)!;
+  const until = targets.loop.now + 2;
+  bench.until(() => targets.loop.now > until);
+  // All but the third are used again.
+  for (const id of ids) if (id !== ids[2]) bench.session.push(id, new Uint8Array(20_000));
+  for (let i = 0; i < 3; i++) targets.opened(other, i, address, 0, address.length);
+  bench.until(() => [0, 1, 2].every((i) => other.stream(i).answer !== undefined));
+  assert.ok([0, 1, 2].every((i) => other.stream(i).answer!.code === OpenedCode.ok));
+  assert.equal(targets.count, 6);
+  const lost = ids.filter((id) => bench.session.stream(id).resetCode !== undefined);
+  assert.equal(lost.length, 3);
+  assert.ok(lost.includes(ids[2]!));
+  assert.equal(targets.counters.gaveWay, 3);
+  // Both have the same now: nobody takes any more from the other.
+  assert.equal(bench.answer(bench.open()), OpenedCode.tooManyStreams);
+  targets.closed(other);
+});
+
 Deno.test("an address that is none is answered", () => {
   using bench = new Bench();
   const bad = Uint8Array.of(3, 3, 0x61, 0, 0x62, 0, 80);

@@ -12,6 +12,7 @@ import type { PacketPump } from "../packet_pump.ts";
 import type { Guest } from "./guest.ts";
 import { routesOf } from "../../outbound/routes.ts";
 import type { Routing } from "../../outbound/routing.ts";
+import { Turns } from "../../outbound/turns.ts";
 import { OpenedCode } from "../../wire/frames.ts";
 import { Targets } from "../exit/targets.ts";
 import type { ServerCounters } from "./tunnel.ts";
@@ -63,6 +64,7 @@ export class TunnelService implements Service<ToServer> {
   readonly tunnel: Tunnel;
   readonly #host: Host;
   readonly #start: ServerStart;
+  readonly #turns: Turns;
   readonly #tooLong = new TooLongNotice();
   readonly #sessions = new SessionSums();
   #delivery: XskDelivery | undefined;
@@ -73,7 +75,8 @@ export class TunnelService implements Service<ToServer> {
     const { loop, resolver } = host;
     const waker = { wake: (session: Session) => this.tunnel.wake(session) };
     const accountOf = (user: string) => this.tunnel.accountOf?.(user);
-    const options = { ...routesOf(start), waker, resolver, accountOf };
+    const turns = this.#turns = new Turns(loop);
+    const options = { ...routesOf(start), waker, resolver, accountOf, turns };
     this.targets = new Targets(loop, options);
     this.associations = new TargetAssociations(loop, options);
     this.tunnel = makeTunnel(
@@ -112,6 +115,7 @@ export class TunnelService implements Service<ToServer> {
       targetsFailed: () => byCode(targets.counters.failed),
       splices: targets.splicer.counters,
       associations: associations.counters,
+      sockets: this.#turns.counters,
       xsk: () => ({ received: this.#delivery?.received ?? 0, sent: this.#delivery?.sent ?? 0 }),
     };
   }

@@ -15,9 +15,13 @@ import { isIpv4Mapped } from "../base/ip.ts";
 import { tableOf } from "./kernel_relay.ts";
 import { clientHash, NOBODY } from "./maglev.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
+import { FlowOrder, type Ordered } from "./flow_order.ts";
 import { RelayByte, type RelayCounters } from "./protocol.ts";
+import { SIP_KEY_WORDS, sipHash } from "../wire/siphash.ts";
 
 const BATCHES_A_ROUND = 4;
+/** A flow that its backend has not answered ends after this. */
+const UNANSWERED_MS = 10_000;
 const SWEEP_MS = 1000;
 const SOCKET_BYTES = 4 << 20;
 const HEADER_BYTES = 16;
@@ -42,16 +46,21 @@ interface Service {
   table: Uint16Array;
 }
 
-class Flow implements Watcher {
+class Flow implements Watcher, Ordered {
   readonly listener: Listener;
   /** Client's address, and ours that it came to. */
   readonly client: Route = new Uint32Array(routeWords);
   readonly socket: UdpSocket;
   tag = 0;
+  hash = 0;
   /** Index among its service's. */
   backend = 0;
   toBackend: Route = new Uint32Array(routeWords);
   seenAt = 0;
+  isAnswered = false;
+  before: Ordered | undefined;
+  after: Ordered | undefined;
+  /** The next one of the same hash. */
   next: Flow | undefined;
   readonly #forwarder: Forwarder;
 
@@ -92,6 +101,8 @@ export class Forwarder implements Timer {
   /** One for each address that is listened on. */
   readonly #byPort = new Map<number, readonly Listener[]>();
   readonly #flows = new Map<number, Flow>();
+  readonly #order = new FlowOrder<Flow>();
+  readonly #hash: RouteHash;
   readonly #inbox = new UdpInbox();
   readonly #outbox = new UdpOutbox(this.#inbox.arena);
   readonly #headers = new PacketHeaders(this.#inbox.spanMax);
@@ -102,6 +113,7 @@ export class Forwarder implements Timer {
   constructor(loop: Loop, options: ForwarderOptions) {
     this.#loop = loop;
     this.#options = options;
+    this.#hash = new RouteHash(this.#inbox.messages);
     this.#mask = new PacketMask(loop.native, toClient);
     let first = 0;
     this.#services = options.plan.services.map((spec) => {
@@ -164,9 +176,9 @@ export class Forwarder implements Timer {
 
   fire(now: number): void {
     this.#setKeys();
-    this.#eachFlow((flow) => {
-      if (now - flow.seenAt > this.#options.plan.idleMs) this.#end(flow);
-    });
+    const { idleMs } = this.#options.plan;
+    this.#endUntil(now - Math.min(idleMs, UNANSWERED_MS), () => this.#order.stranger);
+    this.#endUntil(now - idleMs, () => this.#order.answered);
     this.#loop.arm(this, now + SWEEP_MS);
   }
 
@@ -190,6 +202,7 @@ export class Forwarder implements Timer {
         if ((at !== undefined && flow !== at) || this.#outbox.isFull) this.#flush(at!.socket);
         at = flow;
         flow.seenAt = this.#loop.now;
+        this.#order.touch(flow);
         this.#addRun(flow.toBackend, i, end);
         this.#options.counters.forwarded += end - i;
       }
@@ -203,12 +216,13 @@ export class Forwarder implements Timer {
     for (let batch = 0; batch < BATCHES_A_ROUND; batch++) {
       const count = flow.socket.receive(inbox);
       if (count === 0) return;
-      flow.seenAt = this.#loop.now;
       this.#outbox.clear();
       for (let i = 0, end = 0; i < count; i = end) {
         end = this.#runEnd(i, count, false);
         // Strangers may have learnt of the port.
         if (!this.#isFrom(i, flow.toBackend)) continue;
+        flow.seenAt = this.#loop.now;
+        this.#order.answer(flow);
         if (this.#outbox.isFull) this.#flush(flow.listener.socket);
         this.#addRun(flow.client, i, end);
         this.#options.counters.returned += end - i;
@@ -257,18 +271,15 @@ export class Forwarder implements Timer {
   }
 
   #open(listener: Listener, i: number, hash: number): Flow | undefined {
-    if (this.#count >= this.#options.flowsMax) {
-      this.#options.counters.tooMany++;
-      return undefined;
-    }
+    if (this.#count >= this.#options.flowsMax) this.#makeRoom();
     let socket: UdpSocket;
     try {
       const local = isIpv4Mapped(listener.service.spec.backends[0]!.ip) ? ANY_V4 : ANY_V6;
       socket = new UdpSocket(this.#loop.native, { local, packetInfo: false, isSpared: true });
     } catch (error) {
-      // Where there are no descriptors strangers would write the log.
-      this.#options.counters.tooMany++;
-      if (!isShortOfDescriptors(error)) this.#loop.fault(error);
+      // Where there are no descriptors strangers would write the log. The next one finds room.
+      if (isShortOfDescriptors(error)) this.#makeRoom();
+      else this.#loop.fault(error);
       return undefined;
     }
     const flow = new Flow(this, listener, socket);
@@ -281,6 +292,8 @@ export class Forwarder implements Timer {
     flow.tag = this.#loop.watch(socket.fd, EpollEvent.in, flow);
     flow.next = this.#flows.get(hash);
     this.#flows.set(hash, flow);
+    flow.hash = hash;
+    this.#order.add(flow);
     this.#tally(1);
     this.#options.counters.newFlows++;
     return flow;
@@ -299,7 +312,8 @@ export class Forwarder implements Timer {
   }
 
   #end(flow: Flow): void {
-    const hash = hashOf(flow.client, 0);
+    const { hash } = flow;
+    this.#order.remove(flow);
     const head = this.#flows.get(hash);
     if (head === flow) {
       if (flow.next === undefined) this.#flows.delete(hash);
@@ -325,7 +339,22 @@ export class Forwarder implements Timer {
   }
 
   #hashOf(i: number): number {
-    return hashOf(this.#inbox.messages, this.#inbox.message(i) * routeWords);
+    return this.#hash.of(this.#inbox.message(i) * routeWords);
+  }
+
+  /** Whoever comes is let in; who makes room for them is counted. */
+  #makeRoom(): void {
+    const flow = this.#order.next;
+    if (flow === undefined) return;
+    this.#options.counters.evicted++;
+    this.#end(flow);
+  }
+
+  /** Ends flows in the order in which they were heard of, as long as that is long enough ago. */
+  #endUntil(time: number, next: () => Flow | undefined): void {
+    for (let flow = next(); flow !== undefined && flow.seenAt < time; flow = next()) {
+      this.#end(flow);
+    }
   }
 
   #isFrom(i: number, route: Route): boolean {
@@ -376,11 +405,19 @@ function isSameIp(a: Uint8Array, b: Uint8Array): boolean {
 const SEGMENTS_MAX = 64;
 const HAS_SOURCE = new Uint8Array(16);
 
-function hashOf(words: Uint32Array, at: number): number {
-  let hash = 0;
-  for (let word = 0; word < routeWords; word++) {
-    hash = Math.imul(hash ^ words[at + word]!, 0x9e3779b1);
-    hash ^= hash >>> 15;
+/** Hashes routes under a key of its own: nobody can choose addresses that fall into one row. */
+class RouteHash {
+  readonly #bytes: Uint8Array;
+  readonly #key = crypto.getRandomValues(new Uint32Array(SIP_KEY_WORDS));
+  readonly #out = new Uint32Array(2);
+
+  constructor(words: Uint32Array) {
+    this.#bytes = new Uint8Array(words.buffer, words.byteOffset, words.byteLength);
   }
-  return hash;
+
+  /** Of the route that begins at this word. */
+  of(word: number): number {
+    sipHash(this.#key, 0, this.#bytes, 4 * word, 4 * routeWords, this.#out);
+    return this.#out[0]!;
+  }
 }

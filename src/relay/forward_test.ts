@@ -123,12 +123,35 @@ Deno.test("Forwarder moves flows of a backend that is down, and no others", () =
   for (const client of clients) client.close();
 });
 
-Deno.test("Forwarder holds so many flows and no more, and lets idle ones go", () => {
-  using bench = new Bench(1, { flowsMax: 2, idleMs: 50 });
+Deno.test("Forwarder holds so many flows and no more: whoever comes is let in", () => {
+  using bench = new Bench(1, { flowsMax: 2 });
   const clients = Array.from({ length: 3 }, socket);
   for (const client of clients) bench.send(client, "x");
-  assert.deepEqual([bench.counters.flows, bench.counters.tooMany], [2, 1]);
-  bench.forwarder.fire(bench.loop.now + 100);
+  assert.deepEqual([bench.counters.flows, bench.counters.evicted], [2, 1]);
+  assert.equal(bench.received(bench.backends[0]!).length, 3);
+  // One that was answered stays, however many strangers come.
+  bench.send(clients[0]!, "again");
+  const [[, port]] = bench.received(bench.backends[0]!) as [[string, number]];
+  bench.send(bench.backends[0]!, "back", port);
+  assert.deepEqual(bench.received(clients[0]!), [["back", bench.port]]);
+  for (const client of [clients[1]!, clients[2]!, clients[1]!]) bench.send(client, "x");
+  bench.send(bench.backends[0]!, "still here", port);
+  assert.deepEqual(bench.received(clients[0]!), [["still here", bench.port]]);
+  for (const client of clients) client.close();
+});
+
+Deno.test("Forwarder lets idle flows go, and unanswered ones sooner", () => {
+  using bench = new Bench(1, { idleMs: 60_000 });
+  const clients = Array.from({ length: 3 }, socket);
+  for (const client of clients) bench.send(client, "x");
+  const [[, port]] = bench.received(bench.backends[0]!) as [[string, number]];
+  bench.send(bench.backends[0]!, "back", port);
+  const { now } = bench.loop;
+  bench.forwarder.fire(now + 9000);
+  assert.equal(bench.counters.flows, 3);
+  bench.forwarder.fire(now + 11_000);
+  assert.equal(bench.counters.flows, 1);
+  bench.forwarder.fire(now + 61_000);
   assert.equal(bench.counters.flows, 0);
   bench.send(clients[2]!, "x");
   assert.equal(bench.counters.flows, 1);

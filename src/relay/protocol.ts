@@ -35,6 +35,7 @@ export class RelayCounters {
   moved = 0;
   junk = 0;
   noBackend = 0;
-  tooMany = 0;
+  /** Flows that made room for others. */
+  evicted = 0;
   notSent = 0;
 }

@@ -5,8 +5,10 @@
  */
 
 import { Pool } from "../reliability/pool.ts";
+import { TokenBucket } from "../reliability/token_bucket.ts";
 import {
   MEMORY_SURE,
+  OPENINGS_WORKER_A_SECOND,
   STREAMS_SURE,
   STREAMS_WORKER_MAX,
   UNOPENED_SURE,
@@ -32,6 +34,8 @@ export class Budget {
   /** The streams themselves, and those of them that no OPEN has made. */
   readonly streams: Pool = new Pool(STREAMS_WORKER_MAX, STREAMS_SURE);
   readonly unopened: Pool = new Pool(UNOPENED_WORKER_MAX, UNOPENED_SURE);
+  /** Streams opened a second. */
+  readonly openings: TokenBucket = new TokenBucket(OPENINGS_WORKER_A_SECOND);
   readonly #pool: Pool;
   #holders = 0;
   #bytes: Uint8Array<ArrayBuffer> | undefined;

@@ -36,6 +36,8 @@ export class SessionCounters {
   streamsRefused = 0;
   /** Frames of streams that no OPEN has made, where there was no room for one more of those. */
   unopenedRefused = 0;
+  /** OPENs that were not taken: they came too fast. */
+  openingsOverRate = 0;
   /** OPENs that were not taken: the peer has too many answers to acknowledge. */
   answersFull = 0;
   /** Streams that were given up since others needed the memory that they held. */

@@ -12,6 +12,10 @@ import {
   CLOSE_REPEATS_MAX,
   FORGET_RESET_MS,
   IDS_AHEAD_MAX,
+  OPENINGS_A_SECOND,
+  OPENINGS_BURST,
+  OPENINGS_BUSY_A_SECOND,
+  OPENINGS_WORKER_A_SECOND,
   READ_AHEAD_MAX,
   REFUSALS_MAX,
   RESETS_MAX,
@@ -292,6 +296,7 @@ Deno.test("a MAX_STREAM that is lost after the end holds no stream up", () => {
 Deno.test("one stream too many is refused, and heard of; beyond, packets count as lost", () => {
   const lone = new LoneSession();
   for (let id = 0; id < STREAMS_MAX; id += 64) {
+    lone.now += 32;
     lone.receive((w) => {
       for (let i = 0; i < 64; i++) open(w, id + i);
     });
@@ -314,7 +319,10 @@ Deno.test("one stream too many is refused, and heard of; beyond, packets count a
 Deno.test("OPENs wait while the peer has too many answers to acknowledge", () => {
   const lone = new LoneSession();
   lone.events.answer = f.OpenedCode.refused;
-  for (let id = 0; id < ANSWERS_MAX + 50; id++) lone.receive((w) => open(w, id));
+  for (let id = 0; id < ANSWERS_MAX + 50; id++) {
+    lone.now += 0.5;
+    lone.receive((w) => open(w, id));
+  }
   assert.equal(lone.session.streamCount, ANSWERS_MAX);
   assert.equal(lone.session.counters.answersFull, 50);
   for (let round = 0; round < 100; round++) {
@@ -345,6 +353,7 @@ Deno.test("sessions with all streams that they can get leave others theirs", () 
   for (let i = 0; i < 20; i++) {
     const greedy = new LoneSession({ budget });
     for (let id = 0; id < STREAMS_MAX; id += 100) {
+      greedy.now += 2000;
       greedy.receive((w) => {
         for (let i = 0; i < 100; i++) open(w, id + i);
       });
@@ -788,7 +797,10 @@ Deno.test("0-RTT frames act at once and are never acknowledged", () => {
 function withStreams(count: number, budget: Budget): LoneSession {
   const lone = new LoneSession({ budget });
   lone.events.answer = f.OpenedCode.ok;
-  for (let id = 0; id < count; id++) lone.receive((w) => open(w, id));
+  for (let id = 0; id < count; id++) {
+    if (id >= OPENINGS_BURST) lone.now += 0.5;
+    lone.receive((w) => open(w, id));
+  }
   return lone;
 }
 
@@ -890,4 +902,47 @@ Deno.test("a writer with nothing in flight hears when a vanished peer is back", 
   lone.receive((w) => f.writePing(w, 1, 1));
   lone.pass(50);
   assert(lone.events.take().includes("writable 1"));
+});
+
+/** Opens and resets so many streams in each of so many packets, one every 5 ms; how many were. */
+function churn(lone: LoneSession, first: number, packets: number, each: number): number {
+  for (let packet = 0; packet < packets; packet++) {
+    lone.now += 5;
+    lone.receive((w) => {
+      for (let i = 0; i < each; i++) {
+        const id = first + packet * each + i;
+        open(w, id);
+        f.writeRst(w, id, 0);
+      }
+    });
+    lone.send();
+    lone.ackAll();
+  }
+  return lone.events.take().filter((line) => line.startsWith("opened")).length;
+}
+
+Deno.test("a session that opens streams without end gets so many a second", () => {
+  const budget = new Budget(1 << 20);
+  const lone = new LoneSession({ budget });
+  const opened = churn(lone, 0, 400, 73);
+  const most = OPENINGS_BURST + 2 * OPENINGS_A_SECOND;
+  assert(opened >= 0.9 * most && opened <= most + 1, `${opened}`);
+  assert(lone.session.counters.openingsOverRate > 0 && lone.session.isOpen);
+});
+
+Deno.test("sessions that open streams without end leave another one its own", () => {
+  const budget = new Budget(1 << 20);
+  const bad = Array.from({ length: 20 }, () => new LoneSession({ budget }));
+  const honest = new LoneSession({ budget });
+  let [opened, own] = [0, 0];
+  for (let second = 0; second < 5; second++) {
+    for (let turn = 0; turn < 20; turn++) {
+      for (const lone of bad) opened += churn(lone, lone.number * 73, 10, 73);
+      own += churn(honest, honest.number * 2, 10, turn % 5 === 0 ? 1 : 0);
+    }
+  }
+  assert.equal(own, 5 * 4 * 10);
+  assert.equal(honest.session.counters.openingsOverRate, 0);
+  const each = OPENINGS_BURST + 5 * OPENINGS_BUSY_A_SECOND;
+  assert(opened <= 20 * each + 6 * OPENINGS_WORKER_A_SECOND, `${opened}`);
 });

@@ -4,7 +4,13 @@
  */
 
 import { Budget, PAGE_BYTES } from "./budget.ts";
-import { SPARSE_FACTOR, SPARSE_PAGES_SURE } from "./limits.ts";
+import {
+  OPENINGS_A_SECOND,
+  OPENINGS_BURST,
+  OPENINGS_BUSY_A_SECOND,
+  SPARSE_FACTOR,
+  SPARSE_PAGES_SURE,
+} from "./limits.ts";
 
 export class Share {
   /** Bytes of blocks. */
@@ -18,6 +24,9 @@ export class Share {
   pages = 0;
   kept = 0;
   readonly #budget: Budget;
+  /** OPENs that may be taken, and when that was so. */
+  #openings = OPENINGS_BURST;
+  #openingsAt = 0;
 
   constructor(budget: Budget) {
     this.#budget = budget;
@@ -40,6 +49,19 @@ export class Share {
     this.#budget.give(at, bytes);
     this.held -= Budget.blockBytes(bytes);
     if (this.held === 0) this.#budget.countHolder(-1);
+  }
+
+  /** Takes one more OPEN; false: they come too fast. */
+  takeOpening(now: number): boolean {
+    const all = this.#budget.openings;
+    const rate = all.available(now) > 0 ? OPENINGS_A_SECOND : OPENINGS_BUSY_A_SECOND;
+    const earned = (now - this.#openingsAt) * rate / 1000;
+    this.#openings = Math.min(OPENINGS_BURST, this.#openings + earned);
+    this.#openingsAt = now;
+    if (this.#openings < 1) return false;
+    this.#openings--;
+    all.charge(now, 1);
+    return true;
   }
 
   /** Whether what came may take one more page: pages may not be nearly empty. */

@@ -133,8 +133,10 @@ export class StreamInput<Owner> {
     if (stream === undefined && !this.#isToCome(id)) return undefined;
     if (stream?.isOpen) return undefined;
     const isFull = stream === undefined && table.isFull;
-    if (streams.unheardAnswers >= (isFull ? REFUSALS_MAX : ANSWERS_MAX)) {
-      counters.answersFull++;
+    const isDeaf = streams.unheardAnswers >= (isFull ? REFUSALS_MAX : ANSWERS_MAX);
+    if (isDeaf || !table.takeOpening(streams.now)) {
+      if (isDeaf) counters.answersFull++;
+      else counters.openingsOverRate++;
       this.refused = true;
       return undefined;
     }

@@ -67,13 +67,22 @@ export class StreamTable {
 
   /** A stream that its OPEN makes; or that something has come of before. */
   add(id: number, isOpen = true): Stream {
-    const stream = new Stream(id, this.share ??= new Share(this.#budget));
+    const stream = new Stream(id, this.#ownShare());
     if (this.#byId === NO_STREAMS) this.#byId = new Map();
     this.#byId.set(id, stream);
     this.#budget.streams.used++;
     this.#countUnopened(1);
     if (isOpen) this.open(stream);
     return stream;
+  }
+
+  #ownShare(): Share {
+    return this.share ??= new Share(this.#budget);
+  }
+
+  /** Whether one more OPEN is taken now. */
+  takeOpening(now: number): boolean {
+    return this.#ownShare().takeOpening(now);
   }
 
   /** Its OPEN has come. */

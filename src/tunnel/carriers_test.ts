@@ -215,9 +215,11 @@ Deno.test("a blocked stream connection holds up its own session and no other", (
   const block = new Uint8Array(MEGABYTE / 8);
   let written = 0;
   const pour = pourer(server, block, (bytes) => written += bytes);
+  const streams: number[] = [];
   atServer.opened = (own, stream) => {
     own.answer(stream, OpenedCode.ok, ADDRESS);
-    pour(own, stream);
+    streams.push(stream);
+    server.wake(own);
   };
   atServer.writable = pour;
   const session = other.session();
@@ -230,8 +232,9 @@ Deno.test("a blocked stream connection holds up its own session and no other", (
   pair.until(() => isBy(own, server, TOY_ID));
   for (let i = 0; i < 200; i++) session.openStream(ADDRESS);
   other.wake(session);
-  pair.until(() => written > 0);
+  pair.until(() => streams.length === 200);
   toy.pause(true);
+  for (const stream of streams) pour(own!, stream);
   const isFull = () => [...toyServer.connections.values()].some(({ isBlocked }) => isBlocked);
   pair.until(isFull, 20_000);
   const before = notes.received;

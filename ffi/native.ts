@@ -57,6 +57,9 @@ export const nativeSymbols = {
   // int32_t ph_interface_peer(uint32_t ifindex, struct ph_interface *peer)
   ph_interface_peer: { parameters: ["u32", "buffer"], result: "i32" },
 
+  // int32_t ph_local_list(struct ph_block *blocks, uint32_t max)
+  ph_local_list: { parameters: ["buffer", "u32"], result: "i32" },
+
   // struct ph_ring *ph_ring_open(int32_t map_fd, int32_t *err)
   ph_ring_open: { parameters: ["i32", "buffer"], result: "pointer" },
   // struct ph_ring *ph_perf_open(int32_t map_fd, uint32_t pages, int32_t *err)

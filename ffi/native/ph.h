@@ -123,6 +123,19 @@ PH_API int32_t ph_close(int32_t fd);
 /* Milliseconds of CLOCK_MONOTONIC: the same clock for all threads, and for bpf_ktime_get_ns. */
 PH_API double ph_now_ms(void);
 
+/* ---- local.c: by which addresses this machine itself is reached ---- */
+
+struct ph_block {
+	uint8_t ip[16];			/* IPv4 as IPv4-mapped */
+	uint32_t bits;			/* of 128 */
+};
+
+/*
+ * Fills blocks[0..max) with the addresses of all interfaces, and what local routes lead to; how
+ * many there are, which may be more than max. One may be there twice.
+ */
+PH_API int32_t ph_local_list(struct ph_block *blocks, uint32_t max);
+
 /* ---- udp.c: datagrams in batches, with GRO and GSO ---- */
 
 /* An address and port. IPv4 is IPv4-mapped, so that one dual-stack socket serves both. */

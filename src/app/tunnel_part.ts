@@ -12,6 +12,7 @@ import { NameLookup } from "../loop/name_lookup.ts";
 import { Pool } from "../loop/pool.ts";
 import { type RoutingSettings, routingText } from "../outbound/rule_text.ts";
 import type { Routing } from "../outbound/routing.ts";
+import type { OwnBlock } from "../proxy/own_addresses.ts";
 import { KernelControl } from "../tunnel/kernel/control.ts";
 import { Delivery } from "../tunnel/kernel/delivery.ts";
 import type { FromServer, ServerProtocol, ServerStart, ToServer } from "../tunnel/protocol.ts";
@@ -25,6 +26,7 @@ import { summaryOf } from "../tunnel/summary.ts";
 import type { Descriptors, WorkerLimits } from "./descriptors.ts";
 import { cipherOf } from "./cipher.ts";
 import { hasAfXdp, type KernelPart } from "./kernel_part.ts";
+import { LocalAddresses } from "./local_addresses.ts";
 import type { Part } from "./part.ts";
 import type { ServerStatus } from "./status_socket.ts";
 
@@ -52,6 +54,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   readonly name = "tunnel";
   readonly #options: TunnelPartOptions;
   readonly #lookup: NameLookup;
+  readonly #addresses: LocalAddresses;
   #pool!: Pool<ServerProtocol>;
   #control: KernelControl | undefined;
   #delivery: Delivery | undefined;
@@ -60,6 +63,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
     this.#options = options;
     const { lookupsMax } = options.descriptors;
     this.#lookup = NameLookup.of(options.config.resolver, lookupsMax);
+    this.#addresses = new LocalAddresses(options.libs.native, options.log);
   }
 
   /** Resolves when the workers hold their sockets. */
@@ -71,7 +75,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
       libs,
       code: resources.worker("tunnel/server"),
       name: "server",
-      starts: startsOf(options, routing),
+      starts: startsOf(options, routing, part.#addresses.known),
       keysOf: keysOfServer,
       lookup: part.#lookup,
       log,
@@ -105,8 +109,10 @@ export class TunnelPart implements Part<Config, ServerStatus> {
     return this.#pool.counters();
   }
 
-  tick(): void {
+  tick(now: number): void {
     this.#delivery?.check();
+    if (!this.#addresses.haveChanged(now)) return;
+    this.#pool.tell("tunnel", { kind: "own", own: this.#addresses.known });
   }
 
   status(): Partial<ServerStatus> {
@@ -152,6 +158,7 @@ function socketsOf(workers: Pool<ServerProtocol>): number[] {
 function startsOf(
   { libs, config, users, state, log }: TunnelPartOptions,
   routing: Routing,
+  own: readonly OwnBlock[],
 ): ServerStart[] {
   const { secret, generation } = serverSecret(state, log);
   const { arq, hysteria2, listen } = config;
@@ -169,6 +176,7 @@ function startsOf(
     index,
     workers: count,
     marks: config.ebpf.enabled,
+    own,
     ...several,
     ...known,
     listen: endpoint(ipBytes(listen.host), listen.port),

@@ -85,7 +85,17 @@ export function referencePage(): string {
     PAGE_HEAD,
     ...tables("Server", SETTINGS),
     ...tables("Client", CLIENT_SETTINGS),
-    `## Limits
+    `## Targets
+
+A server leads to public addresses only. What is private, of the machine itself (127.0.0.1) or of a
+cloud's metadata is refused, also in disguise (IPv4 in IPv6, NAT64, 6to4, Teredo, ISATAP), and so
+are all addresses that the machine itself has, for TCP and UDP, whatever name leads there: what
+listens on them may count on a firewall that a client would be behind. A rule whose \`cidr\` lies
+inside the private net opens it; a public address of the machine's own takes a rule with that very
+address. One that only leads to the machine from outside (an elastic IP, a port that a router
+forwards) it does not know: name it in a rule that rejects.
+
+## Limits
 
 A file holds at most ${mib} MiB, ${PIECES_MAX} words and signs, ${DEPTH_MAX} levels of nesting and
 ${ALIASES_MAX} aliases, in one YAML document without tags and merge keys. At most ${PROBLEMS_MAX}

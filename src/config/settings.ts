@@ -246,7 +246,7 @@ const RULE = section("A rule", {
   cidr: texts({
     max: CONDITIONS_MAX,
     range: "addresses or CIDR",
-    doc: "Addresses that match; only these let traffic to private addresses through.",
+    doc: "Addresses that match; only these open private ones and, one by one, this machine's own.",
   }),
   list: texts({
     max: 100,

@@ -2,6 +2,7 @@
 
 import { endpoint } from "../../ffi/endpoint.ts";
 import { ipBytes } from "../base/ip.ts";
+import type { OwnAddresses } from "../proxy/own_addresses.ts";
 import { compileRules, type Rules } from "../proxy/rules.ts";
 import type { DialOptions, Upstream } from "./dial.ts";
 import type { IpPreference, OutboundText, Routing } from "./routing.ts";
@@ -21,7 +22,7 @@ export interface Routes {
 }
 
 /** Throws where the rules, or what they name, can't be used. */
-export function routesOf(routing: Routing): Routes {
+export function routesOf(routing: Routing, own?: OwnAddresses): Routes {
   const { rules, outbounds = [], defaultOutbound = "direct", ipPreference = "auto" } = routing;
   const result = compileRules({
     rules,
@@ -30,6 +31,7 @@ export function routesOf(routing: Routing): Routes {
       resolvesNames: passesNames,
     })),
     fallback: defaultOutbound,
+    ...(own === undefined ? {} : { own }),
   });
   if ("problems" in result) {
     const [first] = result.problems;

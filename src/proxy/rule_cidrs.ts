@@ -53,12 +53,13 @@ function lastOf(ip: Uint8Array, bits: number): Uint8Array {
 /**
  * How explicitly a block names refused addresses: one that starts and ends in one refused class
  * (10.0.0.0/8) does, one that happens to cover them (0.0.0.0/0) does not. Cloud metadata, which
- * hides inside such classes, only opens to the very address.
+ * hides inside such classes, and this machine's own addresses only open to the very address.
  */
 function levelOfBlock({ ip, bits }: Cidr): number {
+  if (bits === FULL) return Level.HOST;
   const first = classify(ip);
   if (first === AddressClass.PUBLIC || first !== classify(lastOf(ip, bits))) return Level.NONE;
-  return bits === FULL ? Level.HOST : Level.CLASS;
+  return Level.CLASS;
 }
 
 /** An address as four words: compared a hundred thousand times, so no arrays. */

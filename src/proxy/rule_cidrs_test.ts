@@ -52,7 +52,7 @@ Deno.test("nested blocks give every rule, IPv4 and IPv6 apart", () => {
   assert.equal(sets.items(empty.lookup(ip("::1"), 0)).length, 0);
 });
 
-Deno.test("only a block inside one refused class is explicit", () => {
+Deno.test("only a block inside one refused class, or one address, is explicit", () => {
   const cases: [string, string, number][] = [
     ["10.0.0.0/8", "10.1.1.1", Level.CLASS],
     ["127.0.0.1", "127.0.0.1", Level.HOST],
@@ -61,7 +61,8 @@ Deno.test("only a block inside one refused class is explicit", () => {
     ["169.254.169.254/32", "169.254.169.254", Level.HOST],
     ["0.0.0.0/0", "10.1.1.1", Level.NONE],
     ["8.0.0.0/5", "10.1.1.1", Level.NONE],
-    ["1.1.1.1", "1.1.1.1", Level.NONE],
+    ["1.1.1.0/24", "1.1.1.1", Level.NONE],
+    ["1.1.1.1", "1.1.1.1", Level.HOST],
     ["fc00::/7", "fd00::1", Level.CLASS],
     ["::/0", "fd00::1", Level.NONE],
   ];

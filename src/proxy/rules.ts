@@ -1,12 +1,13 @@
 // Which outbound a stream or datagram takes: the first rule that matches decides.
 //
 // A name is decided in two steps, since some rules need its addresses. In the second step each
-// address is judged for itself, and addresses that are not public are refused unless the rule
-// that matched names them by CIDR. The answer is a `CheckedTarget`: a copy of the very address
-// that was judged, and the only thing the dialling code takes.
+// address is judged for itself, and addresses that are not public, or this machine's own, are
+// refused unless the rule that matched names them by CIDR. The answer is a `CheckedTarget`: a copy
+// of the very address that was judged, and the only thing the dialling code takes.
 
 import { AddressClass, classify, embeddedIpv4, NO_IPV4 } from "./address_class.ts";
 import { isIpv4Mapped } from "../base/ip.ts";
+import { OwnAddresses } from "./own_addresses.ts";
 import { CidrBuilder, type CidrTable } from "./rule_cidrs.ts";
 import { DomainTable, KEYWORDS_MAX } from "./rule_domains.ts";
 import { itemOf, Level, LEVEL_BITS, levelOf, NO_ITEM, ruleOf, RuleSets } from "./rule_sets.ts";
@@ -33,7 +34,7 @@ export const REJECT = 1;
 export const Verdict = {
   /** A rule says reject. */
   REJECTED: -1,
-  /** The address is not public, and no rule names it. */
+  /** The address is not public, or this machine's own, and no rule names it. */
   REFUSED_ADDRESS: -2,
 } as const;
 
@@ -54,6 +55,8 @@ export interface RulesOptions {
   readonly outbounds?: readonly OutboundSpec[];
   /** Outbound when no rule matches. @default {"direct"} */
   readonly fallback?: string;
+  /** Addresses of this machine itself. */
+  readonly own?: OwnAddresses;
 }
 
 /** Whose traffic it is, and where to. */
@@ -65,6 +68,7 @@ interface Flow {
   readonly name: string;
 }
 
+const NO_ADDRESSES = new OwnAddresses();
 const NETWORK_BIT = { tcp: 1, udp: 2 } as const;
 const BOTH_NETWORKS = 3;
 
@@ -87,6 +91,7 @@ interface Tables {
   readonly anywhere: number;
   /** Set of the rules that have a CIDR. */
   readonly withCidr: number;
+  readonly own: OwnAddresses;
 }
 
 // Not exported: nothing outside this file can make a target say what no rule has allowed.
@@ -227,12 +232,29 @@ export class Rules {
       clearChecked(out);
       return Verdict.REJECTED;
     }
-    if (!isLifted(classify(ip, at), level)) {
+    const addressClass = classify(ip, at);
+    if (!isLifted(addressClass, level) || this.#isOwn(addressClass, level, ip, at, inner)) {
       clearChecked(out);
       return Verdict.REFUSED_ADDRESS;
     }
     fillChecked(out, ip, at, port, outbound);
     return outbound;
+  }
+
+  /**
+   * Whether it leads to this machine, without a rule that names the very address. What is not
+   * public is refused by its class, whoever has it.
+   */
+  #isOwn(
+    addressClass: number,
+    level: number,
+    ip: Uint8Array,
+    at: number,
+    inner: number,
+  ): boolean {
+    if (addressClass !== AddressClass.PUBLIC || level === Level.HOST) return false;
+    const { own } = this.#tables;
+    return own.has(ip, at) || (inner !== NO_IPV4 && own.hasIpv4(inner));
   }
 
   /** The first item of a set whose other conditions hold. */
@@ -368,6 +390,7 @@ class Compiler {
       cidrs: this.#cidrs.build(this.#sets),
       anywhere: this.#anywhere,
       withCidr: this.#withCidr,
+      own: this.#options.own ?? NO_ADDRESSES,
     };
     return { rules: new Rules(tables) };
   }

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
-import { parseIp } from "../base/ip.ts";
+import { ipBytes, parseIp } from "../base/ip.ts";
+import { OwnAddresses, ownBlock } from "./own_addresses.ts";
 import type { Network, RuleSpec } from "./rule_form.ts";
 import { PROBLEMS_MAX, RULES_MAX } from "./rule_form.ts";
 import { CheckedTarget, compileRules, DIRECT, REJECT, type Rules, Verdict } from "./rules.ts";
@@ -251,4 +252,50 @@ Deno.test("100,000 names and 100,000 blocks are compiled soon and looked up at o
     `${Math.round((named - looked) / 20_000 * 1e6)} ns`;
   assert.ok(compiled - start < 10_000 && looked - compiled < 2000 && named - looked < 2000, text);
   if (Deno.env.get("PHANTOM_SHOW_TIMES") !== undefined) console.log(text);
+});
+
+Deno.test("addresses of this machine are refused, unless a rule names the very address", () => {
+  const own = new OwnAddresses();
+  own.set(["45.2.0.2", "2a00:2::2", "10.0.0.7"].map((ip) => ownBlock(ipBytes(ip), 128)));
+  const verdicts = (rules: RuleSpec[], ips: string[]) => {
+    const compiled = compileRules({ rules, own });
+    assert.ok("rules" in compiled);
+    const target = new CheckedTarget();
+    return ips.map((ip) => compiled.rules.checkDatagram("", ipBytes(ip), 0, 53, target));
+  };
+  const refused = Verdict.REFUSED_ADDRESS;
+  const forms = [
+    "45.2.0.2",
+    "2a00:2::2",
+    // NAT64, 6to4, Teredo (its client is kept inverted), ISATAP.
+    "64:ff9b::2d02:2",
+    "2002:2d02:2::1",
+    "2001:0:2d03:1::d2fd:fffd",
+    "2a00:9::5efe:2d02:2",
+  ];
+  assert.deepEqual(verdicts([], forms), forms.map(() => refused));
+  assert.deepEqual(verdicts([], ["45.2.0.3", "2a00:2::3", "64:ff9b::2d02:3"]), [0, 0, 0]);
+  // A net that happens to hold it does not name it.
+  const wide = [{ cidr: ["45.2.0.0/24", "2a00::/16", "0.0.0.0/0", "::/0"], outbound: "direct" }];
+  assert.deepEqual(verdicts(wide, forms), forms.map(() => refused));
+  const named = [{ cidr: ["45.2.0.2", "2a00:2::2"], outbound: "direct" }];
+  assert.deepEqual(verdicts(named, forms.slice(0, 2)), [0, 0]);
+  assert.equal(verdicts(named, ["64:ff9b::2d02:2"])[0], refused);
+  // What is not public is lifted by its net, whoever has it.
+  assert.deepEqual(verdicts([{ cidr: ["10.0.0.0/8"], outbound: "direct" }], ["10.0.0.7"]), [0]);
+  assert.deepEqual(verdicts([], ["10.0.0.7"]), [refused]);
+});
+
+Deno.test("names that lead to this machine are refused, also when it gets an address later", () => {
+  const own = new OwnAddresses();
+  const compiled = compileRules({ rules: [], own });
+  assert.ok("rules" in compiled);
+  const target = new Target();
+  assert.ok(target.setText("self.example:443"));
+  const pending = compiled.rules.decideBeforeResolution("", "tcp", target);
+  const addresses = [ipBytes("45.2.0.2"), ipBytes("45.2.0.3")];
+  assert.equal(pending.decideAfterResolution(addresses).allowed.length, 2);
+  own.set([ownBlock(ipBytes("45.2.0.2"), 128)]);
+  const { allowed, refusedAddresses } = pending.decideAfterResolution(addresses);
+  assert.deepEqual([allowed.length, refusedAddresses], [1, 1]);
 });

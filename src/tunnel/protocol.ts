@@ -8,6 +8,7 @@ import type { Cipher } from "../crypto/ciphers.ts";
 import type { InboundSpec } from "../inbound/spec.ts";
 import type { Protocol } from "../loop/protocol.ts";
 import type { Routing } from "../outbound/routing.ts";
+import type { OwnBlock } from "../proxy/own_addresses.ts";
 import type { UserLimits } from "../proxy/users.ts";
 import type { XskSpec } from "../transport/xsk_spec.ts";
 
@@ -44,6 +45,8 @@ export interface ServerStart extends TunnelStart, Routing {
   readonly accounts?: SharedArrayBuffer;
   readonly idleMs: number;
   readonly sessionsMax: number;
+  /** Addresses of this machine, which are no targets. */
+  readonly own?: readonly OwnBlock[];
   /** Tell of sessions' addresses ("marks"). */
   readonly marks?: boolean;
 }
@@ -85,6 +88,8 @@ export type ToServer =
   | { readonly kind: "users"; readonly users: readonly UserText[] }
   /** What may be open for clients from now on. */
   | { readonly kind: "limits"; readonly connectionsMax: number; readonly associationsMax: number }
+  /** Addresses of this machine from now on. */
+  | { readonly kind: "own"; readonly own: readonly OwnBlock[] }
   /** How datagrams come in from now on; nothing: by the UDP socket alone. */
   | { readonly kind: "delivery"; readonly xsk?: XskSpec };
 

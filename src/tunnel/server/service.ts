@@ -3,6 +3,7 @@
  * to.
  */
 
+import { OwnAddresses } from "../../proxy/own_addresses.ts";
 import type { UserAccount } from "../../proxy/users.ts";
 import type { Session } from "../../session/session.ts";
 import type { CounterSources } from "../../loop/counters.ts";
@@ -65,6 +66,7 @@ export class TunnelService implements Service<ToServer> {
   readonly #host: Host;
   readonly #start: ServerStart;
   readonly #turns: Turns;
+  readonly #own = new OwnAddresses();
   readonly #tooLong = new TooLongNotice();
   readonly #sessions = new SessionSums();
   #delivery: XskDelivery | undefined;
@@ -76,7 +78,8 @@ export class TunnelService implements Service<ToServer> {
     const waker = { wake: (session: Session) => this.tunnel.wake(session) };
     const accountOf = (user: string) => this.tunnel.accountOf?.(user);
     const turns = this.#turns = new Turns(loop);
-    const options = { ...routesOf(start), waker, resolver, accountOf, turns };
+    this.#own.set(start.own ?? []);
+    const options = { ...routesOf(start, this.#own), waker, resolver, accountOf, turns };
     this.targets = new Targets(loop, options);
     this.associations = new TargetAssociations(loop, options);
     this.tunnel = makeTunnel(
@@ -131,6 +134,7 @@ export class TunnelService implements Service<ToServer> {
     if (message.kind === "rules") this.#setRoutes(message);
     else if (message.kind === "users") this.#setUsers(message.users);
     else if (message.kind === "limits") this.#setLimits(message);
+    else if (message.kind === "own") this.#own.set(message.own);
     else if (message.kind === "delivery") this.#setDelivery(message.xsk);
   }
 
@@ -174,7 +178,7 @@ export class TunnelService implements Service<ToServer> {
   }
 
   #setRoutes(routing: Routing): void {
-    const routes = routesOf(routing);
+    const routes = routesOf(routing, this.#own);
     this.targets.setRoutes(routes);
     this.associations.setRoutes(routes);
   }

@@ -327,6 +327,10 @@ export class Client {
     return this.#receiving?.phase;
   }
 
+  get localPort(): number {
+    return this.#socket.address().port;
+  }
+
   /** Moves to a new local port, as a NAT would without asking. */
   rebind(): void {
     const old = this.#socket;
@@ -637,6 +641,7 @@ export class Client {
         this.#pongs.delete(frame.id);
         return;
       case "path_challenge":
+        if (this.quiet) return;
         this.#transmit(this.seal([{ type: "path_response", token: frame.token }]));
         return;
       case "datagram": {

@@ -23,14 +23,14 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(() => server.end());
 
-function test(name: string, body: () => Promise<void>): void {
-  const options = { sanitizeOps: false, sanitizeResources: false };
-  Deno.test({ name: `interop: ${name}`, fn: body, ...options });
-}
-
 /** Of what the server is not able to yet: it has no record of handshakes. */
 function waits(name: string, fn: () => Promise<void>): void {
   Deno.test({ name: `interop: ${name}`, fn, ignore: true });
+}
+
+function test(name: string, body: () => Promise<void>): void {
+  const options = { sanitizeOps: false, sanitizeResources: false };
+  Deno.test({ name: `interop: ${name}`, fn: body, ...options });
 }
 
 /** Runs `body` with a client of the shared server, which the server has to treat by the page. */

@@ -4,7 +4,8 @@ import { createSocket, type Socket } from "node:dgram";
 import { hex } from "./bytes.ts";
 
 const READY_MS = 60_000;
-const ROOT = new URL("../../", import.meta.url);
+/** The tree whose server is tested: this one, or an earlier one to compare with. */
+export const TREE = new URL(Deno.env.get("PHANTOM_TREE") ?? "../../", import.meta.url);
 
 export function delay(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
@@ -56,6 +57,8 @@ export interface ServerOptions {
   users?: NamedUser[];
   /** In place of the settings that a test's server has. */
   settings?: Readonly<Record<string, unknown>>;
+  /** Goes before the program, such as `prlimit`. */
+  prefix?: readonly string[];
 }
 
 function base64(bytes: Uint8Array): string {
@@ -69,15 +72,19 @@ export class Server {
   port = 0;
   startedAt = 0;
   readonly #users: NamedUser[];
+  readonly #prefix: readonly string[];
   readonly folder = Deno.makeTempDirSync({ prefix: "interop-" });
   /** Of the next start. */
   settings: Readonly<Record<string, unknown>>;
   #child: Deno.ChildProcess | undefined;
   #reading: Promise<void> | undefined;
   #log = "";
+  /** Characters of log, in all. */
+  logged = 0;
 
-  constructor({ users = [], settings = {} }: ServerOptions = {}) {
+  constructor({ users = [], settings = {}, prefix = [] }: ServerOptions = {}) {
     this.#users = users;
+    this.#prefix = prefix;
     this.settings = settings;
   }
 
@@ -105,9 +112,10 @@ export class Server {
     const file = `${this.folder}/config.yaml`;
     await Deno.writeTextFile(file, this.#configuration(), { mode: 0o600 });
     this.#log = "";
-    this.#child = new Deno.Command(Deno.execPath(), {
-      args: ["run", "-A", "main.ts", "run", "-c", file],
-      cwd: ROOT,
+    const [program = "", ...args] = [...this.#prefix, Deno.execPath()];
+    this.#child = new Deno.Command(program, {
+      args: [...args, "run", "-A", "main.ts", "run", "-c", file],
+      cwd: TREE,
       stdin: "null",
       stdout: "null",
       stderr: "piped",
@@ -126,17 +134,19 @@ export class Server {
     this.startedAt = Date.now();
   }
 
-  async kill(signal: Deno.Signal = "SIGKILL"): Promise<void> {
+  /** Its exit code, 0 when it did not run. */
+  async kill(signal: Deno.Signal = "SIGKILL"): Promise<number> {
     const child = this.#child;
     this.#child = undefined;
-    if (child === undefined) return;
+    if (child === undefined) return 0;
     try {
       child.kill(signal);
     } catch {
       // Gone by itself.
     }
-    await child.status;
+    const { code } = await child.status;
     await this.#reading;
+    return code;
   }
 
   async end(): Promise<void> {
@@ -164,6 +174,7 @@ export class Server {
   async #read(stderr: ReadableStream<Uint8Array>): Promise<void> {
     const decoder = new TextDecoder();
     for await (const chunk of stderr) {
+      this.logged += chunk.length;
       this.#log = (this.#log + decoder.decode(chunk, { stream: true })).slice(-20_000);
     }
   }

@@ -392,6 +392,28 @@ export function sealHello(keys: Tskd, hello: Hello): Uint8Array {
   return seal(helloKey(keys, hello), ZERO_NONCE, head, helloPlaintext(hello));
 }
 
+/** What a server reads of a HELLO, the key of whose user it knows. */
+export function openHello(
+  keys: Tskd,
+  found: Unmasked,
+  userKey: Uint8Array,
+): Pick<Hello, "version" | "flags" | "timeMs" | "clientSession" | "clientPublic" | "parameters"> {
+  const salt = found.clear.subarray(16, 32);
+  const ikm = concat(keys.windowKey(found.window), userKey);
+  const key = derive(ikm, salt, text("phantom-hello-v5"), 32);
+  const plaintext = open(key, ZERO_NONCE, found.clear, 40);
+  if (plaintext === undefined) throw new Error("HELLO does not open");
+  const reader = new Reader(plaintext);
+  return {
+    version: reader.uint(1),
+    flags: reader.uint(1),
+    timeMs: reader.uint(8),
+    clientSession: reader.uint(6),
+    clientPublic: reader.take(32),
+    parameters: reader.take(reader.uint(2)),
+  };
+}
+
 export interface Accept {
   version: number;
   flags: number;

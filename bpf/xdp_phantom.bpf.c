@@ -2,7 +2,7 @@
 /*
  * The first program a frame meets: finds UDP to one of our ports, drops what does not unmask and
  * keeps the table of sessions. parse → ours? → unmask → limits → session → deliver; other traffic
- * passes untouched and is counted by what it was.
+ * passes untouched and is counted by what it was. So does all of ours when nobody runs for it.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_endian.h>
@@ -13,6 +13,7 @@
 #include "lib/stats.h"
 #include "maps/ports.h"
 #include "relay/relay.h"
+#include "tunnel/claim.h"
 #include "tunnel/deliver.h"
 #include "tunnel/report.h"
 #include "tunnel/session.h"
@@ -102,7 +103,7 @@ static __always_inline int receive(struct xdp_md *ctx, const struct packet *pkt,
 		return drop(PH_REASON_JUNK, bytes);
 	fill_key(&key, pkt);
 	if (SHOWN_KIND(shown) == PH_PACKET_KIND_HELLO) {
-		reason = admit_hello(&key, settings, now);
+		reason = admit_hello(&key, settings, now, MASK_OF(packet, shown));
 		if (reason != PH_REASON_SESSION) {
 			report_session(ctx, ctx->ingress_ifindex, PH_EVENT_KIND_FLOOD,
 				       reason, &key);
@@ -134,6 +135,7 @@ int xdp_phantom(struct xdp_md *ctx)
 {
 	__u32 bytes = ctx->data_end - ctx->data;
 	struct cursor at = cursor_of(ctx);
+	const struct ph_claim *claimed;
 	struct packet pkt = {};
 	__u32 length, bits;
 	int stop;
@@ -142,16 +144,21 @@ int xdp_phantom(struct xdp_md *ctx)
 	if (stop)
 		return pass(PARSE_REASON(stop), bytes);
 	bits = port_bits(pkt.udp->dest);
+	if (!bits)
+		return pass(PH_REASON_NOT_LISTENING, bytes);
+	claimed = get_claim();
+	if (!is_alive(claimed))
+		return pass(PH_REASON_LET_GO, bytes);
 	if (relay_enabled && bits & (BIT_RELAY | BIT_RETURN)) {
 		int action = relay(ctx, &pkt, bits & BIT_RETURN);
 
 		if (action != RELAY_NOT_OURS)
 			return action;
 	}
-	if (!(bits & BIT_LISTEN))
-		return pass(PH_REASON_NOT_LISTENING, bytes);
 	if (!forget_way(ctx, &pkt))
 		return pass(PH_REASON_BAD_IP, bytes);
+	if (!(bits & BIT_LISTEN) || !is_claimed(claimed, &pkt))
+		return pass(PH_REASON_NOT_LISTENING, bytes);
 	length = bpf_ntohs(pkt.udp->len);
 	if (pkt.family == 4 && !is_ip4_sum_right(ctx, pkt.ip))
 		return refuse(ctx, &pkt, PH_REASON_BAD_CHECKSUM);

@@ -53,15 +53,18 @@ static __always_inline __u64 timeout_of(const struct ph_config *settings, __u32 
  * A packet on another CPU between the look and the removal loses its entry; the next packet makes
  * another one.
  */
-static __always_inline __u32 expire(const struct ph_config *settings,
+static __always_inline __u32 expire(struct xdp_md *ctx, const struct ph_config *settings,
 				    const struct ph_session_key *key,
 				    const struct ph_session_value *value, __u64 now)
 {
 	__u64 seen = value->last_seen_ns;
+	__u32 state = value->state;
 
-	if (now < seen || now - seen < timeout_of(settings, value->state))
+	if (now < seen || now - seen < timeout_of(settings, state))
 		return PH_SESSION_RESULT_KEPT;
-	bpf_map_delete_elem(&sessions, key);
+	/* Of a closing one its closing has told, a new one has never been one. */
+	if (!bpf_map_delete_elem(&sessions, key) && state == PH_SESSION_STATE_ESTABLISHED)
+		report_session(ctx, 0, PH_EVENT_KIND_GONE, 0, key);
 	return PH_SESSION_RESULT_DONE;
 }
 
@@ -103,7 +106,7 @@ static __always_inline __u32 do_request(struct xdp_md *ctx, const struct ph_sess
 	if (op == PH_SESSION_OP_CLOSE)
 		return set_state(ctx, key, value, PH_SESSION_STATE_CLOSING, now);
 	if (op == PH_SESSION_OP_EXPIRE)
-		return expire(settings, key, value, now);
+		return expire(ctx, settings, key, value, now);
 	return PH_SESSION_RESULT_NONE;
 }
 

@@ -1,5 +1,9 @@
-/** Network interfaces of this thread's network namespace, and when they change. */
+/**
+ * Network interfaces of this thread's network namespace, their addresses, and when any of that
+ * changes.
+ */
 
+import { ipBytes } from "../src/base/ip.ts";
 import { checked } from "./errors.ts";
 import { Handle } from "./handle.ts";
 import type { Libraries } from "./libraries.ts";
@@ -63,25 +67,53 @@ function read(bytes: Uint8Array<ArrayBuffer>, index: number): Interface {
   };
 }
 
-/** Hears of interfaces that come, go or change, since its making. */
-export class InterfaceWatch extends Handle {
+export interface OwnAddress {
+  readonly interfaceName: string;
+  /** 16 bytes. */
+  readonly ip: Uint8Array<ArrayBuffer>;
+}
+
+/** The addresses of all interfaces; one that several have is there as often. */
+export function ownAddresses(): OwnAddress[] {
+  return Deno.networkInterfaces().map(({ name, address }) => ({
+    interfaceName: name,
+    // IPv6 addresses of a link have its name behind them.
+    ip: ipBytes(address.split("%")[0]!),
+  }));
+}
+
+/** Hears of changes since its making. */
+abstract class Watch extends Handle {
   readonly #libs: Libraries;
   readonly #fd: number;
 
-  constructor(libs: Libraries) {
-    super("interface watch");
+  constructor(libs: Libraries, fd: number, what: string) {
+    super(`${what} watch`);
     this.#libs = libs;
-    this.#fd = checked(libs.native.symbols.ph_interface_watch(), "watch interfaces");
+    this.#fd = checked(fd, `watch ${what}`);
   }
 
   /** Whether there was something since the last call. */
   changed(): boolean {
     this.assertOpen();
-    return checked(this.#libs.native.symbols.ph_interface_changed(this.#fd), "watch interfaces") ===
-      1;
+    return checked(this.#libs.native.symbols.ph_interface_changed(this.#fd), "hear netlink") === 1;
   }
 
   protected release(): void {
     this.#libs.native.symbols.ph_close(this.#fd);
+  }
+}
+
+/** Hears of interfaces that come, go or change. */
+export class InterfaceWatch extends Watch {
+  constructor(libs: Libraries) {
+    super(libs, libs.native.symbols.ph_interface_watch(), "interfaces");
+  }
+}
+
+/** Hears of addresses that interfaces get or lose. */
+export class AddressWatch extends Watch {
+  constructor(libs: Libraries) {
+    super(libs, libs.native.symbols.ph_address_watch(), "addresses");
   }
 }

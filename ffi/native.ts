@@ -50,6 +50,8 @@ export const nativeSymbols = {
 
   // int32_t ph_interface_watch(void)
   ph_interface_watch: { parameters: [], result: "i32" },
+  // int32_t ph_address_watch(void)
+  ph_address_watch: { parameters: [], result: "i32" },
   // int32_t ph_interface_changed(int32_t fd)
   ph_interface_changed: { parameters: ["i32"], result: "i32" },
   // int32_t ph_interface_list(uint32_t ifindex, struct ph_interface *interfaces, uint32_t max)

@@ -22,6 +22,7 @@ enum ph_limit {
 	PH_LIMIT_IPV6_EXTENSIONS = 8,
 	PH_LIMIT_IPV4_OPTION_WORDS = 10,	/* of 4 bytes; all that IPv4 has room for */
 	PH_LIMIT_HEADER_OFFSET = 0x7ff,	/* headers further in are not followed */
+	PH_LIMIT_OWN_ADDRESSES = 4096,	/* of this machine */
 };
 
 /* What happened to a frame. The first half of a counter's index. */
@@ -35,7 +36,7 @@ enum ph_verdict {
 enum ph_reason {
 	PH_REASON_NOT_IP = 0,		/* ARP, LLDP, anything that is neither IPv4 nor IPv6 */
 	PH_REASON_NOT_UDP = 1,
-	PH_REASON_NOT_LISTENING = 2,	/* UDP to a port that is not ours */
+	PH_REASON_NOT_LISTENING = 2,	/* UDP to a port or an address that is not ours */
 	PH_REASON_LISTEN = 3,		/* UDP to one of our ports */
 	PH_REASON_FRAGMENT = 4,		/* part of a packet: the kernel puts it together */
 	PH_REASON_TOO_DEEP = 5,		/* more tags or extension headers than ph_limit follows */
@@ -51,7 +52,14 @@ enum ph_reason {
 	PH_REASON_SESSION_NEW = 15,	/* unmasks, and an entry was made for it */
 	PH_REASON_SESSION_LIMIT = 16,	/* unmasks; no entry: its source made too many */
 	PH_REASON_BAD_CHECKSUM = 17,	/* to one of our ports, with a wrong IPv4 header checksum */
-	PH_REASON_COUNT = 18,
+	PH_REASON_LET_GO = 18,		/* to one of our ports, which nobody runs for any more */
+	PH_REASON_HELLO_REPEATED = 19,	/* a HELLO whose salt has come often enough */
+	PH_REASON_COUNT = 20,
+};
+
+/* own_addresses: those of this machine, as keys. */
+struct ph_own_address {
+	__u8 ip[16];			/* IPv4 is kept as IPv4-mapped */
 };
 
 /* stats: per CPU, index = verdict * PH_REASON_COUNT + reason. */
@@ -68,7 +76,7 @@ struct ph_event_gate {
 
 /*
  * events: what the programs tell user space, oldest first, at most one a CPU, kind and interval.
- * Kinds from PRESSURE on are user space's own, here so that they have one list.
+ * PRESSURE and ATTACH_LOST are user space's own, here so that they have one list.
  */
 enum ph_event_kind {
 	PH_EVENT_KIND_MALFORMED = 1,	/* dropped at one of our ports; value: ph_reason */
@@ -79,7 +87,8 @@ enum ph_event_kind {
 	PH_EVENT_KIND_CHECKSUM = 6,	/* dropped at one of our ports; value: ph_reason */
 	PH_EVENT_KIND_PRESSURE = 7,	/* `sessions` fills up; value: per cent */
 	PH_EVENT_KIND_ATTACH_LOST = 8,
-	PH_EVENT_KIND_COUNT = 9,
+	PH_EVENT_KIND_GONE = 9,		/* an established entry of `sessions` timed out */
+	PH_EVENT_KIND_COUNT = 10,
 };
 
 struct ph_event {

@@ -13,7 +13,6 @@ enum ph_relay_limit {
 	PH_RELAY_LIMIT_PORT_STEP = 7919,	/* from one to the next */
 	PH_RELAY_LIMIT_CACHE = 4096,		/* flows of a CPU; a power of two */
 	PH_RELAY_LIMIT_DEVICES = 64,
-	PH_RELAY_LIMIT_ADDRESSES = 1024,	/* of this machine */
 	PH_RELAY_LIMIT_UNANSWERED_S = 10,	/* then a flow without reply may lose its port */
 	PH_RELAY_LIMIT_ICMP_INTERVAL_NS = 1000 * 1000,	/* between two ICMP messages */
 	PH_RELAY_LIMIT_SUM_BYTES = 9216,	/* of a datagram whose checksum is completed */
@@ -93,10 +92,6 @@ struct ph_relay_backend {
 	__be16 port;
 	__u16 state;			/* enum ph_relay_backend_state */
 	__u32 service;
-};
-
-struct ph_relay_address {
-	__u8 ip[16];
 };
 
 /* relay_flows: where packets with these addresses and ports go, each direction an entry. */

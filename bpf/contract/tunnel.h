@@ -12,6 +12,9 @@ enum ph_tunnel_limit {
 	PH_TUNNEL_LIMIT_PACKET_BYTES = 32,	/* of a UDP payload; what is shorter is junk */
 	PH_TUNNEL_LIMIT_SESSIONS = 65536,	/* unless ebpf.map_size says otherwise */
 	PH_TUNNEL_LIMIT_SOURCES = 16384,	/* whose rates are known at a time */
+	PH_TUNNEL_LIMIT_SALTS = 65536,		/* that are known at a time */
+	PH_TUNNEL_LIMIT_SALT_TURNS = 2,		/* a salt is let through so often */
+	PH_TUNNEL_LIMIT_FIRST_ADDRESSES = 4,	/* found without a call */
 	PH_TUNNEL_LIMIT_WORKERS = 256,
 	PH_TUNNEL_LIMIT_XSK_FRAME_BYTES = 1792,	/* what fits into AF_XDP's frames */
 	PH_TUNNEL_LIMIT_QUEUES = 64,		/* of an interface, that AF_XDP may deliver */
@@ -36,6 +39,19 @@ struct ph_listen_word {
 	__u64 ports;			/* bit n: port 64 * index + n */
 	__u64 relays;			/* ... which the relay listens on */
 	__u64 returns;			/* ... which the relay sends to backends from */
+};
+
+/*
+ * claim: entry 0 alone, for whom the program works, and which packets to our ports are theirs.
+ * A machine may forward others to the same ports, and have more addresses than we listen at.
+ */
+struct ph_claim {
+	__u64 alive_until_ns;		/* by the monotonic clock; then all passes */
+	/* Addresses that we listen at; places over repeat the first. */
+	__be32 first4[PH_TUNNEL_LIMIT_FIRST_ADDRESSES];
+	struct ph_own_address first6[PH_TUNNEL_LIMIT_FIRST_ADDRESSES];
+	__u32 families;			/* whose `own_addresses` are ours, too: bits 4 and 6 */
+	__u32 pad;
 };
 
 /*
@@ -95,6 +111,14 @@ struct ph_source_key {
 	__u64 prefix;			/* network order */
 	__u32 family;			/* 4 or 6 */
 	__u32 pad;
+};
+
+/*
+ * salts: of each HELLO, that its salt has come once, twice, ... There is an entry a turn, and not
+ * a count, since before 5.12 no program learns what it has counted up to.
+ */
+struct ph_salt {
+	__u64 hash;			/* 56 bits; the turn above */
 };
 
 /* Up to when its share is used up, by the monotonic clock. */

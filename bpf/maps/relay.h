@@ -70,14 +70,6 @@ struct {
 	__uint(max_entries, PH_RELAY_OUTCOME_COUNT);
 } relay_counts SEC(".maps");
 
-/* The addresses of this machine. */
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__type(key, struct ph_relay_address);
-	__type(value, __u32);
-	__uint(max_entries, PH_RELAY_LIMIT_ADDRESSES);
-} relay_locals SEC(".maps");
-
 /*
  * Interfaces that take frames from XDP, by their index: where ways may leave by. Indices alone:
  * where an entry has room for a program, kernels before 5.15 refuse generic XDP.

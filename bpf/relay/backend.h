@@ -3,6 +3,7 @@
 #ifndef PHANTOM_RELAY_BACKEND_H
 #define PHANTOM_RELAY_BACKEND_H
 
+#include "maps/claim.h"
 #include "maps/relay.h"
 #include "relay/frame.h"
 #include "tunnel/unmask.h"
@@ -94,7 +95,7 @@ static __always_inline int relay_service_of(const struct ph_relay_key *key, bool
 	if (!found)
 		return RELAY_NO_SERVICE;
 	/* Not by a route: that an address has none looks the same as that it is our own. */
-	if (!is_known && !bpf_map_lookup_elem(&relay_locals, key->dst_ip))
+	if (!is_known && !bpf_map_lookup_elem(&own_addresses, key->dst_ip))
 		return -PH_RELAY_OUTCOME_NOT_LOCAL;
 	return *found & 0xffff;
 }
@@ -113,7 +114,7 @@ __noinline int relay_admits(struct xdp_md *ctx)
 	if (!relay_enabled || !relay_headers(ctx, &view))
 		return RELAY_NO_SERVICE;
 	relay_key_of(&view, &key);
-	index = relay_service_of(&key, view.ip4, true);
+	index = relay_service_of(&key, view.ip4, false);
 	if (index < 0)
 		return index;
 	service = bpf_map_lookup_elem(&relay_services, &index);

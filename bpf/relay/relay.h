@@ -208,8 +208,12 @@ static __always_inline int relay(struct xdp_md *ctx, const struct packet *pkt, b
 	if (!relay_is_same_key(&key, &cached->key) || !relay_is_fresh(&cached->way, config)) {
 		if (is_return && !bpf_map_lookup_elem(&relay_flows, &key))
 			return RELAY_NOT_OURS;
-		if (!relay_is_sound(&facts, length, pkt))
-			return relay_drop(PH_RELAY_OUTCOME_BAD_UDP, facts.bytes);
+		if (!relay_is_sound(&facts, length, pkt)) {
+			if (is_return || bpf_map_lookup_elem(&relay_flows, &key))
+				return relay_drop(PH_RELAY_OUTCOME_BAD_UDP, facts.bytes);
+			/* It may be for somebody else, whom the machine forwards it to. */
+			return relay_pass(PH_RELAY_OUTCOME_UNUSUAL, facts.bytes);
+		}
 		result = relay_look_up(ctx, &key, cached, is_return);
 		if (result)
 			return relay_refused(result, facts.bytes);

@@ -9,6 +9,7 @@
 #define PHANTOM_SESSION_H
 
 #include <stdbool.h>
+#include <linux/errno.h>
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
 #include "contract/tunnel.h"
@@ -16,6 +17,7 @@
 #include "lib/ip.h"
 #include "lib/parse.h"
 #include "maps/rates.h"
+#include "maps/salts.h"
 #include "maps/sessions.h"
 #include "tunnel/front.h"
 
@@ -57,14 +59,41 @@ static __always_inline struct ph_source_value *find_source(const struct ph_sessi
 	return bpf_map_lookup_elem(&sources, &source);
 }
 
-/* Why a HELLO is refused, or PH_REASON_SESSION. The source's own limit spares that of all. */
+/*
+ * Notes a HELLO's salt, by its hash; whether it has come often enough. What is refused changes
+ * nothing, and so a flood of one HELLO pushes no other out.
+ */
+static __always_inline bool is_repeated(__u64 hash)
+{
+	const __u64 turn = 1ull << 56;
+	struct ph_salt salt = { hash + (PH_TUNNEL_LIMIT_SALT_TURNS - 1) * turn };
+	__u32 none = 0;
+
+	if (bpf_map_lookup_elem(&salts, &salt))
+		return true;
+	salt.hash = hash;
+#pragma unroll
+	for (int i = 0; i < PH_TUNNEL_LIMIT_SALT_TURNS; i++, salt.hash += turn) {
+		/* Also where there is no room for it. */
+		if (bpf_map_update_elem(&salts, &salt, &none, BPF_NOEXIST) != -EEXIST)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * Why a HELLO is refused, or PH_REASON_SESSION. A recorded one, which anybody can send from any
+ * source, uses up nobody's limit; and the source's own limit spares that of all.
+ */
 static __noinline int admit_hello(const struct ph_session_key *key,
-				  const struct ph_config *settings, __u64 now)
+				  const struct ph_config *settings, __u64 now, __u64 salt)
 {
 	__u32 zero = 0;
 	struct ph_source_value *source;
 	struct ph_total *total;
 
+	if (is_repeated(salt))
+		return PH_REASON_HELLO_REPEATED;
 	if (settings->hello_source_cost_ns) {
 		source = find_source(key);
 		if (source &&

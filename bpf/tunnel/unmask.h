@@ -27,6 +27,8 @@
 #define SHOWN_SESSION(shown) (__builtin_bswap64(shown) >> 16)
 #define SHOWN_KIND(shown) ((__u32)((shown) >> 48))
 #define SHOWN_JUNK 0ull
+/* What hid them: a keyed hash of the sample, and so of a HELLO's salt. */
+#define MASK_OF(packet, shown) LOW_BYTES((packet)->header ^ (shown), 7)
 /* No key is for now: its kind is none. */
 #define SHOWN_NO_KEYS (~0ull)
 
@@ -106,17 +108,16 @@ static __always_inline __u64 show_neighbours(const struct masked *packet, __u32 
 {
 	const struct ph_mask_key *before = neighbour(place - 1, present->window - 1);
 	const struct ph_mask_key *after = neighbour(place + 1, present->window + 1);
+	struct sip sampled_before, sampled_after;
 	bool is_before, is_after;
 
-	if (!before)
-		before = present;
-	if (!after)
-		after = present;
-	is_before = is_sealed(sample_with(before, packet), packet);
-	is_after = is_sealed(sample_with(after, packet), packet);
-	if (!(is_before | is_after))
-		return SHOWN_JUNK;
-	return show(sample_with(is_before ? before : after, packet), packet);
+	sampled_before = sample_with(before ? before : present, packet);
+	sampled_after = sample_with(after ? after : present, packet);
+	is_before = is_sealed(sampled_before, packet);
+	is_after = is_sealed(sampled_after, packet);
+	if (is_before)
+		return show(sampled_before, packet);
+	return is_after ? show(sampled_after, packet) : SHOWN_JUNK;
 }
 
 /* The header shown, SHOWN_JUNK or SHOWN_NO_KEYS. */

@@ -12,6 +12,7 @@ export const Limit = {
   ipv6Extensions: 8,
   ipv4OptionWords: 10,
   headerOffset: 2047,
+  ownAddresses: 4096,
 } as const;
 
 export type Limit = (typeof Limit)[keyof typeof Limit];
@@ -56,7 +57,9 @@ export const Reason = {
   sessionNew: 15,
   sessionLimit: 16,
   badChecksum: 17,
-  count: 18,
+  letGo: 18,
+  helloRepeated: 19,
+  count: 20,
 } as const;
 
 export type Reason = (typeof Reason)[keyof typeof Reason];
@@ -80,13 +83,34 @@ const REASON_NAMES: Readonly<Record<number, string>> = {
   15: "session_new",
   16: "session_limit",
   17: "bad_checksum",
-  18: "count",
+  18: "let_go",
+  19: "hello_repeated",
+  20: "count",
 };
 
 /** The name of a value of `enum ph_reason`, or the number as text. */
 export function reasonName(value: number): string {
   return REASON_NAMES[value] ?? String(value);
 }
+
+/** `struct ph_own_address` */
+export interface OwnAddress {
+  ip: Uint8Array;
+}
+
+/** `struct ph_own_address`: 16 bytes. */
+export const OwnAddress = {
+  size: 16,
+  offset: { ip: 0 },
+  read(view: DataView, at = 0): OwnAddress {
+    return {
+      ip: getBytes(view, at, 16),
+    };
+  },
+  write(view: DataView, at: number, value: OwnAddress): void {
+    setBytes(view, at, value.ip, 16, "OwnAddress.ip");
+  },
+} as const;
 
 /** `struct ph_stat` */
 export interface Stat {
@@ -142,7 +166,8 @@ export const EventKind = {
   checksum: 6,
   pressure: 7,
   attachLost: 8,
-  count: 9,
+  gone: 9,
+  count: 10,
 } as const;
 
 export type EventKind = (typeof EventKind)[keyof typeof EventKind];
@@ -156,7 +181,8 @@ const EVENT_KIND_NAMES: Readonly<Record<number, string>> = {
   6: "checksum",
   7: "pressure",
   8: "attach_lost",
-  9: "count",
+  9: "gone",
+  10: "count",
 };
 
 /** The name of a value of `enum ph_event_kind`, or the number as text. */
@@ -231,7 +257,6 @@ export const RelayLimit = {
   portStep: 7919,
   cache: 4096,
   devices: 64,
-  addresses: 1024,
   unansweredS: 10,
   icmpIntervalNs: 1000000,
   sumBytes: 9216,
@@ -465,25 +490,6 @@ export const RelayBackend = {
   },
 } as const;
 
-/** `struct ph_relay_address` */
-export interface RelayAddress {
-  ip: Uint8Array;
-}
-
-/** `struct ph_relay_address`: 16 bytes. */
-export const RelayAddress = {
-  size: 16,
-  offset: { ip: 0 },
-  read(view: DataView, at = 0): RelayAddress {
-    return {
-      ip: getBytes(view, at, 16),
-    };
-  },
-  write(view: DataView, at: number, value: RelayAddress): void {
-    setBytes(view, at, value.ip, 16, "RelayAddress.ip");
-  },
-} as const;
-
 /** `struct ph_relay_key` */
 export interface RelayKey {
   srcIp: Uint8Array;
@@ -667,6 +673,9 @@ export const TunnelLimit = {
   packetBytes: 32,
   sessions: 65536,
   sources: 16384,
+  salts: 65536,
+  saltTurns: 2,
+  firstAddresses: 4,
   workers: 256,
   xskFrameBytes: 1792,
   queues: 64,
@@ -709,6 +718,37 @@ export const ListenWord = {
     view.setBigUint64(at, value.ports, true);
     view.setBigUint64(at + 8, value.relays, true);
     view.setBigUint64(at + 16, value.returns, true);
+  },
+} as const;
+
+/** `struct ph_claim` */
+export interface Claim {
+  aliveUntilNs: bigint;
+  first4: number[];
+  first6: OwnAddress[];
+  families: number;
+}
+
+/** `struct ph_claim`: 96 bytes. */
+export const Claim = {
+  size: 96,
+  offset: { aliveUntilNs: 0, first4: 8, first6: 24, families: 88 },
+  read(view: DataView, at = 0): Claim {
+    return {
+      aliveUntilNs: view.getBigUint64(at, true),
+      first4: Array.from({ length: 4 }, (_, index) => view.getUint32(at + 8 + index * 4)),
+      first6: Array.from({ length: 4 }, (_, index) => OwnAddress.read(view, at + 24 + index * 16)),
+      families: view.getUint32(at + 88, true),
+    };
+  },
+  write(view: DataView, at: number, value: Claim): void {
+    view.setBigUint64(at, value.aliveUntilNs, true);
+    checkLength(value.first4.length, 4, "Claim.first4");
+    value.first4.forEach((item, index) => view.setUint32(at + 8 + index * 4, item));
+    checkLength(value.first6.length, 4, "Claim.first6");
+    value.first6.forEach((item, index) => OwnAddress.write(view, at + 24 + index * 16, item));
+    view.setUint32(at + 88, value.families, true);
+    setZero(view, at + 92, 4);
   },
 } as const;
 
@@ -874,6 +914,25 @@ export const SourceKey = {
     view.setBigUint64(at, value.prefix, true);
     view.setUint32(at + 8, value.family, true);
     setZero(view, at + 12, 4);
+  },
+} as const;
+
+/** `struct ph_salt` */
+export interface Salt {
+  hash: bigint;
+}
+
+/** `struct ph_salt`: 8 bytes. */
+export const Salt = {
+  size: 8,
+  offset: { hash: 0 },
+  read(view: DataView, at = 0): Salt {
+    return {
+      hash: view.getBigUint64(at, true),
+    };
+  },
+  write(view: DataView, at: number, value: Salt): void {
+    view.setBigUint64(at, value.hash, true);
   },
 } as const;
 
@@ -1128,6 +1187,15 @@ export const SessionRequest = {
 
 /** The maps of our BPF objects. A key or value is a layout above, a scalar or bytes. */
 export const maps = {
+  claim: {
+    type: "array",
+    keySize: 4,
+    valueSize: 96,
+    maxEntries: 1,
+    flags: 0,
+    key: "u32",
+    value: "Claim",
+  },
   config: {
     type: "array",
     keySize: 4,
@@ -1150,7 +1218,7 @@ export const maps = {
     type: "percpu_array",
     keySize: 4,
     valueSize: 16,
-    maxEntries: 9,
+    maxEntries: 10,
     flags: 0,
     key: "u32",
     value: "EventGate",
@@ -1190,6 +1258,15 @@ export const maps = {
     flags: 0,
     key: "u32",
     value: "MaskKey",
+  },
+  own_addresses: {
+    type: "hash",
+    keySize: 16,
+    valueSize: 4,
+    maxEntries: 4096,
+    flags: 0,
+    key: "OwnAddress",
+    value: "u32",
   },
   perf_events: {
     type: "perf_event_array",
@@ -1263,15 +1340,6 @@ export const maps = {
     key: "RelayListen",
     value: "u32",
   },
-  relay_locals: {
-    type: "hash",
-    keySize: 16,
-    valueSize: 4,
-    maxEntries: 1024,
-    flags: 0,
-    key: "RelayAddress",
-    value: "u32",
-  },
   relay_maglev: {
     type: "array",
     keySize: 4,
@@ -1308,6 +1376,15 @@ export const maps = {
     key: "u32",
     value: "RelayTraffic",
   },
+  salts: {
+    type: "lru_hash",
+    keySize: 8,
+    valueSize: 4,
+    maxEntries: 65536,
+    flags: 0,
+    key: "Salt",
+    value: "u32",
+  },
   sessions: {
     type: "lru_hash",
     keySize: 40,
@@ -1330,7 +1407,7 @@ export const maps = {
     type: "percpu_array",
     keySize: 4,
     valueSize: 16,
-    maxEntries: 36,
+    maxEntries: 40,
     flags: 0,
     key: "u32",
     value: "Stat",
@@ -1395,16 +1472,17 @@ export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
     },
   },
   xdp_phantom: {
-    hash: "1d15489cf1357698",
+    hash: "83a2a3aef7e464da",
     hashes: {
-      ph_limit: "896b8674fbfb9d38",
+      ph_limit: "3adec252cd77d05e",
       ph_verdict: "7c2b0fa6711c45ba",
-      ph_reason: "5c63ef398d7fec2e",
+      ph_reason: "ef55dc37a8af74e9",
+      ph_own_address: "ddfae1099656a2a2",
       ph_stat: "c86866d4dad48088",
       ph_event_gate: "878f895b58b79fb5",
-      ph_event_kind: "ee6df7ed5ac6a6da",
+      ph_event_kind: "aff8935db16c263a",
       ph_event: "12b268bc17c8fef7",
-      ph_relay_limit: "1865a33e4769c917",
+      ph_relay_limit: "48db0c0033cdbd30",
       ph_relay_outcome: "b15094eaeb3abb20",
       ph_relay_backend_state: "d5323adff39252ae",
       ph_relay_flag: "e3a2c2e4aa574a4f",
@@ -1413,20 +1491,21 @@ export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
       ph_relay_service: "87d91acb091df064",
       ph_relay_places: "94825e10849cf0f9",
       ph_relay_backend: "e24e90d6fed84c4c",
-      ph_relay_address: "a0278b7f9ba64471",
       ph_relay_key: "3082b15797572b7c",
       ph_relay_way: "02398526ab0e12d7",
       ph_relay_cached: "96ad1fb136a4dd79",
       ph_relay_traffic: "de445e224b6ba7c6",
-      ph_tunnel_limit: "3f8b87b8b0b44c68",
+      ph_tunnel_limit: "36a301d0700b12b3",
       ph_packet_kind: "3566a6bd938c0aa9",
       ph_listen_word: "b1ae6e501f7622fe",
+      ph_claim: "259e069806508389",
       ph_mask_key: "eac286e830b4f27d",
       ph_config_flag: "f6310b460c0a7703",
       ph_config: "f7317e1254316c54",
       ph_delivery_flag: "7e05fe19594053fc",
       ph_delivery: "80f017d18bfa2cba",
       ph_source_key: "583757dea06de92a",
+      ph_salt: "585cf2d610511ef4",
       ph_source_value: "3988bd27d71922fd",
       ph_total: "4bf905087368d482",
       ph_session_key: "40ab578e6fd54890",
@@ -1437,10 +1516,10 @@ export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
     },
   },
   xdp_sessions: {
-    hash: "97fb46a9fa460a8e",
+    hash: "0aab2220e32c3581",
     hashes: {
       ph_event_gate: "878f895b58b79fb5",
-      ph_event_kind: "ee6df7ed5ac6a6da",
+      ph_event_kind: "aff8935db16c263a",
       ph_event: "12b268bc17c8fef7",
       ph_config: "f7317e1254316c54",
       ph_session_key: "40ab578e6fd54890",

@@ -37,6 +37,11 @@ int32_t ph_interface_watch(void)
 	return open_route(RTMGRP_LINK);
 }
 
+int32_t ph_address_watch(void)
+{
+	return open_route(RTMGRP_IPV4_IFADDR | RTMGRP_IPV6_IFADDR);
+}
+
 int32_t ph_interface_changed(int32_t fd)
 {
 	char message[ANSWER_LEN];

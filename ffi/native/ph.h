@@ -71,7 +71,9 @@ struct ph_interface {
 
 /* A socket that hears of interfaces that come, go or change. */
 PH_API int32_t ph_interface_watch(void);
-/* Empties it: 1 when there was something, else 0. */
+/* One that hears of addresses of interfaces. */
+PH_API int32_t ph_address_watch(void);
+/* Empties either: 1 when there was something, else 0. */
 PH_API int32_t ph_interface_changed(int32_t fd);
 /*
  * Fills interfaces[0..max) with all interfaces, or with that of an index; how many there are, which

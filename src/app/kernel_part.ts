@@ -5,6 +5,7 @@ import { BpfMapType } from "../../ffi/bpf/libbpf.gen.ts";
 import { possibleCpus } from "../../ffi/bpf/map.ts";
 import { probeMapType } from "../../ffi/bpf/probe.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
+import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
 import { type Config, formatAddress } from "../config/mod.ts";
 import { PinFolder } from "../kernel/pins.ts";
@@ -23,6 +24,7 @@ export class KernelPart implements Part<Config, ServerStatus> {
   readonly #pins: PinFolder | undefined;
   readonly #path: string;
   #countsEgress = false;
+  #keepsPorts = false;
 
   private constructor(
     plane: XdpPlane | undefined,
@@ -75,8 +77,15 @@ export class KernelPart implements Part<Config, ServerStatus> {
     };
   }
 
-  /** The program stays on: `phantom unload` takes it off. */
+  /** From `stop` on, the program goes on for a grace: the next process is about to start. */
+  keepPorts(): void {
+    this.#keepsPorts = true;
+  }
+
+  /** The program stays on, and lets all packets pass: `phantom unload` takes it off. */
   stop(): void {
+    if (this.#keepsPorts) this.plane?.keepPorts();
+    else this.plane?.letGoOfPorts();
     this.plane?.close();
     this.#pins?.close();
   }
@@ -128,6 +137,7 @@ async function startPlane(
       ],
       counts: ebpf.enableStats,
       ports: [listen.port],
+      ip: ipBytes(listen.host),
       log,
     });
     logLevels(plane, config, log);

@@ -122,8 +122,12 @@ export class Server {
     return this.#users.usage(user);
   }
 
-  /** Ends this process's part. The BPF program stays on: `phantom unload` takes it off. */
-  async stop(): Promise<void> {
+  /**
+   * Ends this process's part. The BPF program stays on, `phantom unload` takes it off; it lets all
+   * packets pass, but before a restart, where it goes on for a grace.
+   */
+  async stop({ isRestart = false } = {}): Promise<void> {
+    if (isRestart) this.#kernel.keepPorts();
     await this.#parts.stop();
   }
 }

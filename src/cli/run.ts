@@ -8,7 +8,7 @@ import { Resources } from "../kernel/resources.ts";
 import type { Command } from "./args.ts";
 import { CONFIG_OPTION, configPath, initConfig, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";
-import { openLog, stopSignal } from "./service.ts";
+import { openLog, RESTART_SIGNAL, stopSignal } from "./service.ts";
 import { reachableHost, shareLink } from "./share_link.ts";
 
 export const command: Command = {
@@ -27,6 +27,8 @@ export const command: Command = {
     if (isNew) log.info("config_written", "a configuration with a fresh key is written", { path });
     const stopped = stopSignal();
     const server = await Server.start({ config, resources: new Resources(root), log });
+    // Also when it fails: whoever watches it starts it again.
+    let isRestart = true;
     try {
       log.info("ready", "ready", {
         listen: formatAddress(config.listen),
@@ -44,9 +46,10 @@ export const command: Command = {
       });
       Deno.addSignalListener("SIGHUP", () => void reload.again());
       const signal = await Promise.race([stopped, server.failure]);
+      isRestart = signal === RESTART_SIGNAL;
       log.info("stopping", "stopping", { signal });
     } finally {
-      await server.stop();
+      await server.stop({ isRestart });
       wipeKeys(config);
     }
     return Exit.ok;

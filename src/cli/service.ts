@@ -23,10 +23,13 @@ function writeAll(bytes: Uint8Array): void {
   }
 }
 
+/** To stop for a start that follows at once: what runs in the kernel goes on until then. */
+export const RESTART_SIGNAL = "SIGUSR1";
+
 /** The first signal to stop. */
 export function stopSignal(): Promise<Deno.Signal> {
   const { promise, resolve } = Promise.withResolvers<Deno.Signal>();
-  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+  for (const signal of ["SIGINT", "SIGTERM", RESTART_SIGNAL] as const) {
     Deno.addSignalListener(signal, () => resolve(signal));
   }
   return promise;

@@ -45,6 +45,7 @@ const TEXTS: Readonly<Record<number, string>> = {
   [EventKind.new]: "the kernel has a new session",
   [EventKind.established]: "a session is established in the kernel",
   [EventKind.closing]: "a session is closing in the kernel",
+  [EventKind.gone]: "a session has timed out in the kernel",
   [EventKind.flood]: "a HELLO over a limit is dropped",
   [EventKind.checksum]: "a packet with a wrong IPv4 header checksum is dropped",
 };

@@ -73,7 +73,6 @@ export class RelayControl {
   readonly #warned = new Set<string>();
   #isStopping = false;
   #devices = "";
-  #addresses = "";
 
   private constructor(options: RelayControlOptions) {
     const { libs, plan, relays, plane } = options;
@@ -86,7 +85,6 @@ export class RelayControl {
       this.#kernel = new KernelRelay({ map: (name) => plane.map(name), plan });
     }
     this.#findDevices();
-    this.#findAddresses();
     this.#findSources();
     this.#tell();
   }
@@ -162,7 +160,6 @@ export class RelayControl {
       if (backend.check !== undefined) this.#every(backend.intervalMs, () => this.#check(backend));
     }
     this.#every(ROUTES_MS, () => {
-      this.#findAddresses();
       const isNew = this.#findDevices();
       const hasMoved = this.#findSources();
       if (this.#paths.hear() || hasMoved || isNew) this.#tell();
@@ -238,17 +235,6 @@ export class RelayControl {
         },
       );
     }
-  }
-
-  #findAddresses(): void {
-    if (this.#kernel === undefined) return;
-    const addresses = Deno.networkInterfaces().map(({ address }) =>
-      ipBytes(address.split("%")[0]!).toHex()
-    );
-    const found = addresses.toSorted().join();
-    if (found === this.#addresses) return;
-    this.#addresses = found;
-    this.#kernel.setAddresses(new Set(addresses));
   }
 
   /** Our addresses towards the backends; whether one has changed. */

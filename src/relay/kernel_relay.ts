@@ -155,16 +155,6 @@ export class KernelRelay {
     this.#keepsMetadata = Number(generic);
   }
 
-  /** Our addresses, 16 bytes each as hex: what a relay without a host listens on. */
-  setAddresses(addresses: ReadonlySet<string>): void {
-    const locals = this.#map("relay_locals");
-    for (const key of [...locals.keys()]) if (!addresses.has(key.toHex())) locals.delete(key);
-    const value = new Uint8Array(4);
-    for (const address of [...addresses].slice(0, RelayLimit.addresses)) {
-      locals.set(Uint8Array.fromHex(address), value);
-    }
-  }
-
   /** What became of packets. */
   counts(): RelayCount[] {
     const sums = this.#map("relay_counts").sums();

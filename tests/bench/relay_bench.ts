@@ -15,6 +15,7 @@ import type { BpfObject } from "../../ffi/bpf/object.ts";
 import { ipBytes } from "../../src/base/ip.ts";
 import { bringPart } from "../../src/kernel/object_plane.ts";
 import { KernelRelay, relayPart, type RelayPlan } from "../../src/relay/kernel_relay.ts";
+import { claim } from "../fixtures/claim.ts";
 import { libraries } from "../fixtures/libraries.ts";
 import { piped, Running } from "../fixtures/process.ts";
 import { isInstalled, sleep, word } from "./bench_net.ts";
@@ -55,7 +56,7 @@ function relayProgram(net: RelayNet, family: 4 | 6): BpfObject {
     object.reuse("relay_devices", net.relay.enter(makeDevices));
   });
   const relay = new KernelRelay({ map: (name) => program.map(name), plan });
-  relay.setAddresses(new Set([relayIn, relayOut].map((ip) => bytes(ip).toHex())));
+  claim((name) => program.map(name), { own: [relayIn, relayOut] });
   const devices = ["in", "out"].map((name) => net.index(net.relay, name));
   net.relay.enter(() => {
     for (const index of devices) setProgram(program, index, 0);

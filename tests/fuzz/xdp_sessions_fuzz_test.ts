@@ -207,7 +207,7 @@ class SessionsFuzz implements Disposable {
 
   #suppressed(): number {
     let sum = 0;
-    for (const kind of [EventKind.established, EventKind.closing]) {
+    for (const kind of [EventKind.established, EventKind.closing, EventKind.gone]) {
       const gates = this.#map("event_gate").get(keyOfIndex(kind))!;
       const view = new DataView(gates.buffer);
       for (let at = 0; at < gates.length; at += EventGate.size) {

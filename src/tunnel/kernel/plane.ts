@@ -40,6 +40,7 @@ import { LISTEN_PORTS, setPorts } from "../../kernel/listen_ports.ts";
 import { TYPES_MAP } from "../../kernel/map_store.ts";
 import { ObjectPlane, type ProgramPart } from "../../kernel/object_plane.ts";
 import type { PinFolder } from "../../kernel/pins.ts";
+import { PortClaim } from "../../kernel/port_claim.ts";
 import type { BpfCode } from "../../kernel/resources.ts";
 import { takeOffTc, TcHook, type TcPlace } from "../../kernel/tc_hook.ts";
 import { unloadInstance } from "../../kernel/unload.ts";
@@ -80,6 +81,8 @@ export interface PlaneOptions {
   readonly counts?: boolean;
   /** UDP ports that are ours. */
   readonly ports: readonly number[];
+  /** Where we listen, 16 bytes; 0.0.0.0 or ::, at all addresses. @default {::} */
+  readonly ip?: Uint8Array;
   readonly log: Log;
 }
 
@@ -105,6 +108,7 @@ export class XdpPlane implements XdpView {
   readonly #options: PlaneOptions;
   readonly #libs: Libraries;
   readonly #object: ObjectPlane;
+  readonly #claim: PortClaim;
   readonly #interfaces: HookedInterfaces;
   readonly #ring: EventRing;
   readonly #eventBytes = new Uint8Array(EVENT_BATCH_BYTES);
@@ -115,6 +119,7 @@ export class XdpPlane implements XdpView {
     options: PlaneOptions,
     parts: {
       readonly object: ObjectPlane;
+      readonly claim: PortClaim;
       readonly events: KernelEvents;
       readonly eventsPart: ProgramPart;
       readonly interfaces: HookedInterfaces;
@@ -123,6 +128,7 @@ export class XdpPlane implements XdpView {
     this.#libs = libs;
     this.#options = options;
     this.#object = parts.object;
+    this.#claim = parts.claim;
     this.events = parts.events;
     this.eventsPart = parts.eventsPart;
     this.#interfaces = parts.interfaces;
@@ -155,13 +161,16 @@ export class XdpPlane implements XdpView {
     object: ObjectPlane,
   ): XdpPlane {
     const events = new KernelEvents(options.log);
+    const claim = openClaim(libs, options, object);
     const interfaces = openInterfaces(libs, options, object, events);
     try {
       interfaces.start(performance.now());
       object.finish();
-      return new XdpPlane(libs, options, { object, events, eventsPart, interfaces });
+      return new XdpPlane(libs, options, { object, claim, events, eventsPart, interfaces });
     } catch (error) {
       interfaces.close();
+      claim.letGo();
+      claim.close();
       if (object.isNew) removeHooks(libs, options);
       object.abandon();
       throw error;
@@ -232,8 +241,9 @@ export class XdpPlane implements XdpView {
     return this.#interfaces.health;
   }
 
-  /** Sees to the interfaces; to be called several times a second. */
+  /** Sees to the interfaces and addresses; to be called several times a second. */
   check(): void {
+    this.#claim.check();
     this.#interfaces.check(performance.now());
   }
 
@@ -264,9 +274,20 @@ export class XdpPlane implements XdpView {
     });
   }
 
+  /** The program goes on with our ports for a grace from now, until another process takes over. */
+  keepPorts(): void {
+    this.#claim.renew();
+  }
+
+  /** The program lets all packets pass from now on. */
+  letGoOfPorts(): void {
+    this.#claim.letGo();
+  }
+
   /** Lets go. Program, maps and attachments go on: `unloadPlane` removes them. */
   close(): void {
     const isOfUse = !this.#object.isNew || this.level !== "no XDP";
+    this.#claim.close();
     this.#ring.close();
     this.#interfaces.close();
     this.#egress?.close();
@@ -276,6 +297,7 @@ export class XdpPlane implements XdpView {
 
   /** Ends what `start` began, for a server that does not come up after all. */
   abandon(): void {
+    this.letGoOfPorts();
     this.close();
     if (!this.#object.isNew) return;
     removeHooks(this.#libs, this.#options);
@@ -290,6 +312,12 @@ function objectOf(libs: Libraries, options: PlaneOptions, events: ProgramPart) {
     prepare: (map) => setPorts(map(LISTEN_PORTS), { ports }),
   };
   return { libs, code, layout, pins, log, parts: [events, own, ...options.parts] };
+}
+
+/** Before the program meets its first packet. */
+function openClaim(libs: Libraries, { ip, log }: PlaneOptions, object: ObjectPlane): PortClaim {
+  const map = (name: string) => object.map(name);
+  return new PortClaim({ libs, map, ip: ip ?? new Uint8Array(16), log });
 }
 
 function openInterfaces(

@@ -12,6 +12,7 @@ import {
 } from "../../../src/relay/kernel_relay.ts";
 import { RelayNet, V4, V6 } from "../../bench/relay_net.ts";
 import { macOf } from "../../bench/relay_net.ts";
+import { claim } from "../../fixtures/claim.ts";
 import { bpfObject, libraries } from "../../fixtures/libraries.ts";
 import type { Bytes } from "../packets.ts";
 import type { NextHop, RelayWorld } from "./relay_model.ts";
@@ -64,7 +65,7 @@ export class RelayHarness implements Disposable {
     this.world = { ...worldOf(plan, hops), isGeneric: generic };
     this.enter(() => this.kernel.setDevices(Object.values(this.#indices), generic));
     const own = [V4.relayIn, V4.relayOut, V6.relayIn, V6.relayOut];
-    this.kernel.setAddresses(new Set(own.map((ip) => bytesOf(ip).toHex())));
+    claim((name) => this.#object.map(name), { own });
     this.update();
   }
 

@@ -91,6 +91,7 @@ export class RelayModel {
     if (isReturn && way === undefined) return undefined;
     const { udpLength, room, isV4, check } = headers;
     if (udpLength < 8 || udpLength > room || (!isV4 && check === 0)) {
+      if (way === undefined) return this.#pass(frame, RelayOutcome.unusual);
       return { action: Action.drop, outcome: RelayOutcome.badUdp, frame };
     }
     let isNew = false;

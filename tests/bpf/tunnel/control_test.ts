@@ -151,6 +151,7 @@ Deno.test("events are counted by kind, and logged by name", () => {
     checksum: { told: 1, missed: 0 },
     pressure: { told: 0, missed: 0 },
     attach_lost: { told: 1, missed: 0 },
+    gone: { told: 0, missed: 0 },
   });
   const text = lines.join("");
   assert.match(text, /wrong IPv4 header checksum is dropped reason=bad_checksum .*event=checksum/);

@@ -12,6 +12,11 @@ export interface Header {
   readonly number: number;
 }
 
+/** A header, and which key it was under. */
+export interface Shown extends Header {
+  readonly key: Uint8Array;
+}
+
 /** 0: from a client, 1: from a server. */
 export type Direction = 0 | 1;
 
@@ -34,7 +39,7 @@ export function hideHeader(packet: Bytes, header: Header, key: Uint8Array, from:
 export function showHeader(
   packet: Uint8Array,
   keys: Iterable<Uint8Array>,
-): Header | undefined {
+): Shown | undefined {
   if (packet.length < PACKET_BYTES_MIN) return undefined;
   for (const key of keys) {
     const check = checkOf(packet, key, 0);
@@ -43,7 +48,7 @@ export function showHeader(
     maskOver(clear, key, 0);
     const kind = clear[6]!;
     if (!CLIENT_KINDS.has(kind)) return undefined;
-    return { session: readBig(clear, 0), kind, number: readBig(clear, NUMBER_AT) };
+    return { session: readBig(clear, 0), kind, number: readBig(clear, NUMBER_AT), key };
   }
   return undefined;
 }

@@ -29,7 +29,7 @@ import {
   type UdpOptions,
   vlan,
 } from "../packets.ts";
-import type { Outcome } from "./xdp_model.ts";
+import { type Outcome, OWN, OWN_FIRST } from "./xdp_model.ts";
 
 export interface XdpCase extends Outcome {
   readonly name: string;
@@ -615,7 +615,7 @@ const ip4Checksums: XdpCase[] = [
     wrongSum(`checksum ${checksum}`, over4({ checksum }, udp(), DATA))
   ),
   // Type of service, id, flags, time to live, checksum, addresses.
-  ...[1, 4, 5, 8, 10, 11, 12, 15, 16, 19].map((at) =>
+  ...[1, 4, 5, 8, 10, 11, 12, 15].map((at) =>
     wrongSum(`byte ${at} of the header changed`, turned(four, IP4_AT + at))
   ),
   ...[20, 23, 27].map((at) =>
@@ -638,9 +638,36 @@ const ip4Checksums: XdpCase[] = [
     frame(ethernet(), serviceVlan(), vlan(), ipv4({ checksum: 7, options: OPTIONS }), udp(), DATA),
   ),
   // What is not ours is the stack's to judge.
+  ...[16, 19].map((at) =>
+    passes(Reason.notListening, `byte ${at}, of another address`, turned(four, IP4_AT + at))
+  ),
   passes(Reason.notListening, "another port's", over4({ checksum: 7 }, udp({ to: 442 }), DATA)),
   passes(Reason.fragment, "a fragment's", over4({ checksum: 7, moreFragments: true }, udp(), DATA)),
   passes(Reason.notUdp, "TCP's", over4({ checksum: 7 }, tcp())),
+];
+
+const OTHERS = ["192.0.2.9", "192.0.3.2", "198.51.100.1", "0.0.0.0", "255.255.255.255"];
+const OTHERS_6 = ["2001:db8::9", "2001:db9::2", "::1", "ff02::1", "::ffff:192.0.2.9"];
+
+/** Our ports at addresses that are ours and that are not: others', or forwarded. */
+const addresses: XdpCase[] = [
+  ...[...new Set([...OWN_FIRST, ...OWN])].map((to) => {
+    const lower = to.includes(":") ? ipv6({ to }) : ipv4({ to });
+    return passes(Reason.listen, `to ${to}`, frame(ethernet(), lower, udp(), DATA));
+  }),
+  ...OTHERS.flatMap((to) => [
+    passes(Reason.notListening, `to ${to}`, over4({ to }, udp(), DATA)),
+    passes(Reason.notListening, `to ${to}, a bad length`, over4({ to }, udp({ length: 7 }), DATA)),
+    passes(Reason.notListening, `to ${to}, a wrong sum`, over4({ to, checksum: 7 }, udp(), DATA)),
+  ]),
+  ...OTHERS_6.flatMap((to) => [
+    passes(Reason.notListening, `to ${to}`, frame(ethernet(), ipv6({ to }), udp(), DATA)),
+    passes(
+      Reason.notListening,
+      `to ${to}, a bad length`,
+      frame(ethernet(), ipv6({ to }), udp({ length: 7 }), DATA),
+    ),
+  ]),
 ];
 
 /** The cases by what they are about. */
@@ -651,6 +678,7 @@ export const xdpCases: ReadonlyMap<string, readonly XdpCase[]> = new Map([
   ["IPv4 lengths", ip4Lengths],
   ["IPv4 header checksums", ip4Checksums],
   ["IPv4 protocols and fragments", ip4Protocols],
+  ["addresses", addresses],
   ["UDP over IPv4", udpCases("IPv4", v4)],
   ["UDP over IPv6", udpCases("IPv6", v6)],
   ["IPv6 header", ip6],

@@ -180,20 +180,24 @@ Deno.test("a key that is left of an earlier round is no neighbour", () => {
  */
 const SHARE = BigInt(Math.floor(monotonicMs(libraries().native) * 1e6)) / 16n;
 
+let hellos = 0;
+/** Each has another salt. */
+const freshHello = () => masked({ kind: 1, session: 0, bytes: 120, number: ++hellos });
+
 const from4 = (i: number) => `198.51.${100 + (i >> 8)}.${i & 255}`;
 const hello4 = (from: string, port = 1000) =>
   frame(
     ethernet(),
     ipv4({ from }),
     udp({ from: port }),
-    masked({ kind: 1, session: 0, bytes: 120 }),
+    freshHello(),
   );
 const hello6 = (from: string, port = 1000) =>
   frame(
     ethernet(),
     ipv6({ from }),
     udp({ from: port }),
-    masked({ kind: 1, session: 0, bytes: 120 }),
+    freshHello(),
   );
 
 function counted(harness: XdpHarness, frames: readonly Bytes[]): Map<Reason, number> {
@@ -204,6 +208,55 @@ function counted(harness: XdpHarness, frames: readonly Bytes[]): Map<Reason, num
   }
   return counts;
 }
+
+Deno.test("a HELLO's salt passes twice, from wherever and however changed", () => {
+  using harness = filtering();
+  const [salt, other] = [freshHello(), freshHello()];
+  const copy = (i: number, bytes = salt) => {
+    const packet = bytes.slice();
+    // What is sealed by the AEAD alone.
+    packet[40 + i % 80]! ^= 1 << i % 8;
+    return frame(ethernet(), ipv4({ from: from4(i) }), udp({ from: 1000 + i }), packet);
+  };
+  assert.deepEqual([...counted(harness, Array.from({ length: 50 }, (_, i) => copy(i)))], [
+    [Reason.sessionNew, 2],
+    [Reason.helloRepeated, 48],
+  ]);
+  assert.deepEqual([...counted(harness, [51, 52, 53].map((i) => copy(i, other)))], [
+    [Reason.sessionNew, 2],
+    [Reason.helloRepeated, 1],
+  ]);
+  assert.equal(harness.sessions().size, 4);
+  assert.equal(harness.events().filter(({ kind }) => kind === EventKind.flood).length > 0, true);
+});
+
+Deno.test("recorded HELLOs use up no limit", () => {
+  using harness = filtering({
+    ...{ helloSourceCostNs: SHARE, helloSourceRoomNs: 10n * SHARE },
+    ...{ helloTotalCostNs: SHARE, helloTotalRoomNs: 10n * SHARE },
+  });
+  const recorded = hello4("198.51.100.7");
+  harness.run(recorded, 2);
+  for (let i = 0; i < 2000; i++) {
+    const from = frame(ethernet(), ipv4({ from: from4(i), protocol: 17 }), recorded.slice(34));
+    assert.equal(reasonOf(harness, from), Reason.helloRepeated);
+  }
+  const honest = Array.from({ length: 10 }, (_, i) => hello4("198.51.100.7", 2000 + i));
+  assert.deepEqual([...counted(harness, honest)], [
+    [Reason.sessionNew, 8],
+    [Reason.helloSourceLimit, 2],
+  ]);
+});
+
+Deno.test("a flood of one HELLO pushes no other out of the salts that are known", () => {
+  using harness = filtering();
+  const first = hello4("198.51.100.7");
+  harness.run(first, 2);
+  const flood = hello4("198.51.100.8");
+  harness.run(flood, 300_000);
+  assert.equal(harness.map("salts").count(), 4);
+  assert.equal(reasonOf(harness, first), Reason.helloRepeated);
+});
 
 Deno.test("HELLOs of one source are limited, whatever their port; those of others are not", () => {
   using harness = filtering({ helloSourceCostNs: SHARE, helloSourceRoomNs: 5n * SHARE });
@@ -285,7 +338,7 @@ Deno.test("a refused HELLO is an event, at most one a CPU and interval", () => {
   using harness = filtering({ helloSourceCostNs: SHARE, helloSourceRoomNs: SHARE });
   harness.run(hello4("198.51.100.7"));
   harness.events();
-  harness.run(hello4("198.51.100.7"), 100);
+  for (let i = 0; i < 100; i++) harness.run(hello4("198.51.100.7"));
   const floods = harness.events().filter(({ kind }) => kind === EventKind.flood);
   assert.ok(floods.length >= 1 && floods.length <= 2 * harness.cpus, `${floods.length} events`);
   assert.equal(floods[0]!.value, BigInt(Reason.helloSourceLimit));
@@ -305,8 +358,9 @@ function onlySession(harness: XdpHarness): SessionValue {
 
 Deno.test("an entry is made once, told once, and counts every packet", async () => {
   using harness = filtering();
-  const bytes = frame(ethernet(), ipv6(), udp({ from: 700 }), masked({ session: 77, kind: 1 }));
-  assert.equal(reasonOf(harness, bytes), Reason.sessionNew);
+  const first = frame(ethernet(), ipv6(), udp({ from: 700 }), masked({ session: 77, kind: 1 }));
+  const bytes = frame(ethernet(), ipv6(), udp({ from: 700 }), masked({ session: 77 }));
+  assert.equal(reasonOf(harness, first), Reason.sessionNew);
   const [event, ...more] = harness.events();
   assert.deepEqual(more, []);
   assert.equal(event!.kind, EventKind.new);
@@ -317,7 +371,7 @@ Deno.test("an entry is made once, told once, and counts every packet", async () 
   // What a tick's packets bring is written when the next tick's first one comes.
   await nextTick();
   const counted = 100_000;
-  harness.run(frame(ethernet(), ipv6(), udp({ from: 700 }), masked({ session: 77 })), counted);
+  harness.run(bytes, counted);
   await nextTick();
   harness.run(bytes);
   const value = onlySession(harness);

@@ -24,9 +24,10 @@ import { BpfObject } from "../../../ffi/bpf/object.ts";
 import type { BpfProgram } from "../../../ffi/bpf/program.ts";
 import { eachRecord, EventRing } from "../../../ffi/bpf/ring.ts";
 import { stayOnCpu } from "../../fixtures/affinity.ts";
+import { claim, type TestClaim } from "../../fixtures/claim.ts";
 import { bpfObject, libraries } from "../../fixtures/libraries.ts";
 import { type Bytes, hex } from "../packets.ts";
-import type { Outcome } from "./xdp_model.ts";
+import { type Outcome, OWN, OWN_FIRST } from "./xdp_model.ts";
 
 /** ETH_HLEN: the shortest frame that BPF_PROG_TEST_RUN takes, on most kernels. */
 export const frameBytesMin = 14;
@@ -78,6 +79,7 @@ export class XdpHarness {
       : EventRing.ofRingBuffer(libs, this.#object.map("events"));
     this.cpus = this.#object.map("event_gate").cpus;
     this.#listen(ports);
+    this.claim();
     this.#stay = stayOnCpu();
   }
 
@@ -148,6 +150,11 @@ export class XdpHarness {
       EventGate.write(view, cpu * EventGate.size, { nextNs, suppressed: 0n });
     }
     this.#object.map("event_gate").set(keyOf(kind), bytes);
+  }
+
+  /** Whose packets are ours: to `OWN_FIRST` and `OWN`, for as long as anybody may test. */
+  claim(content: TestClaim = {}): void {
+    claim((name) => this.map(name), { first: OWN_FIRST, own: OWN, ...content });
   }
 
   /** Turns the filter on, with these limits and no others. */
@@ -232,7 +239,7 @@ export class XdpHarness {
 
   /** Forgets all sessions, sources and rates. */
   forget(): void {
-    for (const name of ["sessions", "sources"]) {
+    for (const name of ["sessions", "sources", "salts"]) {
       const map = this.#object.map(name);
       for (const key of [...map.keys()]) map.delete(key);
     }

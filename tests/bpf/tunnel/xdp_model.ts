@@ -6,11 +6,18 @@
 
 import { Limit, Reason, SessionFlag, TunnelLimit, Verdict } from "../../../ffi/bpf/layout.gen.ts";
 import { PacketKind } from "../../../src/wire/packet.ts";
+import { ipBytes } from "../../../src/base/ip.ts";
 import { checksum, hex } from "../packets.ts";
 import { type Header, showHeader } from "./header_model.ts";
 
 /** How far into the frame a header of an IPv6 chain may begin. */
 export const headerOffsetMax = 2047;
+
+/** Addresses that we listen at: in the order of the program's look at them, and the others. */
+export const OWN_FIRST: readonly string[] = ["192.0.2.2", "2001:db8::2", "192.0.2.3"];
+export const OWN: readonly string[] = ["192.0.2.4", "2001:db8::4", "192.0.2.2"];
+
+const own: ReadonlySet<string> = new Set([...OWN_FIRST, ...OWN].map((ip) => hex(ipBytes(ip))));
 
 export interface Outcome {
   readonly verdict: Verdict;
@@ -29,6 +36,7 @@ const DROPPED: ReadonlySet<Reason> = new Set([
   Reason.junk,
   Reason.helloSourceLimit,
   Reason.helloTotalLimit,
+  Reason.helloRepeated,
 ]);
 
 function outcomeOf(reason: Reason): Outcome {
@@ -46,6 +54,8 @@ export interface ModelSession {
 export class FilterModel {
   /** By the hex digits of their keys. */
   readonly sessions = new Map<string, ModelSession>();
+  /** How often each has come, under a key. */
+  readonly #salts = new Map<string, number>();
   readonly #ports: ReadonlySet<number>;
   /** Those of the windows that are accepted; none: everything passes. */
   readonly #keys: readonly Uint8Array[];
@@ -63,6 +73,9 @@ export class FilterModel {
     if (this.#keys.length === 0) return outcomeOf(Reason.noKeys);
     const shown = showHeader(payload!, this.#keys);
     if (shown === undefined) return outcomeOf(Reason.junk);
+    if (shown.kind === PacketKind.hello && this.#isRepeated(payload!, shown.key)) {
+      return outcomeOf(Reason.helloRepeated);
+    }
     const known = this.sessions.get(key!);
     if (known !== undefined) {
       known.packets++;
@@ -72,6 +85,13 @@ export class FilterModel {
     const flags = shown.kind === PacketKind.hello ? SessionFlag.hello : 0;
     this.sessions.set(key!, { packets: 1, bytes: frame.length, flags });
     return outcomeOf(Reason.sessionNew);
+  }
+
+  #isRepeated(hello: Uint8Array, key: Uint8Array): boolean {
+    const salt = hex(hello.subarray(16, 32)) + hex(key);
+    const turns = (this.#salts.get(salt) ?? 0) + 1;
+    this.#salts.set(salt, turns);
+    return turns > 2;
   }
 
   /** What a frame's header says; undefined for one that does not unmask. */
@@ -217,7 +237,7 @@ function udpReason(
   family: string,
 ): Reason | Parsed {
   if (carried.length < 8) return Reason.badIp;
-  if (!ports.has(u16(carried, 2))) return Reason.notListening;
+  if (!ports.has(u16(carried, 2)) || !own.has(addresses.slice(32))) return Reason.notListening;
   const length = u16(carried, 4);
   if (length < 8 || length > carried.length) return Reason.badUdp;
   return {

@@ -35,7 +35,7 @@ export interface ModelTimeouts {
   readonly closing: bigint;
 }
 
-/** A session that was given another state. */
+/** A session that was given another state, or has timed out. */
 export interface Change {
   /** As by `keyText`. */
   readonly key: string;
@@ -117,6 +117,9 @@ export class SessionsModel {
       const isOver = this.#isOver(entry, before, after) ?? was === SessionResult.done;
       if (!isOver) return SessionResult.kept;
       this.#entries.delete(wholeText(key));
+      if (entry.value[STATE_AT] === SessionState.established) {
+        this.changes.push({ key: keyText(key), kind: EventKind.gone });
+      }
       return SessionResult.done;
     }
     if (op !== SessionOp.establish && op !== SessionOp.close) return SessionResult.none;

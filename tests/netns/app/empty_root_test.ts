@@ -283,7 +283,7 @@ Deno.test({
       ids = now;
     });
 
-    await step("SIGTERM ends it with 0, and the program counts on", async () => {
+    await step("SIGTERM ends it with 0, and the program counts what it lets pass", async () => {
       await using server = await start();
       assert.equal(await server.kill("SIGTERM"), 0);
       assert.match(server.stderr, /stopping signal=SIGTERM /);

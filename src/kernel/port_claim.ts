@@ -15,7 +15,7 @@ import type { Log } from "../base/log.ts";
 import { NS_A_MS } from "../base/units.ts";
 
 /** The program goes on for so long after the last word, and so after a process that was killed. */
-export const GRACE_MS = 25_000;
+const GRACE_MS = 25_000;
 const RENEW_MS = 5_000;
 /** Without any news from the kernel: news can be lost. */
 const LIST_MS = 10_000;

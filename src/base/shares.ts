@@ -127,6 +127,10 @@ export class Shares<M> {
     return this.#members.get(who)?.held ?? 0;
   }
 
+  heldByGroup(group: string): number {
+    return this.#byName.get(group)?.held ?? 0;
+  }
+
   /** One piece more for a member; to be asked before is who has to give. */
   take(who: M, group: string): void {
     const member = this.#members.get(who) ?? this.#join(who, group);

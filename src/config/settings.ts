@@ -207,12 +207,19 @@ const USER = section("A user", {
   key_file: filePath({ default: "", doc: "File that holds the key instead." }),
   up: rate({ default: 0, min: 0, max: RATE_MAX, doc: "From the user at most; 0bps is no limit." }),
   down: rate({ default: 0, min: 0, max: RATE_MAX, doc: "To the user at most; 0bps is no limit." }),
+  sessions_max: integer({
+    unit: "sessions",
+    default: 0,
+    min: 0,
+    max: 65_536,
+    doc: "Sessions at a time, one a device; 0 is no limit.",
+  }),
   connections_max: integer({
     unit: "connections",
     default: 0,
     min: 0,
     max: 1_000_000,
-    doc: "Connections and UDP associations at a time; 0 is no limit.",
+    doc: "Connections, also those still being made, and UDP associations; 0 is no limit.",
   }),
   traffic_max: size({
     default: 0,

@@ -58,6 +58,8 @@ export interface NameWaiter {
   /** On whose account: a session, say, and whose that is. Without, on nobody's. */
   readonly asker?: object;
   readonly user?: string;
+  /** What of the user's may wait at a time; 0: as much as there is room for. */
+  readonly userWaitsMax?: number;
   resolved(resolution: Resolution): void;
 }
 
@@ -152,7 +154,7 @@ export class Resolver implements Timer {
       return known;
     }
     const { asker = NOBODY, user = "" } = waiter;
-    const mayWait = this.#waiting.heldBy(asker) < this.#options.waitersMax;
+    const mayWait = this.#mayWait(asker, user, waiter.userWaitsMax);
     const lookup = mayWait ? this.#byName.get(name) ?? this.#begin(name, asker, user) : undefined;
     if (lookup === undefined) {
       this.counters.refused++;
@@ -162,6 +164,11 @@ export class Resolver implements Timer {
     lookup.waiters.add(waiter);
     this.#waiting.take(asker, user);
     return undefined;
+  }
+
+  #mayWait(asker: object, user: string, userMax = 0): boolean {
+    if (this.#waiting.heldBy(asker) >= this.#options.waitersMax) return false;
+    return userMax === 0 || this.#waiting.heldByGroup(user) < userMax;
   }
 
   /** It no longer waits. The look-up goes on: its answer may be of use to the next. */

@@ -205,6 +205,22 @@ Deno.test("Resolver: whoever asks for most gives way at the limit, its oldest fi
   assert.equal(honest.told[0]?.addresses.length, 1);
 });
 
+Deno.test("Resolver: a user may wait for no more names than the account has connections", () => {
+  const { resolver } = new Bench();
+  const waiter = (asker: object, userWaitsMax?: number): NameWaiter => ({
+    asker,
+    user: "alice",
+    ...(userWaitsMax === undefined ? {} : { userWaitsMax }),
+    resolved() {},
+  });
+  const [one, two] = [{}, {}];
+  assert.equal(resolver.resolve("a", waiter(one, 2)), undefined);
+  assert.equal(resolver.resolve("b", waiter(two, 2)), undefined);
+  assert.equal(resolver.resolve("c", waiter(one, 2))?.error, "busy");
+  assert.equal(resolver.resolve("c", waiter(one)), undefined);
+  assert.equal(resolver.resolve("d", new FakeWaiter({}, "bob")), undefined);
+});
+
 Deno.test("Resolver: who waits for another's name pays for it when that one gives way", () => {
   const bench = new Bench({ lookupsMax: 4 });
   const { resolver } = bench;

@@ -2,7 +2,8 @@
  * What a user may use, and what each has used, over all threads: the counters stand in shared
  * memory, one slot a user.
  *
- *     up u64 | down u64 | connections i32 | threads that carry traffic of theirs u32, u32 | 0
+ *     up u64 | down u64 | connections i32 | threads that carry traffic of theirs u32, u32 |
+ *     sessions i32
  */
 
 const SLOT_BYTES = 32;
@@ -13,12 +14,15 @@ const DOWN = 1;
 const CONNECTIONS = 4;
 const CARRIERS = 5;
 const CARRIER_WORDS = 2;
+const SESSIONS = 7;
 const WORD_BITS = 32;
 
 /** A limit that does not exist. */
 const UNLIMITED = 0;
 
 export interface UserLimits {
+  /** Sessions at a time: devices; 0 is no limit. */
+  readonly sessionsMax?: number;
   /** Streams and UDP associations at a time; 0 is no limit. */
   readonly connectionsMax?: number;
   /** Bytes, up and down together, in all; 0 is no limit. */
@@ -28,7 +32,12 @@ export interface UserLimits {
 }
 
 /** Why a user is let in or not. */
-export type Admission = "ok" | "expired" | "traffic-used-up" | "too-many-connections";
+export type Admission =
+  | "ok"
+  | "expired"
+  | "traffic-used-up"
+  | "too-many-sessions"
+  | "too-many-connections";
 
 /** Shared memory for so many users. */
 export function accountMemory(users: number): SharedArrayBuffer {
@@ -40,6 +49,7 @@ export interface Usage {
   readonly upBytes: number;
   readonly downBytes: number;
   readonly connections: number;
+  readonly sessions: number;
 }
 
 export function usageOf(memory: SharedArrayBuffer, slot: number): Usage {
@@ -49,6 +59,7 @@ export function usageOf(memory: SharedArrayBuffer, slot: number): Usage {
     upBytes: Number(Atomics.load(longs, UP)),
     downBytes: Number(Atomics.load(longs, DOWN)),
     connections: Atomics.load(words, CONNECTIONS),
+    sessions: Atomics.load(words, SESSIONS),
   };
 }
 
@@ -59,6 +70,7 @@ export function resetUsage(memory: SharedArrayBuffer, slot: number, usage: Usage
   Atomics.store(longs, DOWN, BigInt(usage.downBytes));
   const words = new Int32Array(memory, slot * SLOT_BYTES, WORDS);
   Atomics.store(words, CONNECTIONS, usage.connections);
+  Atomics.store(words, SESSIONS, usage.sessions);
   for (let i = 0; i < CARRIER_WORDS; i++) Atomics.store(words, CARRIERS + i, 0);
 }
 
@@ -87,6 +99,11 @@ export class UserAccount {
     return Atomics.load(this.#words, CONNECTIONS);
   }
 
+  /** Those that have begun and not ended, in all threads. */
+  get sessions(): number {
+    return Atomics.load(this.#words, SESSIONS);
+  }
+
   /** Bytes from the user, in all threads. */
   get upBytes(): number {
     return Number(Atomics.load(this.#longs, UP)) + this.up;
@@ -96,8 +113,27 @@ export class UserAccount {
     return Number(Atomics.load(this.#longs, DOWN)) + this.down;
   }
 
-  /** Whether a session may begin, or go on. */
+  /**
+   * Whether a session may begin, which `sessionOpened` is to be told of then. Two threads that ask
+   * at once may both be told yes: one more than the maximum for each of them, at the most.
+   */
   admitSession(unixMs: number): Admission {
+    const { sessionsMax = UNLIMITED } = this.limits;
+    const admission = this.mayGoOn(unixMs);
+    const isFull = sessionsMax !== UNLIMITED && this.sessions >= sessionsMax;
+    return admission === "ok" && isFull ? "too-many-sessions" : admission;
+  }
+
+  sessionOpened(): void {
+    Atomics.add(this.#words, SESSIONS, 1);
+  }
+
+  sessionClosed(): void {
+    Atomics.sub(this.#words, SESSIONS, 1);
+  }
+
+  /** Whether a session that there is may go on. */
+  mayGoOn(unixMs: number): Admission {
     const { expiresAtMs = 0, trafficMax = UNLIMITED } = this.limits;
     if (expiresAtMs > 0 && unixMs >= expiresAtMs) return "expired";
     const isUsedUp = trafficMax !== UNLIMITED && this.upBytes + this.downBytes >= trafficMax;
@@ -106,7 +142,7 @@ export class UserAccount {
 
   /** Counts a new stream or association when it is let in; `close` takes it back. */
   open(unixMs: number): Admission {
-    let admission = this.admitSession(unixMs);
+    let admission = this.mayGoOn(unixMs);
     if (admission === "ok") {
       const { connectionsMax = UNLIMITED } = this.limits;
       // Counted first: two threads may ask at once.

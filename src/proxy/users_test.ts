@@ -31,7 +31,12 @@ Deno.test("traffic is what all threads have carried, those not told yet counted 
   assert.equal(b!.admitSession(0), "ok");
   a!.publish(0);
   assert.equal(b!.admitSession(0), "traffic-used-up");
-  assert.deepEqual(usageOf(memory, 0), { upBytes: 60, downBytes: 40, connections: 0 });
+  assert.deepEqual(usageOf(memory, 0), {
+    upBytes: 60,
+    downBytes: 40,
+    connections: 0,
+    sessions: 0,
+  });
   b!.limits = {};
   assert.equal(b!.admitSession(0), "ok");
 });
@@ -66,7 +71,7 @@ Deno.test("a slot can be given to another user", () => {
   account.open(0);
   account.up = 5;
   account.publish(0);
-  resetUsage(memory, 0, { upBytes: 7, downBytes: 8, connections: 0 });
+  resetUsage(memory, 0, { upBytes: 7, downBytes: 8, connections: 0, sessions: 0 });
   const other = new UserAccount(memory);
   assert.deepEqual([other.upBytes, other.downBytes, other.connections, other.sharers], [
     7,
@@ -74,4 +79,28 @@ Deno.test("a slot can be given to another user", () => {
     0,
     1,
   ]);
+});
+
+Deno.test("sessions are limited over all threads; those that there are go on", () => {
+  const memory = accountMemory(2);
+  const [a, b] = [0, 1].map((thread) => new UserAccount(memory, 1, thread));
+  for (const account of [a!, b!]) account.limits = { sessionsMax: 2 };
+  for (const account of [a!, b!]) {
+    assert.equal(account.admitSession(0), "ok");
+    account.sessionOpened();
+  }
+  assert.equal(a!.admitSession(0), "too-many-sessions");
+  assert.equal(b!.admitSession(0), "too-many-sessions");
+  assert.equal(a!.mayGoOn(0), "ok");
+  assert.equal(a!.open(0), "ok");
+  assert.deepEqual([usageOf(memory, 1).sessions, usageOf(memory, 0).sessions], [2, 0]);
+  b!.sessionClosed();
+  assert.equal(a!.admitSession(0), "ok");
+  a!.limits = {};
+  b!.sessionOpened();
+  b!.sessionOpened();
+  assert.equal(a!.admitSession(0), "ok");
+  // What has ended anyway is told first.
+  a!.limits = { sessionsMax: 1, expiresAtMs: 1 };
+  assert.equal(a!.admitSession(5), "expired");
 });

@@ -223,3 +223,27 @@ Deno.test("users are added, changed and removed while the others' sessions go on
   pair.until(() => third.notes.log.includes(`closed ${CloseCode.denied} peer`));
   for (const { client } of [second, third]) client.stop();
 });
+
+Deno.test("a user at sessions_max gets no more sessions, and one again when one has ended", () => {
+  const alice = user("alice", 1, { sessionsMax: 1, slot: 0 });
+  const bob = user("bob", 2, { slot: 1 });
+  using pair = pairOf([alice, bob]);
+  const begin = (spec: UserSpec) => {
+    const { client, notes } = another(pair, spec);
+    client.wake(client.session());
+    return { client, notes };
+  };
+  const first = begin(alice);
+  pair.until(() => first.client.state === "open");
+  const second = begin(alice);
+  pair.until(() => second.notes.log.includes(`closed ${CloseCode.tooManySessions} peer`));
+  assert.equal(first.client.state, "open");
+  const other = begin(bob);
+  pair.until(() => other.client.state === "open");
+  assert.equal(pair.server.accountOf("alice")!.sessions, 1);
+  first.client.stop();
+  pair.until(() => pair.server.accountOf("alice")!.sessions === 0);
+  const third = begin(alice);
+  pair.until(() => third.client.state === "open");
+  for (const { client } of [second, other, third]) client.stop();
+});

@@ -45,7 +45,7 @@ function users(state: StateFolder): ServerUsers {
   const users = new ServerUsers(state, 1, log);
   users.specs([{
     ...{ name: "a", key: new Secret(new Uint8Array(32)), keyFile: "", upBps: 0, downBps: 0 },
-    ...{ connectionsMax: 0, trafficMaxBytes: 0, expiresAtMs: 0, enabled: true },
+    ...{ sessionsMax: 0, connectionsMax: 0, trafficMaxBytes: 0, expiresAtMs: 0, enabled: true },
   }]);
   return users;
 }

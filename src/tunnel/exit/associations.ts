@@ -205,6 +205,10 @@ export class TargetAssociations implements Task, Timer {
     else this.released(association);
   }
 
+  connectionsMaxOf(session: DatagramSession): number {
+    return this.#sessions.connectionsMaxOf(session);
+  }
+
   /** Its sockets are closed. */
   released({ session }: Association): void {
     this.#sessions.release(session);
@@ -466,6 +470,10 @@ export class Association implements ExitItem, Turn {
       () => owner.routes.dial ?? {},
       this,
     );
+  }
+
+  get connectionsMax(): number {
+    return this.#owner.connectionsMaxOf(this.session);
   }
 
   /** Whether datagrams wait for their socket. */

@@ -23,6 +23,8 @@ export type SendLate = (named: NamedTarget, bytes: Uint8Array) => void;
 export interface NamesOwner {
   readonly session?: object;
   readonly user: string;
+  /** Look-ups of the user at a time; 0 is no limit. */
+  readonly connectionsMax?: number;
 }
 
 export class DatagramNames {
@@ -97,6 +99,11 @@ export class NamedTarget implements NameWaiter {
 
   get user(): string {
     return this.#cache.owner.user;
+  }
+
+  /** One look-up a connection: an association may go to many names, but not ask for all at once. */
+  get userWaitsMax(): number {
+    return this.#cache.owner.connectionsMax ?? 0;
   }
 
   /** What the rules said; they judge each datagram's address as well. */

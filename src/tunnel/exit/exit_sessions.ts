@@ -108,6 +108,11 @@ export class ExitSessions<S extends object, T extends ExitItem> {
     return this.#users.get(session)?.name ?? "";
   }
 
+  /** Connections that its user may have; 0 is no limit. */
+  connectionsMaxOf(session: S): number {
+    return this.#users.get(session)?.account?.limits.connectionsMax ?? 0;
+  }
+
   /** Whether the session is there and may have one more; another's may have to end for it. */
   makeRoom(session: S): boolean {
     if (this.#users.get(session)?.isClosed !== false) return false;

@@ -4,6 +4,7 @@
  */
 
 import type { BenchLimits } from "../../proxy/bench.ts";
+import type { Admission } from "../../proxy/users.ts";
 import { OpenedCode } from "../../wire/frames.ts";
 import type { Rules } from "../../proxy/rules.ts";
 import { Target } from "../../proxy/target.ts";
@@ -119,26 +120,32 @@ export class Targets implements StreamHost {
     length: number,
   ): void {
     this.counters.opened++;
-    const target = this.#target;
-    const size = target.readSocks(bytes, at, length);
-    if (size <= 0) {
-      const code = size === BAD_ADDRESS ? OpenedCode.nameNotFound : OpenedCode.unreachable;
-      return this.refuse(session, id, code);
-    }
     const admission = this.#sessions.admit(session);
-    if (admission !== "ok") {
-      if (admission !== "too-many-connections") return this.refuse(session, id, OpenedCode.denied);
-      this.counters.overLimit++;
-      return this.refuse(session, id, OpenedCode.tooManyStreams);
-    }
-    if (!this.#sessions.makeRoom(session)) {
+    if (admission !== "ok") return this.#deny(session, id, admission);
+    const code = this.#prepare(session, bytes, at, length);
+    if (code !== OpenedCode.ok) {
       this.#sessions.giveBack(session);
-      this.counters.tooMany++;
-      return this.refuse(session, id, OpenedCode.tooManyStreams);
+      return this.refuse(session, id, code);
     }
     const stream = new TargetStream(this, session, id);
     this.#sessions.add(session, id, stream);
-    stream.begin(this.#sessions.userOf(session), target);
+    stream.begin(this.#sessions.userOf(session), this.#target);
+  }
+
+  #deny(session: TargetSession, id: number, admission: Admission): void {
+    const isFull = admission === "too-many-connections";
+    if (isFull) this.counters.overLimit++;
+    this.refuse(session, id, isFull ? OpenedCode.tooManyStreams : OpenedCode.denied);
+  }
+
+  /** Reads the target, and has room made for the stream. */
+  #prepare(session: TargetSession, bytes: Uint8Array, at: number, length: number): number {
+    const size = this.#target.readSocks(bytes, at, length);
+    if (size === BAD_ADDRESS) return OpenedCode.nameNotFound;
+    if (size <= 0) return OpenedCode.unreachable;
+    if (this.#sessions.makeRoom(session)) return OpenedCode.ok;
+    this.counters.tooMany++;
+    return OpenedCode.tooManyStreams;
   }
 
   data(

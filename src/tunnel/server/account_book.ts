@@ -13,7 +13,7 @@ import type { StateFolder } from "./state_folder.ts";
 const FILE_NAME = "traffic";
 /** How often it is written; a crash forgets no more than this. */
 export const SAVE_MS = 60_000;
-const UNUSED: Usage = { upBytes: 0, downBytes: 0, connections: 0 };
+const UNUSED: Usage = { upBytes: 0, downBytes: 0, connections: 0, sessions: 0 };
 
 /** Users may come and go while their slots are not given to others at once. */
 const SPARE_SLOTS = 1024;
@@ -55,6 +55,7 @@ export class ServerUsers {
       upRate: user.upBps / 8,
       downRate: user.downBps / 8,
       slot: this.#slotOf(user.name),
+      sessionsMax: user.sessionsMax,
       connectionsMax: user.connectionsMax,
       trafficMax: user.trafficMaxBytes,
       expiresAtMs: user.expiresAtMs,
@@ -148,7 +149,7 @@ function load(folder: StateFolder, log: Log): Map<string, Usage> {
 function usageIn(used: unknown): Usage {
   const [upBytes, downBytes] = Array.isArray(used) ? used : [];
   if (!isCount(upBytes) || !isCount(downBytes)) throw new SyntaxError("it holds no byte counts");
-  return { upBytes, downBytes, connections: 0 };
+  return { ...UNUSED, upBytes, downBytes };
 }
 
 function isCount(value: unknown): value is number {

@@ -13,6 +13,7 @@ function user(name: string, more: Partial<UserConfig> = {}): UserConfig {
     keyFile: "",
     upBps: 8000,
     downBps: 0,
+    sessionsMax: 2,
     connectionsMax: 3,
     trafficMaxBytes: 1000,
     expiresAtMs: 5,
@@ -32,7 +33,13 @@ Deno.test("users get slots, keep them, and what they used outlives the process",
   assert.deepEqual([a!.slot, b!.slot, off!.slot], [0, 1, 2]);
   assert.deepEqual([a!.isEnabled, off!.isEnabled], [true, false]);
   const { key: _, ...limits } = a!;
-  const expected = { upRate: 1000, downRate: 0, connectionsMax: 3, trafficMax: 1000 };
+  const expected = {
+    upRate: 1000,
+    downRate: 0,
+    sessionsMax: 2,
+    connectionsMax: 3,
+    trafficMax: 1000,
+  };
   assert.deepEqual(limits, { name: "a", isEnabled: true, slot: 0, expiresAtMs: 5, ...expected });
   const account = new UserAccount(users.accounts, 1);
   account.up = 70;
@@ -48,7 +55,7 @@ Deno.test("users get slots, keep them, and what they used outlives the process",
   const next = new ServerUsers(state.folder, 2, log);
   next.save();
   next.specs([user("x"), user("b")]);
-  assert.deepEqual(next.usage("b"), { upBytes: 70, downBytes: 0, connections: 0 });
+  assert.deepEqual(next.usage("b"), { upBytes: 70, downBytes: 0, connections: 0, sessions: 0 });
   next.save();
   assert.equal(Deno.statSync(state.folder.pathOf("traffic")).mode! & 0o777, 0o600);
   assert.equal(state.names.length, 1);
@@ -67,7 +74,7 @@ Deno.test("a slot goes to another user when all are taken, and its count is reme
   account.down = 9;
   account.publish(0);
   for (let i = 0; i < 1025; i++) users.specs([user(`u${i}`)]);
-  assert.deepEqual(users.usage("u1024"), { upBytes: 0, downBytes: 0, connections: 0 });
+  assert.deepEqual(users.usage("u1024"), { upBytes: 0, downBytes: 0, connections: 0, sessions: 0 });
   users.specs([user("first")]);
   assert.equal(users.usage("first")?.downBytes, 9);
 });

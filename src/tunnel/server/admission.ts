@@ -76,7 +76,7 @@ export class Admission {
    */
   admit(route: Route, user: TunnelUser, unixMs: number, heldBytes: number): number {
     const counters = this.#counters;
-    this.refusal = user.refusal(unixMs);
+    this.refusal = user.refusalOfNew(unixMs);
     if (this.refusal !== CloseCode.done) {
       counters.usersRefused++;
       return -1;

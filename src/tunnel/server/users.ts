@@ -5,7 +5,7 @@
 
 import { equalBytes, type Primitives } from "../../crypto/primitives.ts";
 import { namedUser, soleUser, type User, UserTable } from "../../crypto/users.ts";
-import { UserAccount } from "../../proxy/users.ts";
+import { type Admission, UserAccount } from "../../proxy/users.ts";
 import { TokenBucket } from "../../reliability/token_bucket.ts";
 import { SESSION_WINDOW_MAX } from "../../session/limits.ts";
 import { CloseCode } from "../../wire/frames.ts";
@@ -20,6 +20,14 @@ const CARRIER_SHARE = 0.02;
 const PACKETS_FACTOR = 2;
 
 /** A user and their limits, which all of their sessions share. */
+const REFUSALS: Readonly<Record<Admission, CloseCode>> = {
+  "ok": CloseCode.done,
+  "expired": CloseCode.expired,
+  "traffic-used-up": CloseCode.trafficUsedUp,
+  "too-many-sessions": CloseCode.tooManySessions,
+  "too-many-connections": CloseCode.tooManyConnections,
+};
+
 export class TunnelUser {
   readonly user: User;
   readonly account: UserAccount;
@@ -43,12 +51,18 @@ export class TunnelUser {
     this.account = account;
   }
 
-  /** Why no session of theirs may begin or go on; CloseCode.done: it may. */
+  /** Why a session of theirs may not go on; CloseCode.done: it may. */
   refusal(unixMs: number): CloseCode {
-    if (!this.isEnabled) return CloseCode.disabled;
-    const admission = this.account.admitSession(unixMs);
-    if (admission === "expired") return CloseCode.expired;
-    return admission === "traffic-used-up" ? CloseCode.trafficUsedUp : CloseCode.done;
+    return this.#codeOf(this.account.mayGoOn(unixMs));
+  }
+
+  /** Why none may begin. */
+  refusalOfNew(unixMs: number): CloseCode {
+    return this.#codeOf(this.account.admitSession(unixMs));
+  }
+
+  #codeOf(admission: Admission): CloseCode {
+    return this.isEnabled ? REFUSALS[admission] : CloseCode.disabled;
   }
 
   setRates(now: number, upRate: number, downRate: number): void {
@@ -142,12 +156,14 @@ export class TunnelUsers implements Timer {
 
   /** A session of theirs has begun, or ended. */
   entered(held: TunnelUser): void {
+    held.account.sessionOpened();
     held.sessions++;
     this.#present.add(held);
     if (this.heapIndex === NOT_ARMED) this.#arm();
   }
 
   left(held: TunnelUser): void {
+    held.account.sessionClosed();
     if (--held.sessions > 0) return;
     held.account.publish(Infinity);
     this.#present.delete(held);

@@ -36,7 +36,7 @@ Deno.test("a Pool that is used up gives each holder its few", () => {
   const pool = new Pool(100, 4);
   pool.used = 100;
   assert(pool.admits(3) && !pool.admits(4));
-  assert(pool.admits(0, 4) && !pool.admits(0, 5));
+  assert(pool.admits(0, 0, 4) && !pool.admits(0, 0, 5));
 });
 
 Deno.test("a Pool with a reserve has the few for each, whatever the greedy hold", () => {
@@ -45,4 +45,11 @@ Deno.test("a Pool with a reserve has the few for each, whatever the greedy hold"
   assert(pool.used <= 740, `${pool.used}`);
   assert(pool.isShort);
   assert.equal(fill(pool), 2);
+});
+
+Deno.test("a Pool counts holders of a group together, beyond the few of each", () => {
+  const pool = new Pool(3000, 4);
+  pool.used = 1000;
+  assert(pool.admits(500, 999) && !pool.admits(500, 1000));
+  assert(pool.admits(3, 1000) && !pool.admits(4, 1000));
 });

@@ -93,9 +93,10 @@ export class Budget {
     this.#pool.sure = Math.min(MEMORY_SURE, SURE_SHARE * this.max / holders);
   }
 
-  /** As `take`, for a session that holds so much, `instead` of a block that goes: see Pool. */
-  takeFor(held: number, bytes: number, instead: number): number {
-    if (this.#pool.admits(held, Budget.blockBytes(bytes), instead)) return this.take(bytes);
+  /** As `take`, for a session and user that hold so much, `instead` of a block: see Pool. */
+  takeFor(held: number, ofGroup: number, bytes: number, instead: number): number {
+    const size = Budget.blockBytes(bytes);
+    if (this.#pool.admits(held, ofGroup, size, instead)) return this.take(bytes);
     this.refusals++;
     return NONE;
   }

@@ -29,6 +29,7 @@ import { MessageOutput } from "./message_output.ts";
 import { PacketInput } from "./packet_input.ts";
 import { PacketOutput } from "./packet_output.ts";
 import { NO_PATH, type SessionPath, SessionPaths } from "./paths.ts";
+import type { ShareGroup } from "./share.ts";
 import { Streams } from "./streams.ts";
 
 export { SessionCounters };
@@ -88,6 +89,15 @@ export class Session implements RecoverySink {
   /** Bytes that its streams hold of the memory that all sessions share. */
   get memoryBytes(): number {
     return this.#streams.table.share?.held ?? 0;
+  }
+
+  /** The sessions that it shares with, of its user; to be set before it has a stream. */
+  get shareGroup(): ShareGroup | undefined {
+    return this.#streams.table.group;
+  }
+
+  set shareGroup(group: ShareGroup | undefined) {
+    this.#streams.table.group = group;
   }
 
   /** Gives up streams that hold so much of it together. */

@@ -27,6 +27,7 @@ import {
   UNOPENED_SURE,
   UNOPENED_WORKER_MAX,
 } from "./limits.ts";
+import { ShareGroup } from "./share.ts";
 
 const open = (w: Writer, id = 0): boolean => f.writeOpen(w, id, 1, ADDRESS, 0, ADDRESS.length);
 
@@ -794,8 +795,9 @@ Deno.test("0-RTT frames act at once and are never acknowledged", () => {
 // ---- shares of what all sessions have together
 
 /** A server whose client has opened so many streams, on a budget that others share. */
-function withStreams(count: number, budget: Budget): LoneSession {
+function withStreams(count: number, budget: Budget, group?: ShareGroup): LoneSession {
   const lone = new LoneSession({ budget });
+  lone.session.shareGroup = group;
   lone.events.answer = f.OpenedCode.ok;
   for (let id = 0; id < count; id++) {
     if (id >= OPENINGS_BURST) lone.now += 0.5;
@@ -945,4 +947,22 @@ Deno.test("sessions that open streams without end leave another one its own", ()
   assert.equal(honest.session.counters.openingsOverRate, 0);
   const each = OPENINGS_BURST + 5 * OPENINGS_BUSY_A_SECOND;
   assert(opened <= 20 * each + 6 * OPENINGS_WORKER_A_SECOND, `${opened}`);
+});
+
+Deno.test("the sessions of a user have one share of memory and streams together", () => {
+  const bytes = new Uint8Array(1 << 20);
+  /** What one session gets beside 30 of another user, or of nobody. */
+  const gets = (group: ShareGroup | undefined): number => {
+    const budget = new Budget(32 << 20);
+    const bad = Array.from({ length: 30 }, () => withStreams(40, budget, group));
+    for (let id = 0; id < 40; id++) {
+      for (const lone of bad) lone.session.write(id, bytes, 0, bytes.length);
+    }
+    const honest = withStreams(100, budget, new ShareGroup());
+    let written = 0;
+    for (let id = 0; id < 100; id++) written += honest.session.write(id, bytes, 0, bytes.length);
+    return written;
+  };
+  const [together, apart] = [gets(new ShareGroup()), gets(undefined)];
+  assert(together >= 4 * apart, `${together} and ${apart}`);
 });

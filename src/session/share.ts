@@ -1,6 +1,7 @@
 /**
- * What one session holds of the memory that all sessions share: it may hold half of what is free
- * beside its own (Pool), and what it reads ahead of its path is limited for its streams together.
+ * What one session has of what all sessions of a worker share, and what the sessions of one user
+ * have together: neither may hold more than half of what is free beside its own (Pool). What a
+ * session reads ahead of its path is limited for all its streams.
  */
 
 import { Budget, PAGE_BYTES } from "./budget.ts";
@@ -11,6 +12,31 @@ import {
   SPARSE_FACTOR,
   SPARSE_PAGES_SURE,
 } from "./limits.ts";
+
+/** How fast streams are opened. */
+class Openings {
+  #left = OPENINGS_BURST;
+  #at = 0;
+
+  /** OPENs that may be taken now, where so many come a second. */
+  refill(now: number, rate: number): number {
+    this.#left = Math.min(OPENINGS_BURST, this.#left + (now - this.#at) * rate / 1000);
+    this.#at = now;
+    return this.#left;
+  }
+
+  take(): void {
+    this.#left--;
+  }
+}
+
+/** The sessions of a user. */
+export class ShareGroup {
+  /** Bytes of blocks, and streams. */
+  held = 0;
+  streams = 0;
+  readonly openings: Openings = new Openings();
+}
 
 export class Share {
   /** Bytes of blocks. */
@@ -24,12 +50,12 @@ export class Share {
   pages = 0;
   kept = 0;
   readonly #budget: Budget;
-  /** OPENs that may be taken, and when that was so. */
-  #openings = OPENINGS_BURST;
-  #openingsAt = 0;
+  readonly #group: ShareGroup | undefined;
+  readonly #openings = new Openings();
 
-  constructor(budget: Budget) {
+  constructor(budget: Budget, group?: ShareGroup) {
     this.#budget = budget;
+    this.#group = group;
   }
 
   get memory(): Uint8Array<ArrayBuffer> {
@@ -38,16 +64,21 @@ export class Share {
 
   /** A block of at least `bytes`: its offset, or -1. A block of `instead` bytes goes for it. */
   take(bytes: number, instead = 0): number {
-    const block = this.#budget.takeFor(this.held, bytes, instead);
+    const group = this.#group;
+    const block = this.#budget.takeFor(this.held, group?.held ?? this.held, bytes, instead);
     if (block < 0) return block;
     if (this.held === 0) this.#budget.countHolder(1);
-    this.held += Budget.blockBytes(bytes);
+    const size = Budget.blockBytes(bytes);
+    this.held += size;
+    if (group !== undefined) group.held += size;
     return block;
   }
 
   give(at: number, bytes: number): void {
     this.#budget.give(at, bytes);
-    this.held -= Budget.blockBytes(bytes);
+    const size = Budget.blockBytes(bytes);
+    this.held -= size;
+    if (this.#group !== undefined) this.#group.held -= size;
     if (this.held === 0) this.#budget.countHolder(-1);
   }
 
@@ -55,11 +86,11 @@ export class Share {
   takeOpening(now: number): boolean {
     const all = this.#budget.openings;
     const rate = all.available(now) > 0 ? OPENINGS_A_SECOND : OPENINGS_BUSY_A_SECOND;
-    const earned = (now - this.#openingsAt) * rate / 1000;
-    this.#openings = Math.min(OPENINGS_BURST, this.#openings + earned);
-    this.#openingsAt = now;
-    if (this.#openings < 1) return false;
-    this.#openings--;
+    const openings = this.#group?.openings;
+    if (this.#openings.refill(now, rate) < 1) return false;
+    if (openings !== undefined && openings.refill(now, rate) < 1) return false;
+    this.#openings.take();
+    openings?.take();
     all.charge(now, 1);
     return true;
   }

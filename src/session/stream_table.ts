@@ -3,7 +3,7 @@
 import type { Budget } from "./budget.ts";
 import { Intervals } from "./intervals.ts";
 import { CLOSED_RANGES_MAX, IDS_AHEAD_MAX, STREAMS_MAX, UNOPENED_MAX } from "./limits.ts";
-import { Share } from "./share.ts";
+import { Share, type ShareGroup } from "./share.ts";
 import { Stream } from "./stream.ts";
 
 const QUEUE_MIN = 16;
@@ -15,6 +15,8 @@ export class StreamTable {
   readonly #budget: Budget;
   /** Of a session that has had a stream. */
   share: Share | undefined;
+  /** Set before the first stream. */
+  group: ShareGroup | undefined;
   #byId = NO_STREAMS;
   readonly #closed = new Intervals(CLOSED_RANGES_MAX);
   #queue = NO_QUEUE;
@@ -38,7 +40,7 @@ export class StreamTable {
   /** It may have no more, by its own limit or since others have so many. */
   get isFull(): boolean {
     const { size } = this.#byId;
-    return size >= STREAMS_MAX || !this.#budget.streams.admits(size);
+    return size >= STREAMS_MAX || !this.#budget.streams.admits(size, this.group?.streams);
   }
 
   /** Whether one more may be there before its OPEN. */
@@ -70,14 +72,14 @@ export class StreamTable {
     const stream = new Stream(id, this.#ownShare());
     if (this.#byId === NO_STREAMS) this.#byId = new Map();
     this.#byId.set(id, stream);
-    this.#budget.streams.used++;
+    this.#countStreams(1);
     this.#countUnopened(1);
     if (isOpen) this.open(stream);
     return stream;
   }
 
   #ownShare(): Share {
-    return this.share ??= new Share(this.#budget);
+    return this.share ??= new Share(this.#budget, this.group);
   }
 
   /** Whether one more OPEN is taken now. */
@@ -92,6 +94,11 @@ export class StreamTable {
     this.#countUnopened(-1);
   }
 
+  #countStreams(count: number): void {
+    this.#budget.streams.used += count;
+    if (this.group !== undefined) this.group.streams += count;
+  }
+
   #countUnopened(count: number): void {
     this.#unopened += count;
     this.#budget.unopened.used += count;
@@ -100,7 +107,7 @@ export class StreamTable {
   /** False: the closed ids are too scattered to be remembered. */
   remove(stream: Stream): boolean {
     this.#byId.delete(stream.id);
-    this.#budget.streams.used--;
+    this.#countStreams(-1);
     if (!stream.isOpen) this.#countUnopened(-1);
     return this.#closed.add(stream.id, stream.id + 1);
   }
@@ -108,7 +115,7 @@ export class StreamTable {
   /** The end of the session: no stream is left, and none holds memory. */
   clear(): void {
     for (const stream of this.#byId.values()) stream.release();
-    this.#budget.streams.used -= this.#byId.size;
+    this.#countStreams(-this.#byId.size);
     this.#countUnopened(-this.#unopened);
     this.#byId.clear();
     while (this.#queued > 0) this.dequeue();

@@ -82,18 +82,36 @@ export class Relief<P extends Peer> implements Timer {
     this.#parts.loop.disarm(this);
   }
 
+  /** The user that holds most pays, where none holds too much the session that does. */
   #relieve(max: number, held: (peer: Peer) => number, take: (session: Session) => void): void {
-    let most: P | undefined;
-    let holders = 0;
-    for (const peer of this.#parts.peers.all()) {
-      if (held(peer) === 0) continue;
-      holders++;
-      if (most === undefined || held(peer) > held(most)) most = peer;
-    }
-    if (most === undefined || held(most) * (holders + 1) <= PARTS_MAX * max) return;
-    take(most.session);
-    this.#parts.wake(most);
+    const holders = this.#parts.peers.all().filter((peer) => held(peer) > 0);
+    const payer = largest(holders, held, max, ({ session }) => session.shareGroup ?? session) ??
+      largest(holders, held, max, (peer) => peer);
+    if (payer === undefined) return;
+    take(payer.session);
+    this.#parts.wake(payer);
   }
+}
+
+/** Of the party that holds most, if that is too much, the member that does. */
+function largest<P extends Peer>(
+  peers: readonly P[],
+  held: (peer: P) => number,
+  max: number,
+  partyOf: (peer: P) => object,
+): P | undefined {
+  const parties = new Map<object, { held: number; most: P }>();
+  for (const peer of peers) {
+    const party = parties.get(partyOf(peer)) ?? { held: 0, most: peer };
+    parties.set(partyOf(peer), party);
+    party.held += held(peer);
+    if (held(peer) > held(party.most)) party.most = peer;
+  }
+  const most = [...parties.values()].reduce(
+    (a, b) => b.held > a.held ? b : a,
+    { held: 0, most: undefined as P | undefined },
+  );
+  return most.held * (parties.size + 1) > PARTS_MAX * max ? most.most : undefined;
 }
 
 function memoryOf({ session }: Peer): number {

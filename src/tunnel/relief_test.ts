@@ -4,6 +4,7 @@ import { testNative } from "../../tests/native.ts";
 import { Loop } from "../loop/loop.ts";
 import { FrameRecords } from "../reliability/frame_records.ts";
 import { Budget } from "../session/budget.ts";
+import { ShareGroup } from "../session/share.ts";
 import { FrameType, OpenedCode, writeOpen } from "../wire/frames.ts";
 import { Peer } from "./peer.ts";
 import { PeerTable } from "./peer_table.ts";
@@ -29,9 +30,10 @@ class Worker {
   }
 
   /** A session with open streams. */
-  session(): LoneSession {
+  session(group?: ShareGroup): LoneSession {
     const { budget, records } = this;
     const lone = new LoneSession({ budget, records });
+    lone.session.shareGroup = group;
     lone.events.answer = OpenedCode.ok;
     for (let id = 0; id < STREAMS; id++) {
       lone.receive((w) => writeOpen(w, id, 1, ADDRESS, 0, ADDRESS.length));
@@ -76,6 +78,21 @@ Deno.test("where memory is short the session that holds most gives up streams", 
   assert.equal(first!.events.lines.filter((line) => line.startsWith("reset")).length, cut);
   assert(worker.woken.size > 0);
   assert.equal(others.at(-1)!.session.counters.streamsCut, 0, "who holds little pays nothing");
+});
+
+Deno.test("memory is short: the user with most pays, whoever has the largest session", () => {
+  using worker = new Worker();
+  const honest = worker.session(new ShareGroup());
+  fill(honest);
+  const users = Array.from({ length: 9 }, () => new ShareGroup());
+  const bad = users.map((group) => Array.from({ length: 4 }, () => worker.session(group)));
+  for (const lone of bad.flat()) fill(lone);
+  assert(worker.budget.isShort && users[0]!.held > honest.session.memoryBytes);
+  assert(bad[0]!.every(({ session }) => session.memoryBytes <= honest.session.memoryBytes));
+  const before = users[0]!.held;
+  worker.rounds(1000);
+  assert(users[0]!.held < before);
+  assert.equal(honest.session.counters.streamsCut, 0);
 });
 
 Deno.test("sessions that hold about the same keep it, however short memory is", () => {

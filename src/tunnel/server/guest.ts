@@ -18,6 +18,7 @@ export class Guest extends Peer {
   setUser(user: TunnelUser): void {
     const account: UserAccount = user.account;
     this.user = user;
+    this.session.shareGroup = user.group;
     this.account = account;
     this.limit();
   }

@@ -8,6 +8,7 @@ import { namedUser, soleUser, type User, UserTable } from "../../crypto/users.ts
 import { type Admission, UserAccount } from "../../proxy/users.ts";
 import { TokenBucket } from "../../reliability/token_bucket.ts";
 import { SESSION_WINDOW_MAX } from "../../session/limits.ts";
+import { ShareGroup } from "../../session/share.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { type Loop, NOT_ARMED, type Timer } from "../../loop/loop.ts";
 import type { UserSpec } from "../protocol.ts";
@@ -41,14 +42,17 @@ export class TunnelUser {
    * client that keeps to nothing.
    */
   readonly packets: TokenBucket = new TokenBucket(0);
+  /** What their sessions of this worker share; not where a PSK alone makes all one user. */
+  readonly group: ShareGroup | undefined;
   /** Sessions of this worker. */
   sessions = 0;
   isEnabled = true;
   #sharers = 1;
 
-  constructor(user: User, account: UserAccount) {
+  constructor(user: User, account: UserAccount, isNamed: boolean) {
     this.user = user;
     this.account = account;
+    this.group = isNamed ? new ShareGroup() : undefined;
   }
 
   /** Why a session of theirs may not go on; CloseCode.done: it may. */
@@ -199,7 +203,7 @@ export class TunnelUsers implements Timer {
     const isShared = accounts !== undefined && name !== "";
     const account = known ??
       (isShared ? new UserAccount(accounts, slot, thread) : new UserAccount());
-    const held = new TunnelUser(user, account);
+    const held = new TunnelUser(user, account, name !== "");
     this.table.add(user);
     this.#byUser.set(user, held);
     this.#byName.set(name, held);

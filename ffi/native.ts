@@ -48,6 +48,11 @@ export const nativeSymbols = {
   // void ph_descriptors_spare(int32_t from)
   ph_descriptors_spare: { parameters: ["i32"], result: "void" },
 
+  // int32_t ph_hide_memory(void)
+  ph_hide_memory: { parameters: [], result: "i32" },
+  // int32_t ph_keep_capabilities(uint64_t capabilities)
+  ph_keep_capabilities: { parameters: ["u64"], result: "i32" },
+
   // int32_t ph_interface_watch(void)
   ph_interface_watch: { parameters: [], result: "i32" },
   // int32_t ph_address_watch(void)

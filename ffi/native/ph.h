@@ -56,6 +56,17 @@ PH_API int32_t ph_descriptors_raise(void);
  */
 PH_API void ph_descriptors_spare(int32_t from);
 
+/* ---- privileges.c: what this process gives up ---- */
+
+/* No core files, and as root nobody who attaches. */
+PH_API int32_t ph_hide_memory(void);
+/*
+ * All threads keep no capability but these (bit n: capability n), and no program that they run gets
+ * any. Raises the limit on locked memory before, as far as it may. -ETIMEDOUT: a thread did not
+ * answer within a second.
+ */
+PH_API int32_t ph_keep_capabilities(uint64_t capabilities);
+
 /* ---- interfaces.c: network interfaces ---- */
 
 struct ph_interface {

@@ -13,6 +13,7 @@ import { AwakeCores } from "./awake_cores.ts";
 import { cipherOf } from "./cipher.ts";
 import { Descriptors } from "./descriptors.ts";
 import { Parts } from "./part.ts";
+import { CLIENT_NEEDS, closeMemory, giveUpAllBut } from "./privileges.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
 import type { InboundSpec } from "../inbound/spec.ts";
@@ -44,14 +45,17 @@ const SEARCH_EVERY_MS = 2000;
 export class Client {
   /** Addresses of the server, best first. */
   readonly servers: readonly Endpoint[];
+  readonly #native: Native;
   readonly #workers: Pool<ClientProtocol>;
   readonly #parts: Parts;
 
   private constructor(
+    native: Native,
     workers: Pool<ClientProtocol>,
     servers: readonly Endpoint[],
     parts: Parts,
   ) {
+    this.#native = native;
     this.#workers = workers;
     this.#parts = parts;
     this.servers = servers;
@@ -61,6 +65,7 @@ export class Client {
   static async start(options: ClientOptions): Promise<Client> {
     const { config, resources, log, onReport, inbounds = true } = options;
     const libs = openLibraries((name) => resources.library(name));
+    closeMemory(libs.native, log);
     const descriptors = new Descriptors(libs.native);
     const lookup = NameLookup.of("system", descriptors.lookupsMax);
     const servers = await findServer(lookup, options);
@@ -96,7 +101,7 @@ export class Client {
     parts.add({ name: "tunnel", stop: () => workers.stop() });
     if (config.lowLatency) parts.add(new AwakeCores({ datagrams, log }));
     parts.begin();
-    return new Client(workers, servers, parts);
+    return new Client(libs.native, workers, servers, parts);
   }
 
   /** Rejects when a part that the client can't do without fails; else it never settles. */
@@ -112,6 +117,11 @@ export class Client {
   /** Asks for the state of the session, which comes as a report. */
   ask(): void {
     this.#workers.tell("tunnel", { kind: "report" });
+  }
+
+  /** The process can do no more from now on than a client needs. */
+  giveUpRights(log: Log): void {
+    giveUpAllBut(CLIENT_NEEDS, this.#native, log);
   }
 
   async stop(): Promise<void> {

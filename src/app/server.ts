@@ -6,6 +6,7 @@
 import { endpoint } from "../../ffi/endpoint.ts";
 import { SysError } from "../../ffi/errors.ts";
 import { type Libraries, openLibraries } from "../../ffi/libraries.ts";
+import type { Native } from "../../ffi/native.ts";
 import { UdpSocket } from "../../ffi/udp.ts";
 import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
@@ -22,6 +23,7 @@ import { AwakeCores } from "./awake_cores.ts";
 import { Descriptors, logLimits } from "./descriptors.ts";
 import { KernelPart } from "./kernel_part.ts";
 import { type Part, Parts } from "./part.ts";
+import { closeMemory, giveUpAllBut, SERVER_NEEDS } from "./privileges.ts";
 import { type ServerStatus, statusPath, StatusSocket } from "./status_socket.ts";
 import { TunnelPart } from "./tunnel_part.ts";
 
@@ -32,17 +34,20 @@ export interface ServerOptions {
 }
 
 export class Server {
+  readonly #native: Native;
   readonly #parts: Parts<Config, ServerStatus>;
   readonly #users: ServerUsers;
   readonly #kernel: KernelPart;
   readonly #tunnel: TunnelPart;
 
   private constructor(
+    native: Native,
     parts: Parts<Config, ServerStatus>,
     users: ServerUsers,
     kernel: KernelPart,
     tunnel: TunnelPart,
   ) {
+    this.#native = native;
     this.#parts = parts;
     this.#users = users;
     this.#kernel = kernel;
@@ -52,6 +57,7 @@ export class Server {
   /** Resolves when packets are taken. */
   static async start({ config, resources, log }: ServerOptions): Promise<Server> {
     const libs = openLibraries((name) => resources.library(name));
+    closeMemory(libs.native, log);
     const state = StateFolder.open(libs, config.stateDir, config.instance);
     const descriptors = new Descriptors(libs.native);
     claimPort(libs, config);
@@ -76,7 +82,7 @@ export class Server {
       const limits = descriptors.workerLimits(tunnel.workers + (relay === undefined ? 0 : 1));
       tunnel.limit(limits);
       logLimits(log, descriptors, limits);
-      const server = new Server(parts, users, kernel, tunnel);
+      const server = new Server(libs.native, parts, users, kernel, tunnel);
       parts.add(statusPart(config, server, descriptors, log));
       if (config.lowLatency) {
         const datagrams = () => summaryOf(tunnel.counters()).datagrams;
@@ -120,6 +126,11 @@ export class Server {
   /** What a user has used, up to now; undefined where there is none of that name. */
   usage(user: string): Usage | undefined {
     return this.#users.usage(user);
+  }
+
+  /** The process can do no more from now on than a server needs. */
+  giveUpRights(log: Log): void {
+    giveUpAllBut(SERVER_NEEDS, this.#native, log);
   }
 
   /**

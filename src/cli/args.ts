@@ -78,11 +78,19 @@ function unknownArgument(
   options: readonly Option[],
   flag: string,
 ): UsageError {
+  if (isSecretLike(flag)) {
+    return new UsageError(`${command.name} does not take an argument (not shown: it may be a key)`);
+  }
   const shown = printable(flag);
   if (!flag.startsWith("-")) return new UsageError(`${command.name} takes no argument "${shown}"`);
   const near = nearest(flag.replace(/^-+/, ""), options.map(({ name }) => name));
   const hint = near === undefined ? "" : `; did you mean --${near}?`;
   return new UsageError(`${command.name} has no option ${shown}${hint}`);
+}
+
+/** A key or a link where it does not belong: what is written out ends up in logs. */
+function isSecretLike(text: string): boolean {
+  return /^-*phantom:/i.test(text) || (text.length >= 32 && /^[A-Za-z0-9+/_=-]+$/.test(text));
 }
 
 function splitAt(text: string, mark: string): [string, string | undefined] {

@@ -46,6 +46,9 @@ Deno.test("parseArgs() says what is wrong and what was probably meant", () => {
   assert.equal(problemOf("-x"), "fly has no option -x");
   assert.equal(problemOf("-c=x"), "fly has no option -c=x");
   assert.equal(problemOf("away"), 'fly takes no argument "away"');
+  for (const secret of ["phantom://AAAA@a:1", "A".repeat(43), `--${"0f".repeat(32)}`]) {
+    assert.equal(problemOf(secret), "fly does not take an argument (not shown: it may be a key)");
+  }
   assert.equal(problemOf("--config"), "--config wants a value: --config FILE");
   assert.equal(problemOf("--config="), "--config wants a value: --config FILE");
   assert.equal(problemOf("-c", ""), "--config wants a value: --config FILE");

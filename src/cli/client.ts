@@ -31,6 +31,7 @@ export const command: Command = {
     try {
       const client = await Client.start({ config, resources, log, signal: abort.signal });
       try {
+        client.giveUpRights(log);
         log.info("ready", "ready", {
           server: formatAddress(config.server),
           inbounds: describe(config),

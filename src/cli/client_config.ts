@@ -22,7 +22,12 @@ export const CLIENT_OPTIONS: readonly Option[] = [
     value: "FILE",
     help: `the client's file (default: ./${CANDIDATES[0]}, else ${CANDIDATES[1]})`,
   },
-  { name: "link", value: "URI", help: `a phantom:// link instead (or in ${LINK_VARIABLE})` },
+  {
+    name: "link",
+    value: "URI",
+    help:
+      `a phantom:// link instead; in ${LINK_VARIABLE} no other user of this machine sees its keys`,
+  },
 ];
 
 /** Reads what the arguments name; warnings go to standard error. */
@@ -42,7 +47,16 @@ export function clientConfig(given: Given): ClientConfig {
 
 function ofLink(text: string, source: string, mixed: readonly Address[]): ClientConfig {
   const parsed = parseLink(text);
-  if ("value" in parsed) return clientOfLink(parsed.value, mixed);
+  if ("value" in parsed) {
+    const { unknown = [] } = parsed.value;
+    if (unknown.length > 0) {
+      const names = unknown.map((one) => one.slice(0, one.indexOf("="))).join(", ");
+      console.error(
+        `warning: ${source}: this version does not know what the link says of ${names}`,
+      );
+    }
+    return clientOfLink(parsed.value, mixed);
+  }
   throw new UsageError(`${source}: the link ${parsed.rule}. ${parsed.remedy}`);
 }
 

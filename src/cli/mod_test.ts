@@ -151,7 +151,7 @@ Deno.test("config prints what can be read again, and never the key", async () =>
     assert.deepEqual(config.listen, { host: "192.0.2.1", port: 9 });
     assert.equal(config.psk, "[secret]");
     const link = await phantom("link", "-c", path, "--host", "proxy.example.org");
-    assert.match(link.out, /^phantom:\/\/[\w-]{43}@proxy\.example\.org:9\?v=4\n$/);
+    assert.match(link.out, /^phantom:\/\/[\w-]{43}@proxy\.example\.org:9\?v=5\n$/);
     const example = await phantom("config", "--example");
     const committed = Deno.readTextFileSync(new URL("config.example.yaml", ROOT));
     assert.equal(example.out.trim(), committed.trim());
@@ -184,7 +184,7 @@ Deno.test("link is for one of the users, and draws a QR code when asked to", asy
     const bob = await phantom("link", "-c", path, "--user", "bob", "--up=20mbps", "--qr");
     assert.match(
       bob.out,
-      /^phantom:\/\/[\w-]{43}@192\.0\.2\.1:9\?v=4&user=bob&ukey=[\w-]{43}&up=2/,
+      /^phantom:\/\/[\w-]{43}@192\.0\.2\.1:9\?v=5&user=bob&ukey=[\w-]{43}&up=2/,
     );
     assert.match(bob.out, /\n█{49,}\n██ ▄▄▄▄▄ /);
     for (const wrong of ["--up=fast", "--up=0bps", "--host=a b", "--user=eve"]) {

@@ -30,6 +30,7 @@ export const command: Command = {
     // Also when it fails: whoever watches it starts it again.
     let isRestart = true;
     try {
+      server.giveUpRights(log);
       log.info("ready", "ready", {
         listen: formatAddress(config.listen),
         xdp: server.level,

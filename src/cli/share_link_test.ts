@@ -21,14 +21,14 @@ Deno.test("shareLink() holds key, host and port, as a URL", () => {
   assert.deepEqual(Uint8Array.fromBase64(url.username, { alphabet: "base64url" }), KEY);
   assert.equal(url.hostname, "192.0.2.7");
   assert.equal(url.port, "54321");
-  assert.equal(url.searchParams.get("v"), "4");
+  assert.equal(url.searchParams.get("v"), "5");
   assert.equal(url.hash, "");
   assert.doesNotMatch(url.username, /[+/=]/);
 });
 
 Deno.test("shareLink() brackets an IPv6 address and names the instance", () => {
   const link = shareLink(configOf('listen: ":9"\ninstance: "edge-2"'), "2001:db8::1");
-  assert.match(link, /@\[2001:db8::1\]:9\?v=4#edge-2$/);
+  assert.match(link, /@\[2001:db8::1\]:9\?v=5#edge-2$/);
 });
 
 Deno.test("reachableHost() takes the listen address when there is one", () => {

@@ -28,7 +28,9 @@ export interface Loaded<C> {
 export const KEY_VARIABLE = "PHANTOM_PSK";
 
 const KEY_FILE_LENGTH_MAX = 4096;
+/** Bits of a mode: of anybody at all, and of all those that a key is not meant for. */
 const OTHERS = 0o077;
+const STRANGERS = 0o027;
 /** Names of settings that hold what no message shows. */
 const SECRET_NAMES = new Set(["psk", "key", "password"]);
 
@@ -157,7 +159,7 @@ export class KeyFinder {
       this.#report.fail(offset, path, `${rule}: current value is ${shown}`, remedy);
       return undefined;
     }
-    this.#warnOfMode(resolved, path, offset);
+    if (this.#isOpen(resolved, path, offset)) return undefined;
     const problem = text.length > KEY_FILE_LENGTH_MAX
       ? { rule: "holds more than a key", remedy: "Put the key alone into the file." }
       : keyProblem(text);
@@ -167,18 +169,41 @@ export class KeyFinder {
   }
 
   #warnOfMode(file: string, path: string, offset: number): void {
-    let mode: number | null | undefined;
-    try {
-      mode = this.#sources.fileMode(file);
-    } catch {
-      // A file whose mode cannot be asked for is judged by reading it.
-      return;
+    const mode = this.#modeOf(file);
+    if ((mode & OTHERS) === 0) return;
+    const { rule, remedy } = this.#openTo(file, mode);
+    this.#report.warn(offset, path, rule, remedy);
+  }
+
+  /**
+   * Whether a key's own file is open to whomever; then it is reported and not used. The group may
+   * read it, where that was given on purpose, and is warned of.
+   */
+  #isOpen(file: string, path: string, offset: number): boolean {
+    const mode = this.#modeOf(file);
+    if ((mode & STRANGERS) === 0) {
+      this.#warnOfMode(file, path, offset);
+      return false;
     }
-    if (typeof mode !== "number" || (mode & OTHERS) === 0) return;
+    const { rule, remedy } = this.#openTo(file, mode);
+    this.#report.fail(offset, path, rule, remedy);
+    return true;
+  }
+
+  #openTo(file: string, mode: number): Fault {
     const shown = this.#report.show(file);
     const octal = (mode & 0o777).toString(8).padStart(3, "0");
     const rule = `the key's file ${shown} is open to other users: its mode is ${octal}`;
-    this.#report.warn(offset, path, rule, `Run: chmod 600 ${shown}`);
+    return { rule, remedy: `Run: chmod 600 ${shown}` };
+  }
+
+  /** 0 where it can't be asked for: such a file is judged by reading it. */
+  #modeOf(file: string): number {
+    try {
+      return this.#sources.fileMode(file) ?? 0;
+    } catch {
+      return 0;
+    }
   }
 }
 

@@ -1,6 +1,9 @@
 // The link that tells a client everything it needs:
 //
-//     phantom://<key>@<host>:<port>?v=4[&user=<name>&ukey=<key>][&up=<rate>&down=<rate>]#<name>
+//     phantom://<key>@<host>:<port>?v=5[&user=<name>&ukey=<key>][&up=<rate>&down=<rate>]#<name>
+//
+// What a later version adds is kept and told of, and refused only where its name begins with "!":
+// so a link can gain carriers, and still say what nobody may leave out.
 //
 // Keys are 32 bytes as base64url without padding, names are percent-encoded UTF-8, rates are as in
 // the configuration. No message repeats a link or a part of it: it holds the keys.
@@ -25,10 +28,13 @@ export interface Link {
   readonly downBps: number;
   /** What people call it. */
   readonly name: string;
+  /** `name=value` of parameters that this version does not know. */
+  readonly unknown?: readonly string[];
 }
 
 const SCHEME = "phantom://";
-const VERSION = "4";
+const VERSION = 5;
+const CRITICAL = "!";
 const LENGTH_MAX = 2048;
 const NAME_LENGTH_MAX = 128;
 const RATE_MAX = 1e12;
@@ -41,13 +47,14 @@ const PARAMETERS = ["v", "user", "ukey", "up", "down"];
 const COPY = "Copy the whole link that `phantom link` prints on the server.";
 
 export function formatLink(link: Link): string {
-  const { host, port, psk, user, userKey, upBps, downBps, name } = link;
+  const { host, port, psk, user, userKey, upBps, downBps, name, unknown = [] } = link;
   const parameters = [`v=${VERSION}`];
   if (user !== "" && userKey !== undefined) {
     parameters.push(`user=${encodeURIComponent(user)}`, `ukey=${keyText(userKey)}`);
   }
   if (upBps > 0) parameters.push(`up=${formatRate(upBps)}`);
   if (downBps > 0) parameters.push(`down=${formatRate(downBps)}`);
+  parameters.push(...unknown);
   const fragment = name === "" ? "" : `#${encodeURIComponent(name)}`;
   const place = formatAddress({ host, port });
   return `${SCHEME}${keyText(psk)}@${place}?${parameters.join("&")}${fragment}`;
@@ -75,7 +82,10 @@ export function parseLink(text: string): Parsed<Link> {
     optional.userKey?.wipe();
     return psk;
   }
-  return { value: Object.freeze({ ...address.value, ...optional, psk: psk.value, name }) };
+  const unknown = [...parameters].filter(([key]) => !PARAMETERS.includes(key))
+    .map(([key, value]) => `${key}=${value}`);
+  const more = unknown.length > 0 ? { unknown } : {};
+  return { value: Object.freeze({ ...address.value, ...optional, psk: psk.value, name, ...more }) };
 }
 
 function formFault(text: string): Fault | undefined {
@@ -95,18 +105,25 @@ function parseQuery(query: string): Map<string, string> | Fault {
     const [name, value] = splitAt(part, "=");
     if (value === undefined) return { rule: "has a parameter without a value", remedy: COPY };
     if (parameters.has(name)) return { rule: "has a parameter twice", remedy: COPY };
-    // Of a later version, or a typing error: what it would change, nobody knows.
-    if (!PARAMETERS.includes(name)) {
-      return { rule: "has a parameter that this version does not know", remedy: COPY };
+    if (name.startsWith(CRITICAL)) {
+      const rule = "says what this version does not know and may not leave out";
+      return { rule, remedy: "Update this program." };
     }
     parameters.set(name, value);
   }
-  if (parameters.get("v") === VERSION) return parameters;
-  const rule = parameters.has("v") ? "is of another version of the protocol" : "has no version";
-  return {
-    rule,
-    remedy: `Use a link with v=${VERSION}: the server's and this version must match.`,
-  };
+  return versionFault(parameters.get("v")) ?? parameters;
+}
+
+function versionFault(text: string | undefined): Fault | undefined {
+  if (text === undefined) return { rule: "has no version", remedy: COPY };
+  const version = /^[0-9]{1,4}$/.test(text) ? Number(text) : undefined;
+  if (version === VERSION) return undefined;
+  if (version === undefined) return { rule: "has a version that is no number", remedy: COPY };
+  const rule = `is of version ${version} of the protocol, and this program speaks ${VERSION}`;
+  const remedy = version > VERSION
+    ? "Update this program."
+    : "Update the server, and use the link that `phantom link` prints there then.";
+  return { rule, remedy };
 }
 
 type Optional = Pick<Link, "user" | "userKey" | "upBps" | "downBps">;

@@ -38,14 +38,14 @@ function faultOf(text: string): string {
 Deno.test("formatLink() writes what parseLink() reads", () => {
   const userKey = new Secret(USER_KEY);
   const cases: [Partial<Link>, string][] = [
-    [{}, `phantom://${KEY_TEXT}@server.example.org:54321?v=4`],
+    [{}, `phantom://${KEY_TEXT}@server.example.org:54321?v=5`],
     [
       { host: "2001:db8::1", name: "edge 2/é" },
-      `phantom://${KEY_TEXT}@[2001:db8::1]:54321?v=4#edge%202%2F%C3%A9`,
+      `phantom://${KEY_TEXT}@[2001:db8::1]:54321?v=5#edge%202%2F%C3%A9`,
     ],
     [
       { host: "192.0.2.1", user: "Bob @home+é", userKey, upBps: 2e7, downBps: 1.5e6 },
-      `phantom://${KEY_TEXT}@192.0.2.1:54321?v=4&user=Bob%20%40home%2B%C3%A9&ukey=${USER_TEXT}` +
+      `phantom://${KEY_TEXT}@192.0.2.1:54321?v=5&user=Bob%20%40home%2B%C3%A9&ukey=${USER_TEXT}` +
       "&up=20mbps&down=1500kbps",
     ],
   ];
@@ -60,24 +60,25 @@ Deno.test("formatLink() writes what parseLink() reads", () => {
 });
 
 Deno.test("parseLink() says what is wrong, and never shows a key", () => {
-  const good = `phantom://${KEY_TEXT}@a:1?v=4`;
+  const good = `phantom://${KEY_TEXT}@a:1?v=5`;
   const cases: [string, RegExp][] = [
     ["", /^must start with phantom/],
     ["https://a", /^must start with/],
     [good.replace("phantom", "PHANTOM"), /^must start with/],
-    ["phantom://a:1?v=4", /^has no key/],
-    [`phantom://${KEY_TEXT}x@a:1?v=4`, /^its key is not 32 bytes/],
-    [`phantom://${KEY_TEXT.slice(1)}@a:1?v=4`, /^its key is not 32 bytes/],
-    [`phantom://${KEY.toBase64()}@a:1?v=4`, /^its key is not 32 bytes/],
-    [`phantom://${"A".repeat(43)}@a:1?v=4`, /^its key is weak/],
-    [`phantom://${KEY_TEXT}@?v=4`, /^its server: has no port/],
-    [`phantom://${KEY_TEXT}@a?v=4`, /^its server: has no port/],
-    [`phantom://${KEY_TEXT}@a:99999?v=4`, /^its server: the port must be/],
-    [`phantom://${KEY_TEXT}@a/b:1?v=4`, /^its server: the host/],
+    ["phantom://a:1?v=5", /^has no key/],
+    [`phantom://${KEY_TEXT}x@a:1?v=5`, /^its key is not 32 bytes/],
+    [`phantom://${KEY_TEXT.slice(1)}@a:1?v=5`, /^its key is not 32 bytes/],
+    [`phantom://${KEY.toBase64()}@a:1?v=5`, /^its key is not 32 bytes/],
+    [`phantom://${"A".repeat(43)}@a:1?v=5`, /^its key is weak/],
+    [`phantom://${KEY_TEXT}@?v=5`, /^its server: has no port/],
+    [`phantom://${KEY_TEXT}@a?v=5`, /^its server: has no port/],
+    [`phantom://${KEY_TEXT}@a:99999?v=5`, /^its server: the port must be/],
+    [`phantom://${KEY_TEXT}@a/b:1?v=5`, /^its server: the host/],
     [`phantom://${KEY_TEXT}@a:1`, /^has no version/],
-    [`phantom://${KEY_TEXT}@a:1?v=5`, /^is of another version/],
-    [`${good}&v=4`, /^has a parameter twice/],
-    [`${good}&mode=tcp`, /^has a parameter that this version/],
+    [`phantom://${KEY_TEXT}@a:1?v=4`, /^is of version 4 of the protocol, and this .* speaks 5/],
+    [`phantom://${KEY_TEXT}@a:1?v=x`, /^has a version that is no number/],
+    [`${good}&v=5`, /^has a parameter twice/],
+    [`${good}&!mode=tcp`, /^says what this version does not know/],
     [`${good}&up`, /^has a parameter without/],
     [`${good}&up=fast`, /^has a rate/],
     [`${good}&down=0bps`, /^has a rate/],
@@ -93,6 +94,23 @@ Deno.test("parseLink() says what is wrong, and never shows a key", () => {
     [`${good}#${"a".repeat(3000)}`, /^is longer than/],
   ];
   for (const [text, rule] of cases) assert.match(faultOf(text), rule, text);
+});
+
+Deno.test("a link of another version is answered with what to do", () => {
+  const remedyOf = (version: number) => {
+    const parsed = parseLink(`phantom://${KEY_TEXT}@a:1?v=${version}`);
+    return "remedy" in parsed ? parsed.remedy : "";
+  };
+  assert.match(remedyOf(4), /^Update the server/);
+  assert.match(remedyOf(6), /^Update this program/);
+});
+
+Deno.test("what a later version adds to a link is kept, and not taken for a fault", () => {
+  const text = `phantom://${KEY_TEXT}@a:1?v=5&up=2mbps&carriers=tcp,ws&x=%20#n`;
+  const parsed = parseLink(text);
+  assert.ok("value" in parsed);
+  assert.deepEqual(parsed.value.unknown, ["carriers=tcp,ws", "x=%20"]);
+  assert.equal(formatLink(parsed.value), text);
 });
 
 Deno.test("parseLink() of random texts gives a fault or a link that is written alike", () => {

@@ -314,6 +314,14 @@ Deno.test("loadConfig() warns of a key that other users can read", () => {
   assert.deepEqual(loadConfig(PSK_LINE, sources({ fileMode })).warnings, []);
 });
 
+Deno.test("loadConfig() does not use a key's own file that is open to whomever", () => {
+  const readFile = () => PSK;
+  for (const mode of [0o644, 0o604, 0o660, 0o100666]) {
+    const [problem] = problemsOf("psk_file: key", { readFile, fileMode: () => mode });
+    assert.match(problem ?? "", /^1:11: psk_file: .* is open to other users: .*chmod 600/);
+  }
+});
+
 Deno.test("loadConfig() warns of a mode whose data plane is off", () => {
   const text = `${PSK_LINE}mode: ebpf\nebpf: {enabled: false}\n`;
   assert.deepEqual(loadConfig(text, sources()).warnings.map(formatProblem), [

@@ -40,6 +40,10 @@ class Udp {
     return udp;
   }
 
+  get port(): number {
+    return this.#socket.address().port;
+  }
+
   async send(bytes: Uint8Array, port: number): Promise<void> {
     await new Promise<void>((resolve) => this.#socket.send(bytes, port, hostname, () => resolve()));
   }
@@ -110,9 +114,12 @@ async function until(condition: () => boolean): Promise<void> {
 }
 
 /** The control connection, and the port for datagrams. */
-async function associate(port: number): Promise<[Deno.TcpConn, number]> {
+async function associate(
+  port: number,
+  request: Uint8Array = ASSOCIATE,
+): Promise<[Deno.TcpConn, number]> {
   const control = await Deno.connect({ hostname, port });
-  await control.write(concat([Uint8Array.of(5, 1, 0), ASSOCIATE]));
+  await control.write(concat([Uint8Array.of(5, 1, 0), request]));
   const reply = new Uint8Array(12);
   for (let at = 0; at < reply.length;) at += await control.read(reply.subarray(at)) ?? 12;
   assert.deepEqual([...reply.subarray(0, 10)], [5, 0, 5, 0, 0, 1, 127, 0, 0, 1]);
@@ -170,6 +177,28 @@ Deno.test("UDP ASSOCIATE: another IP than the client's can't take it over", asyn
     const client = await udp();
     await client.send(packed("y"), at);
     assert.deepEqual((await client.receive())[0], packed("u.example:53 Y"));
+    control.close();
+  });
+});
+
+Deno.test("UDP ASSOCIATE: the port that the client stated is the only one", async () => {
+  await bench(socks, { datagram: shout }, async ({ port, udp, inbounds }) => {
+    const client = await udp();
+    const other = await udp();
+    for (const ip of [[0, 0, 0, 0], [127, 0, 0, 1]]) {
+      const stated = Uint8Array.of(5, 3, 0, 1, ...ip, client.port >> 8, client.port & 255);
+      const dropped = inbounds.counters.datagramsDropped;
+      const [control, at] = await associate(port, stated);
+      await other.send(packed("x"), at);
+      await until(() => inbounds.counters.datagramsDropped === dropped + 1);
+      await client.send(packed("y"), at);
+      assert.deepEqual((await client.receive())[0], packed("u.example:53 Y"));
+      control.close();
+    }
+    // One that it had in front of a NAT tells nothing of this side of it.
+    const [control, at] = await associate(port, Uint8Array.of(5, 3, 0, 1, 10, 0, 0, 9, 1, 2));
+    await client.send(packed("z"), at);
+    assert.deepEqual((await client.receive())[0], packed("u.example:53 Z"));
     control.close();
   });
 });

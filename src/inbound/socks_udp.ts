@@ -11,6 +11,7 @@ import { tcpAgain } from "../../ffi/tcp.ts";
 import { UdpSocket } from "../../ffi/udp.ts";
 import type { Socks5Inbound } from "../proxy/socks5_inbound.ts";
 import { UDP_PREFIX_BYTES, UdpHeaderReader, writeUdpHeader } from "../proxy/socks5_udp.ts";
+import type { Target } from "../proxy/target.ts";
 import type { Session } from "../session/session.ts";
 import { type AssociationUser, emptyRoute, UDP_BATCHES_A_ROUND } from "./associations.ts";
 import type { InboundContext } from "./context.ts";
@@ -18,6 +19,9 @@ import type { LocalConnection } from "./local_connection.ts";
 import type { Watcher } from "../loop/loop.ts";
 
 const IP_WORDS = 4;
+const PORT_WORD = 4;
+const NO_IP = new Uint8Array(16);
+const NO_IPV4 = NO_IP.with(10, 0xff).with(11, 0xff);
 
 export class SocksUdp implements AssociationUser, Watcher {
   session: Session | undefined;
@@ -45,7 +49,7 @@ export class SocksUdp implements AssociationUser, Watcher {
       // Where the client reaches us by TCP it does by UDP.
       const { ip, scope } = control.socket.local();
       socket = new UdpSocket(context.native, { local: endpoint(ip, 0, scope), isSpared: true });
-      const user = new SocksUdp(context, control, socket);
+      const user = new SocksUdp(context, control, socket, parser.target);
       parser.accept(ip, socket.local.port);
       if (!context.reply(control.socket, parser)) user.abort();
       return true;
@@ -59,11 +63,17 @@ export class SocksUdp implements AssociationUser, Watcher {
     }
   }
 
-  private constructor(context: InboundContext, control: LocalConnection, socket: UdpSocket) {
+  private constructor(
+    context: InboundContext,
+    control: LocalConnection,
+    socket: UdpSocket,
+    stated: Target,
+  ) {
     this.#context = context;
     this.#control = control;
     this.#socket = socket;
     writeEndpoint(this.#client, 0, control.socket.peer);
+    this.#client[PORT_WORD] = statedPort(stated, control.socket.peer.ip);
     this.#tag = context.loop.watch(socket.fd, EpollEvent.in, this);
     control.hold({ ready: () => this.#readControl(), abort: () => this.abort() });
     control.watch(EpollEvent.in | EpollEvent.readHangUp);
@@ -108,7 +118,10 @@ export class SocksUdp implements AssociationUser, Watcher {
     associations.send(this, arena, addressAt, addressLength, arena, dataAt, dataLength);
   }
 
-  /** Whether it comes from the client; from which port, the first one decides. */
+  /**
+   * Whether it comes from the client: from the port that it stated, or where it stated none from
+   * the one that its first datagram comes from.
+   */
   #isClient(i: number): boolean {
     const { inbox } = this.#context.associations;
     if (this.#hasRoute) return inbox.isRoute(i, this.#route);
@@ -116,6 +129,8 @@ export class SocksUdp implements AssociationUser, Watcher {
     for (let word = 0; word < IP_WORDS; word++) {
       if (this.#route[word] !== this.#client[word]) return false;
     }
+    const port = this.#client[PORT_WORD]!;
+    if (port !== 0 && port !== (this.#route[PORT_WORD]! & 0xffff)) return false;
     this.#hasRoute = true;
     return true;
   }
@@ -152,4 +167,14 @@ export class SocksUdp implements AssociationUser, Watcher {
     this.#socket.close();
     this.#control.close();
   }
+}
+
+/**
+ * The port that the client's datagrams will come from; 0: any. What it says of an address that is
+ * not the one it speaks from was true in front of a NAT.
+ */
+function statedPort({ ip, port, isDomain }: Target, peer: Uint8Array): number {
+  if (isDomain) return 0;
+  const isIts = [NO_IP, NO_IPV4, peer].some((one) => one.every((byte, i) => byte === ip[i]));
+  return isIts ? port : 0;
 }

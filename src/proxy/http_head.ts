@@ -7,6 +7,8 @@ import { latin1 } from "./target.ts";
 
 /** Start line, fields and the empty line. */
 export const HEAD_BYTES_MAX = 64 * 1024;
+/** Of who has not said a password yet: many may come. */
+export const STRANGER_HEAD_BYTES_MAX = 16 * 1024;
 export const FIELDS_MAX = 200;
 
 const FIRST_BUFFER_BYTES = 1024;
@@ -40,6 +42,8 @@ export type HeadState = "reading" | "done" | "malformed" | "too-large";
 /** Gathers bytes up to the empty line. */
 export class HeadReader {
   readonly #skipsBlank: boolean;
+  /** Bytes that a head may have. */
+  max: number;
   #bytes: Uint8Array = new Uint8Array(0);
   #length = 0;
   #lineLength = 0;
@@ -48,8 +52,9 @@ export class HeadReader {
   #blanks = 0;
 
   /** `skipsBlank`: one empty line may stand in front, as old clients send it after a body. */
-  constructor(skipsBlank: boolean) {
+  constructor(skipsBlank: boolean, max: number = HEAD_BYTES_MAX) {
     this.#skipsBlank = skipsBlank;
+    this.max = max;
   }
 
   get state(): HeadState {
@@ -89,7 +94,7 @@ export class HeadReader {
       this.#state = "malformed";
       return;
     }
-    if (this.#length === HEAD_BYTES_MAX) {
+    if (this.#length === this.max) {
       this.#state = "too-large";
       return;
     }
@@ -117,7 +122,7 @@ export class HeadReader {
   }
 
   #grow(): void {
-    const size = Math.min(HEAD_BYTES_MAX, Math.max(FIRST_BUFFER_BYTES, this.#bytes.length * 2));
+    const size = Math.min(this.max, Math.max(FIRST_BUFFER_BYTES, this.#bytes.length * 2));
     const grown = new Uint8Array(size);
     grown.set(this.#bytes);
     this.#bytes = grown;

@@ -17,10 +17,12 @@ import {
   fieldsNamed,
   framingOf,
   type Head,
+  HEAD_BYTES_MAX,
   HeadReader,
   HeadWriter,
   isToken,
   parseHead,
+  STRANGER_HEAD_BYTES_MAX,
   valueOf,
 } from "./http_head.ts";
 import { Target } from "./target.ts";
@@ -82,7 +84,7 @@ export class HttpInbound {
   /** Whether the client's connection may serve another request after this one. */
   keepAlive = false;
   readonly #options: HttpOptions;
-  readonly #reader = new HeadReader(true);
+  readonly #reader: HeadReader;
   readonly #body = new BodyReader();
   #state: HttpState = "head";
   #reply: Uint8Array<ArrayBuffer> = NOTHING;
@@ -92,6 +94,9 @@ export class HttpInbound {
 
   constructor(options: HttpOptions = {}) {
     this.#options = options;
+    this.#reader = options.credentials === undefined
+      ? new HeadReader(true)
+      : new HeadReader(true, STRANGER_HEAD_BYTES_MAX);
   }
 
   get state(): HttpState {
@@ -261,6 +266,7 @@ export class HttpInbound {
     pair.fill(0);
     if (index === NO_CREDENTIAL) return false;
     this.user = credentials.userAt(index);
+    this.#reader.max = HEAD_BYTES_MAX;
     return true;
   }
 

@@ -173,6 +173,17 @@ Deno.test("HTTP/1.0 needs no Host and is not kept alive", () => {
   assert.equal(http.keepAlive, false);
 });
 
+Deno.test("who has said no password yet has a header of 16 KiB at most", () => {
+  const options = { credentials: new Credentials([{ user: "alice", password: "secret" }]) };
+  const head = (bytes: number, ...fields: string[]) =>
+    ["CONNECT a.b:443 HTTP/1.1", "Host: a.b", ...fields, `A: ${"x".repeat(bytes)}`, "", ""]
+      .join("\r\n");
+  assert.match(drain(feed(head(17_000), options)), /^HTTP\/1\.1 431 /);
+  const pair = `Proxy-Authorization: Basic ${btoa("alice:secret")}`;
+  assert.equal(feed(head(15_000, pair), options).state, "ready");
+  assert.equal(feed(head(17_000)).state, "ready", "where nobody needs one");
+});
+
 Deno.test("credentials are asked for and checked", () => {
   const options = {
     credentials: new Credentials([{ user: "alice", password: "se:cret" }]),

@@ -135,7 +135,7 @@ function build(): void {
 }
 
 /** What a server keeps in its state folder. */
-const STATE = ["var/lib/phantom/secret"];
+const STATE = ["var/lib/phantom/state-default/secret", "var/lib/phantom/state-edge-2/secret"];
 
 function configText(key: string, more: Record<string, unknown> = {}): string {
   const ebpf = { interface: "va", xdp_mode: "native" };

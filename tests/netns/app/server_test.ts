@@ -397,7 +397,7 @@ test("run --init makes a configuration of 0600 and prints a link with its key", 
   assert.equal(key.length, 32);
   const url = new URL(link);
   assert.deepEqual(Uint8Array.fromBase64(url.username, { alphabet: "base64url" }), key);
-  assert.equal(`${url.host}${url.search}`, `${SERVER_IP}:${PORT}?v=4`);
+  assert.equal(`${url.host}${url.search}`, `${SERVER_IP}:${PORT}?v=5`);
   assertNoKey(server.stderr, key);
   assert.match(await server.until(" ready "), /xdp="native XDP on va"/);
   assert.equal(await server.kill("SIGTERM"), 0);
@@ -594,4 +594,18 @@ test("doctor speaks to people, and exits by what is required", async (bench) => 
   assert.equal(await poor.end(), 4);
   assert.match(poor.stdout, /lack {2}CAP_BPF\n\s+without it: loading BPF programs\n\s+remedy: /);
   assert.match(poor.stdout, /\nNot ready: CAP_BPF, CAP_NET_ADMIN/);
+});
+
+test("a server keeps only the capabilities that it needs, and no core file", async (bench) => {
+  await using server = await bench.start(bench.config());
+  const needs = [10, 12, 13, 38, 39].reduce((sum, bit) => sum | 1n << BigInt(bit), 0n);
+  for (const { name } of Deno.readDirSync(`/proc/${server.pid}/task`)) {
+    const status = Deno.readTextFileSync(`/proc/${server.pid}/task/${name}/status`);
+    for (const set of ["CapEff", "CapPrm", "CapBnd"]) {
+      const [, hex] = new RegExp(`^${set}:\\s*([0-9a-f]+)$`, "m").exec(status)!;
+      assert.equal(BigInt(`0x${hex}`) & ~needs, 0n, `${set} of thread ${name}`);
+    }
+  }
+  const limits = Deno.readTextFileSync(`/proc/${server.pid}/limits`);
+  assert.match(limits, /^Max core file size +0 +0 /m);
 });

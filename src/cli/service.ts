@@ -1,18 +1,20 @@
 /** What commands that keep running share: the log on standard error, the signals to stop. */
 
 import { Log, type LogLevel } from "../base/log.ts";
+import { limitLines } from "../base/log_limit.ts";
 
 export function openLog(
   { logLevel, logFormat }: { readonly logLevel: LogLevel; readonly logFormat: "text" | "json" },
 ): Log {
   const encoder = new TextEncoder();
-  return Log.to({
+  const log = Log.to({
     level: logLevel,
     format: logFormat,
     write: (line) => writeAll(encoder.encode(line)),
     now: Date.now,
     color: Deno.stderr.isTerminal() && !Deno.noColor,
   });
+  return new Log(limitLines((record) => log.put(record), Date.now));
 }
 
 function writeAll(bytes: Uint8Array): void {

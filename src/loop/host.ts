@@ -6,7 +6,8 @@
 import { type Libraries, openLoadedLibraries } from "../../ffi/libraries.ts";
 import { EpollEvent, EventFd } from "../../ffi/loop.ts";
 import { messageOf } from "../base/errors.ts";
-import { Log } from "../base/log.ts";
+import { Log, type LogRecord } from "../base/log.ts";
+import { limitLines } from "../base/log_limit.ts";
 import { RingReader } from "../base/ring.ts";
 import { type CounterSources, CounterWriter } from "./counters.ts";
 import { HandOver } from "./hand_over.ts";
@@ -59,7 +60,8 @@ export class Host implements Watcher, Timer {
   constructor(libs: Libraries, start: HostStart, post: (message: FromHost) => void) {
     this.libs = libs;
     this.#post = post;
-    this.log = new Log((record) => post({ kind: "log", record }), "worker");
+    const put = (record: LogRecord): void => post({ kind: "log", record });
+    this.log = new Log(limitLines(put, () => this.loop.now), "worker");
     this.#faults = new FaultLog(this.log);
     this.loop = new Loop(libs.native, (error) => this.#faults.heard(this.loop.now, error));
     this.resolver = new Resolver(this.loop, {

@@ -1,0 +1,66 @@
+import assert from "node:assert/strict";
+import { Log, type LogRecord } from "./log.ts";
+import { limitLines } from "./log_limit.ts";
+
+class Bench {
+  now = 1000;
+  readonly records: LogRecord[] = [];
+  readonly log = new Log(limitLines((record) => this.records.push(record), () => this.now), "net");
+
+  count(event: string): number {
+    return this.records.filter((one) => one.event === event).length;
+  }
+}
+
+Deno.test("limitLines() passes on some lines of an event, and others' all the while", () => {
+  const bench = new Bench();
+  const { log } = bench;
+  for (let i = 0; i < 100_000; i++) log.warn("refused", "a stranger is refused", { i });
+  assert.equal(bench.count("refused"), 20);
+  log.info("ready", "ready");
+  log.with({ component: "kernel" }).warn("refused", "another part's");
+  assert.equal(bench.count("ready"), 1);
+  assert.equal(bench.count("refused"), 21);
+  assert.equal(bench.count("lines_held_back"), 0);
+});
+
+Deno.test("limitLines() tells how many were held back, with the next line after a while", () => {
+  const bench = new Bench();
+  const { log } = bench;
+  for (let i = 0; i < 50; i++) log.warn("refused", "a stranger is refused");
+  bench.now += 10_000;
+  log.info("ready", "ready");
+  const { level, component, fields } = bench.records.at(-2)!;
+  assert.deepEqual([level, component, fields], ["warn", "net", { of: "refused", count: 30 }]);
+  // Told once, and the event has lines again.
+  log.warn("refused", "a stranger is refused");
+  bench.now += 10_000;
+  log.info("ready", "ready");
+  assert.equal(bench.count("lines_held_back"), 1);
+  assert.equal(bench.count("refused"), 21);
+});
+
+Deno.test("limitLines() goes on when the clock is set back", () => {
+  const bench = new Bench();
+  const { log } = bench;
+  bench.now = 1e12;
+  for (let i = 0; i < 50; i++) log.warn("refused", "a stranger is refused");
+  bench.now = 5e11;
+  for (let i = 0; i < 5; i++) log.warn("refused", "a stranger is refused");
+  assert.equal(bench.count("refused"), 25);
+  assert.equal(bench.count("lines_held_back"), 1);
+});
+
+Deno.test("limitLines() passes on what another one has counted", () => {
+  const bench = new Bench();
+  const worker = new Log(limitLines((record) => bench.log.put(record), () => bench.now), "worker");
+  for (let round = 0; round < 30; round++) {
+    for (let i = 0; i < 25; i++) worker.warn("refused", "a stranger is refused");
+    bench.now += 10_000;
+  }
+  worker.info("ready", "ready");
+  const told = bench.records.filter(({ event }) => event === "lines_held_back");
+  const lines = bench.count("refused") +
+    told.reduce((sum, { fields }) => sum + Number(fields["count"]), 0);
+  assert.equal(lines, 30 * 25);
+});

@@ -145,7 +145,13 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   #heard(said: FromServer): void {
     const { state, log } = this.#options;
     if (said.kind === "marks") this.#control?.mark(said.marks);
-    else keepReplayRecord(state, said.record, log);
+    else if (said.kind === "crowded") {
+      const { user, by } = said;
+      this.#pool.tellEach(
+        "tunnel",
+        (index) => index === by ? undefined : { kind: "crowded", user },
+      );
+    } else keepReplayRecord(state, said.record, log);
   }
 }
 

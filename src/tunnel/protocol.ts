@@ -86,6 +86,8 @@ export type ToServer =
   | ({ readonly kind: "rules" } & Routing)
   /** All users from now on. */
   | { readonly kind: "users"; readonly users: readonly UserText[] }
+  /** Another worker has found this user at their maximum of sessions. */
+  | { readonly kind: "crowded"; readonly user: string }
   /** What may be open for clients from now on. */
   | { readonly kind: "limits"; readonly connectionsMax: number; readonly associationsMax: number }
   /** Addresses of this machine from now on. */
@@ -97,6 +99,8 @@ export type ToServer =
 export type FromServer =
   /** Requests to the kernel's table of sessions. */
   | { readonly kind: "marks"; readonly marks: Uint8Array }
+  /** For the other workers. */
+  | { readonly kind: "crowded"; readonly user: string; readonly by: number }
   /** Of a clean stop, for the next start. */
   | { readonly kind: "replay"; readonly record: Uint8Array };
 

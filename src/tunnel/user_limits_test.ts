@@ -247,3 +247,31 @@ Deno.test("a user at sessions_max gets no more sessions, and one again when one 
   pair.until(() => third.client.state === "open");
   for (const { client } of [second, other, third]) client.stop();
 });
+
+Deno.test("a user at their maximum of sessions is refused while they live, and told why", () => {
+  const alice = user("alice", 1, { sessionsMax: 1 });
+  using pair = pairOf([alice]);
+  pair.greet();
+  pair.until(() => pair.client.state === "open");
+  const second = another(pair, alice);
+  second.client.wake(second.client.session());
+  pair.until(() => second.notes.log.includes(`closed ${CloseCode.tooManySessions} peer`), 8000);
+  assert.equal(pair.client.state, "open");
+  assert.equal(pair.server.gaveWay, 0);
+  second.client.stop();
+});
+
+Deno.test("a client that was killed is not locked out by its own session", () => {
+  const alice = user("alice", 1, { sessionsMax: 1 });
+  using pair = pairOf([alice]);
+  pair.greet();
+  pair.until(() => pair.client.state === "open" && pair.atServer.received === 5);
+  // Without a word, and nobody has its port any more.
+  pair.client.pump.close();
+  const second = another(pair, alice);
+  second.client.wake(second.client.session());
+  pair.until(() => second.client.state === "open", 8000);
+  assert.equal(pair.server.gaveWay, 1);
+  assert.equal(pair.server.pump.peers.count, 1);
+  second.client.stop();
+});

@@ -49,6 +49,10 @@ export interface Tunnel {
   stop(): void;
   wake(session: Session): void;
   setUsers?(users: readonly UserSpec[]): void;
+  /** Another worker has found this user at their maximum of sessions. */
+  crowded?(user: string): void;
+  /** Sessions that showed no life when their user came again. */
+  readonly gaveWay?: number;
   accountOf?(user: string): UserAccount | undefined;
   /** What main is to tell the kernel's table of sessions (session_marks.ts). */
   takeMarks?(): Uint8Array | undefined;
@@ -95,6 +99,7 @@ export class TunnelService implements Service<ToServer> {
     return {
       ...(counters === undefined ? {} : { "": counters }),
       hello: () => ({ replays: tunnel.replays ?? 0, refusals: counters?.refusals ?? 0 }),
+      sessionsGave: () => ({ way: tunnel.gaveWay ?? 0 }),
       ...(pump === undefined
         ? {}
         : { received: pump.received, sent: pump.sent, shares: () => pump.shares }),
@@ -133,6 +138,7 @@ export class TunnelService implements Service<ToServer> {
   heard(message: ToServer): void {
     if (message.kind === "rules") this.#setRoutes(message);
     else if (message.kind === "users") this.#setUsers(message.users);
+    else if (message.kind === "crowded") this.tunnel.crowded?.(message.user);
     else if (message.kind === "limits") this.#setLimits(message);
     else if (message.kind === "own") this.#own.set(message.own);
     else if (message.kind === "delivery") this.#setDelivery(message.xsk);

@@ -8,6 +8,8 @@ export interface ServerTuning extends TunnelTuning {
   readonly replayRecord?: Uint8Array;
   /** What all workers of a server have of sharedSaltsMemory(); none where there is one worker. */
   readonly sharedSalts?: SharedArrayBuffer;
+  /** A user has as many sessions as they may: some may be other workers'. */
+  readonly crowded?: (user: string) => void;
   readonly sessionsPerSource?: number;
   readonly handshakesPerSecond?: number;
   /** Bytes of 0-RTT frames held back, of all sessions. */

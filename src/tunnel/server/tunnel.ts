@@ -36,6 +36,7 @@ import type { ServerStart, UserSpec } from "../protocol.ts";
 import { RandomNumbers } from "../random_numbers.ts";
 import * as tunnel from "../tunnel.ts";
 import { Admission } from "./admission.ts";
+import { GiveWay } from "./give_way.ts";
 import { Guest } from "./guest.ts";
 import { GuestPaths } from "./guest_paths.ts";
 import { ServerHandshakes } from "./handshakes.ts";
@@ -67,6 +68,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
   readonly #handshakes: ServerHandshakes;
   readonly #admission: Admission;
   readonly #paths: GuestPaths;
+  readonly #giveWay: GiveWay;
   readonly #resetLimit: ResetLimit;
   readonly #keyLimits: KeyLimits;
   /** Of all sessions: one object, since each would keep its own. */
@@ -120,6 +122,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
       ciphers: offerOf(cipherMachine(libs.native), cipher),
     });
     this.#admission = new Admission(this.pump.peers, this.counters, tuning, word);
+    this.#giveWay = new GiveWay(this.pump);
     this.#resetLimit = new ResetLimit(RESET_INTERVAL_MS, word);
   }
 
@@ -191,6 +194,11 @@ export class ServerTunnel implements PumpOwner<Guest> {
     return exact + bloom + this.counters.sharedRefused;
   }
 
+  /** Sessions that showed no life when their user came again. */
+  get gaveWay(): number {
+    return this.#giveWay.count;
+  }
+
   /** Bits of UdpFlag that the socket has. */
   get features(): number {
     return this.udp.features;
@@ -248,7 +256,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
     const heldBytes = verdict === HelloVerdict.held ? hello.framesBytes : 0;
     const user = this.#users.of(hello.user!);
     const source = this.#admission.admit(route, user, clock.unixMs, heldBytes);
-    if (source < 0) return this.#refuse(this.#admission.refusal, route, length);
+    if (source < 0) return this.#refuseOrWait(user, route, length);
     const cipher = this.#handshakes.choose();
     if (cipher !== NO_CIPHER) {
       return this.#open(arrival, route, source, user, cipher, heldBytes > 0);
@@ -314,6 +322,26 @@ export class ServerTunnel implements PumpOwner<Guest> {
     if (path !== undefined) path.sentBytes += length;
   }
 
+  /** A user with as many sessions as they may have gets one if an old one shows no life. */
+  #refuseOrWait(user: TunnelUser, route: Route, helloBytes: number): void {
+    const { refusal } = this.#admission;
+    if (refusal === CloseCode.tooManySessions && user.isCrowded) {
+      if (this.#giveWay.isDue(user)) {
+        this.#giveWay.ask(user);
+        this.#tuning.crowded?.(user.user.name);
+        return;
+      }
+      if (!this.#giveWay.isRefused(user)) return;
+    }
+    this.#refuse(refusal, route, helloBytes);
+  }
+
+  /** Another worker has found this user at their maximum. */
+  crowded(name: string): void {
+    const user = this.#users.named(name);
+    if (user !== undefined) this.#giveWay.ask(user);
+  }
+
   /** Says why there is no session, to a user who has proved their key. */
   #refuse(code: CloseCode, route: Route, helloBytes: number): void {
     const { control, clock } = this.pump;
@@ -362,7 +390,8 @@ export class ServerTunnel implements PumpOwner<Guest> {
     this.#paths.follow(guest);
   }
 
-  ownDue(guest: Guest): void {
+  ownDue(guest: Guest, now: number): void {
+    if (this.#giveWay.due(guest, now)) return;
     if (guest.isConfirmed) return;
     this.counters.neverConfirmed++;
     this.pump.release(guest);
@@ -373,6 +402,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
   }
 
   released(guest: Guest, now: number): void {
+    this.#giveWay.forget(guest);
     this.#paths.leave(guest);
     this.#admission.hold(-(guest.early?.length ?? 0));
     this.#users.left(guest.user!);

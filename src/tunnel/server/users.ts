@@ -65,6 +65,12 @@ export class TunnelUser {
     return this.#codeOf(this.account.admitSession(unixMs));
   }
 
+  /** They have as many sessions as they may. */
+  get isCrowded(): boolean {
+    const { sessionsMax = 0 } = this.account.limits;
+    return sessionsMax > 0 && this.account.sessions >= sessionsMax;
+  }
+
   #codeOf(admission: Admission): CloseCode {
     return this.isEnabled ? REFUSALS[admission] : CloseCode.disabled;
   }

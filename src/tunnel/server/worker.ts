@@ -14,6 +14,7 @@ serveWorker<ServerStart>((host, start) => [
   new TunnelService(host, start, ({ loop, libs }, start, events) => {
     const { salts: sharedSalts, replayRecord } = start;
     return new ServerTunnel(loop, start, libs, events, {
+      crowded: (user) => host.say("tunnel", { kind: "crowded", user, by: start.index }),
       ...(sharedSalts === undefined ? {} : { sharedSalts }),
       ...(replayRecord === undefined ? {} : { replayRecord }),
     });

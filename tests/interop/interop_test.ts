@@ -8,6 +8,7 @@ import { Client, NOT_RUN, type Options, type PacketEvent, Refused } from "./clie
 import type { Frame } from "./frames.ts";
 import * as peers from "./peers.ts";
 import { delay, DoomedTarget, Probe, Server, TcpTarget, until, within } from "./peers.ts";
+import type { ServerOptions } from "./peers.ts";
 import { StreamReset } from "./stream.ts";
 import * as wire from "./wire.ts";
 import { CIPHER, WINDOW_MS } from "./wire.ts";
@@ -215,18 +216,50 @@ test("users that may not come in are told why, strangers are told nothing", asyn
   };
   const late = user("late", { expires: "2020-01-01" });
   const off = user("disabled", { enabled: false });
-  const shared = server;
-  server = await Server.run({ users: [late, off] });
-  try {
+  await withServer({ users: [late, off] }, async () => {
     assert.equal(await refusedWith({ user: late }), 10);
     assert.equal(await refusedWith({ user: off }), 14);
     for (const name of ["late", "disabled", "nobody"]) {
       await assertSilence({ user: { name, key: pattern(32, 1) } }, name);
     }
+  });
+});
+
+/** Runs `body` with a server of its own in place of the shared one. */
+async function withServer(options: ServerOptions, body: () => Promise<void>): Promise<void> {
+  const shared = server;
+  server = await Server.run(options);
+  try {
+    await body();
   } finally {
     await server.end();
     server = shared;
   }
+}
+
+for (const [name, bit] of [["chacha20-poly1305", 1], ["aes-256-gcm", 2]] as const) {
+  test(`a server that wants ${name} alone`, () =>
+    withServer({ settings: { cipher: name } }, async () => {
+      assert.equal(await chosenOf({ ciphers: 3 }), bit);
+      assert.equal(await chosenOf({ ciphers: bit | CIPHER.avx512 }), bit);
+      assert.equal(await refusedWith({ ciphers: 3 - bit }), 15);
+    }));
+}
+
+test("traffic_max: CLOSE with code 11, and the next HELLO is refused with it", () => {
+  const user = { name: "spent", key: pattern(32, 10), settings: { traffic_max: "300KiB" } };
+  return withServer({ users: [user] }, () =>
+    withTarget(peers.echoTarget(), async (port) => {
+      const client = await Client.connect({ ...server.options, user });
+      try {
+        client.open("127.0.0.1", port).write(pattern(400_000, 3));
+        const close = await within(client.closed, 10_000, "CLOSE");
+        assert.equal(close.code, 11);
+      } finally {
+        client.stop();
+      }
+      assert.equal(await refusedWith({ user }), 11);
+    }));
 });
 
 test("packet numbers of the server start at 0 and go up", () =>
@@ -639,9 +672,7 @@ test("HELLO with the wrong PSK, version, time or window: silence", async () => {
 test("named users: each with a key of their own", async () => {
   const alice = { name: "alice", key: pattern(32, 21) };
   const bob = { name: "bob", key: pattern(32, 22) };
-  const shared = server;
-  server = await Server.run({ users: [alice, bob] });
-  try {
+  await withServer({ users: [alice, bob] }, async () => {
     await withTarget(peers.echoTarget(), async (port) => {
       await withClient({ user: alice }, (client) => echoes(client, port, "alice"));
       await withClient({ user: bob }, (client) => echoes(client, port, "bob"));
@@ -649,10 +680,7 @@ test("named users: each with a key of their own", async () => {
     await assertSilence({ user: { name: "alice", key: bob.key } }, "bob's key");
     await assertSilence({ user: { name: "carol", key: alice.key } }, "an unknown name");
     await assertSilence({}, "the PSK alone");
-  } finally {
-    await server.end();
-    server = shared;
-  }
+  });
 });
 
 test("a HELLO with a fresh salt: the same session until its first DATA, then silence", async () => {

@@ -190,6 +190,15 @@ function warnOfContradictions(
     const rule = "asks for a carrier that ebpf.enabled turns off";
     report.warn(offsets.get("mode") ?? 0, "mode", rule, remedy);
   }
+  for (const [i, { only, check, to }] of config.relays.entries()) {
+    const isOurs = only === "phantom" || check === "phantom";
+    if (!isOurs || to.length < 2) continue;
+    const path = `relays[${i}]`;
+    const rule = `leads to ${to.length} servers that share the psk: none of them knows of ` +
+      "a HELLO that another has had, so that its first data can be replayed once at each";
+    const remedy = "Give each its own psk where that matters.";
+    report.warn(offsets.get(path) ?? 0, path, rule, remedy);
+  }
   const known = new Set(config.users.map(({ name }) => name));
   for (const [i, { user: names }] of config.rules.entries()) {
     for (const name of names.filter((one) => !known.has(one))) {

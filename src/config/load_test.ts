@@ -604,3 +604,14 @@ Deno.test("loadConfig() reads who is asked for names", () => {
     /resolver: must be an IP address of a name server: current value is "dns.example"/,
   );
 });
+
+Deno.test("loadConfig() warns of servers behind a relay that share the psk", () => {
+  const relay = (more: string, count: number) => {
+    const backends = Array.from({ length: count }, (_, i) => `{address: "192.0.2.${i + 1}:9"}`);
+    const text = `${PSK_LINE}relays: [{listen: ":7", ${more}to: [${backends.join()}]}]\n`;
+    return loadConfig(text, sources()).warnings.map(formatProblem).join();
+  };
+  assert.equal(relay("", 2), "");
+  assert.equal(relay("only: phantom, ", 1), "");
+  assert.match(relay("only: phantom, ", 2), /relays\[0\]: leads to 2 servers that share the psk/);
+});

@@ -196,3 +196,35 @@ for (const level of ["XDP", "user space"] as const) {
     assert.equal(counts["no_keys"], undefined);
   });
 }
+
+for (const signal of ["SIGUSR1", "SIGKILL"] as const) {
+  Deno.test(`a relay in XDP that is started anew after ${signal} loses nothing`, async () => {
+    await using net = new RelayHosts();
+    await net.backend("a", 4);
+    const to = [{ address: net.place("a", 4, BACKEND_PORT) }];
+    const settings = { relays: [{ listen: `${PORT}`, to, affinity: "port" }] };
+    const first = await net.relay("relay", settings);
+    await first.until("event=relay_started");
+    const there = net.address("relay", 4);
+    // From now on the neighbours are known: all that follows is XDP's.
+    assertWhole(await net.client(there, { flows: 2, count: 3 }), 32);
+    const going = net.client(there, { flows: 8, count: 100, gapMs: 50 });
+    await new Promise((resolve) => setTimeout(resolve, 1000));
+    await first.kill(signal);
+    const second = await net.relay("relay", { ...settings, ebpf: { pin_path: net.pins } });
+    await second.until("event=relay_started");
+    assertWhole(await going, 32);
+  });
+}
+
+Deno.test("a relay that was stopped relays nothing any more, in XDP neither", async () => {
+  await using net = new RelayHosts();
+  await net.backend("a", 4);
+  const to = [{ address: net.place("a", 4, BACKEND_PORT) }];
+  const relay = await net.relay("relay", { relays: [{ listen: `${PORT}`, to }] });
+  await relay.until("event=relay_started");
+  const there = net.address("relay", 4);
+  for (let i = 0; i < 2; i++) assertWhole(await net.client(there, { flows: 2, count: 3 }), 32);
+  assert.equal(await relay.kill("SIGTERM"), 0);
+  assert.deepEqual((await net.client(there, { flows: 2, count: 3 })).answers, []);
+});

@@ -277,7 +277,14 @@ install: ## install dist/phantom, the example configuration and the systemd unit
 	@echo '      set psk in it to what "phantom keygen" prints, then'
 	@echo '      systemctl daemon-reload && systemctl enable --now phantom'
 
-uninstall: ## remove exactly what install put there; your phantom.yaml stays
+# The tool goes last: it alone takes the programs off that a server has left in the kernel. A file
+# that can't be read (3) is no reason to stop, a server that runs is.
+uninstall: ## unload, and remove exactly what install put there; your phantom.yaml stays
+	$(Q)if [[ -z "$(DESTDIR)" && -x $(BIN) ]]; then \
+	  for file in $(CONFIG)/*.yaml; do \
+	    if [[ -e $$file && $$file != */config.example.yaml ]]; then \
+	      $(BIN) unload -c "$$file" || [[ $$? == 3 ]]; fi; done; \
+	  $(BIN) unload; fi
 	$(Q)rm -f $(BIN) $(DOC)/README.md $(DOC)/config.example.yaml $(DOC)/client.example.yaml \
 	  $(CONFIG)/config.example.yaml $(UNIT)
 	$(Q)for folder in $(DOC) $(CONFIG); do \

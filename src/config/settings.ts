@@ -74,7 +74,10 @@ const SWITCHER = section("Measures the carriers and moves to a better one", {
 
 const INTERFACES_MAX = 64;
 
-const EBPF = section("The data plane inside the kernel", {
+const EBPF_DOC =
+  "The data plane inside the kernel; it lets go of its ports at a stop, and 25 s after a kill";
+
+const EBPF = section(EBPF_DOC, {
   enabled: flag({ default: true, doc: "Off keeps every packet in user space." }),
   interface: interfaceNames({
     max: INTERFACES_MAX,
@@ -118,7 +121,8 @@ const EBPF = section("The data plane inside the kernel", {
     default: 20_000,
     min: 0,
     max: 10_000_000,
-    doc: "HELLOs of all sources that the kernel lets through; 0 is no limit.",
+    doc:
+      "HELLOs of all sources that the kernel lets through, without repeated ones; 0 is no limit.",
   }),
   session_rate: integer({
     unit: "a second",
@@ -130,7 +134,7 @@ const EBPF = section("The data plane inside the kernel", {
   enable_stats: flag({ default: true, doc: "Counts packets and drops in the kernel." }),
   pin_path: absolutePath({
     default: "/sys/fs/bpf/phantom",
-    doc: "Folder of the bpffs where maps and links outlive a restart.",
+    doc: "Folder of the bpffs where maps and links outlive a restart; `phantom unload` clears it.",
   }),
 });
 
@@ -326,7 +330,7 @@ export const CIPHER = oneOf(["auto", "chacha20-poly1305", "aes-256-gcm"], {
 export const SETTINGS = section("Phantom", {
   listen: address({
     default: { host: "", port: 54_321 },
-    doc: "Where packets arrive; without a host, on all addresses.",
+    doc: "Where packets arrive; without a host, at all addresses of this machine.",
   }),
   psk: secretText({
     range: KEY_RANGE,

@@ -88,9 +88,18 @@ __noinline int flush_slots(__u32 from)
 	return PH_SESSION_RESULT_DONE;
 }
 
-static __always_inline __u32 do_request(struct xdp_md *ctx, const struct ph_session_key *key,
-					__u32 op)
+static __always_inline __u32 count_sent(struct ph_session_value *value,
+					const struct ph_session_request *request)
 {
+	value->packets_out += request->packets;
+	value->bytes_out += request->bytes;
+	return PH_SESSION_RESULT_DONE;
+}
+
+static __always_inline __u32 do_request(struct xdp_md *ctx, const struct ph_session_key *key,
+					const struct ph_session_request *request)
+{
+	__u32 op = request->op;
 	__u32 zero = 0;
 	const struct ph_config *settings = bpf_map_lookup_elem(&config, &zero);
 	struct ph_session_value *value;
@@ -107,6 +116,8 @@ static __always_inline __u32 do_request(struct xdp_md *ctx, const struct ph_sess
 		return set_state(ctx, key, value, PH_SESSION_STATE_CLOSING, now);
 	if (op == PH_SESSION_OP_EXPIRE)
 		return expire(ctx, settings, key, value, now);
+	if (op == PH_SESSION_OP_SENT)
+		return count_sent(value, request);
 	return PH_SESSION_RESULT_NONE;
 }
 
@@ -124,7 +135,7 @@ __noinline int serve(struct xdp_md *ctx, __u32 index)
 	if ((void *)(request + 1) > end)
 		return 0;
 	__builtin_memcpy(&key, request->key, sizeof(key));
-	request->result = do_request(ctx, &key, request->op);
+	request->result = do_request(ctx, &key, request);
 	return 1;
 }
 

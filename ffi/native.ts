@@ -159,6 +159,8 @@ export const nativeSymbols = {
   // int32_t ph_xsk_send(struct ph_xsk *xsk, const uint8_t *arena, uint32_t arena_len, struct
   //   ph_udp_send *sends, uint32_t n)
   ph_xsk_send: { parameters: ["pointer", "buffer", "u32", "buffer", "u32"], result: "i32" },
+  // int32_t ph_xsk_take_sent(struct ph_xsk *xsk, struct ph_xsk_sent *sent, uint32_t max)
+  ph_xsk_take_sent: { parameters: ["pointer", "buffer", "u32"], result: "i32" },
   // int32_t ph_xsk_kick(struct ph_xsk *xsk)
   ph_xsk_kick: { parameters: ["pointer"], result: "i32" },
 

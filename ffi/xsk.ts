@@ -4,6 +4,7 @@
  * everything else is the UDP socket's, which is always there beside it.
  */
 
+import { endpointWords, type Route } from "./endpoint.ts";
 import { checked, errnoCode, SysError } from "./errors.ts";
 import { Handle } from "./handle.ts";
 import { cString } from "./memory.ts";
@@ -69,6 +70,17 @@ function takeMemory(bytes: number): Uint8Array<ArrayBuffer> {
   const index = spareMemory.findIndex(({ length }) => length === bytes);
   return index < 0 ? new Uint8Array(bytes) : spareMemory.splice(index, 1)[0]!;
 }
+
+/** `route` is good until it returns; bytes are of frames. */
+export type SentVisitor = (route: Route, packets: number, bytes: number) => void;
+
+const TWO_32 = 0x1_0000_0000;
+/** struct ph_xsk_sent */
+const SENT_ROW_BYTES = 64;
+const SENT_ROW_WORDS = SENT_ROW_BYTES / 4;
+const SENT_ROWS = 256;
+/** Of the port that is asked. */
+let sentBytes: Uint8Array<ArrayBuffer> | undefined;
 
 export class XskPort extends Handle {
   /** Of the last receive. */
@@ -147,6 +159,23 @@ export class XskPort extends Handle {
     const { arena, sends, count } = outbox;
     const left = this.#native.symbols.ph_xsk_send(this.#xsk, arena, arena.length, sends, count);
     outbox.keep(checked(left, () => `send by ${this.label}`));
+  }
+
+  /** What was sent to each peer since the last call. */
+  eachSent(visit: SentVisitor): void {
+    this.assertOpen();
+    const bytes = sentBytes ??= new Uint8Array(SENT_ROWS * SENT_ROW_BYTES);
+    const words = new Uint32Array(bytes.buffer);
+    const route = new Uint32Array(2 * endpointWords);
+    let count = 0;
+    do {
+      count = this.#native.symbols.ph_xsk_take_sent(this.#xsk, bytes, SENT_ROWS);
+      for (let at = 0; at < count * SENT_ROW_WORDS; at += SENT_ROW_WORDS) {
+        for (let i = 0; i < route.length; i++) route[i] = words[at + i]!;
+        const [low, high, packets] = [words[at + 12]!, words[at + 13]!, words[at + 14]!];
+        visit(route, packets, high * TWO_32 + low);
+      }
+    } while (count === SENT_ROWS);
   }
 
   /** Has the kernel go on with what it did not take at once; whether there is more of it. */

@@ -188,7 +188,7 @@ struct ph_front {
 /* ---- what user space asks of xdp_sessions ---- */
 
 enum ph_request_limit {
-	PH_REQUEST_LIMIT_RUN = 60,	/* requests in one run */
+	PH_REQUEST_LIMIT_RUN = 48,	/* requests in one run: a page's worth, less what a frame has */
 	PH_REQUEST_LIMIT_HEAD_BYTES = 16,	/* in front of them: a frame has a header */
 	PH_REQUEST_LIMIT_SLOTS = 16,	/* of `front` that one request flushes */
 };
@@ -199,6 +199,7 @@ enum ph_session_op {
 	PH_SESSION_OP_CLOSE = 2,
 	PH_SESSION_OP_EXPIRE = 3,	/* remove it, if its time is still over */
 	PH_SESSION_OP_FLUSH = 4,	/* of all CPUs' `front`: the slots from key[0..4] on */
+	PH_SESSION_OP_SENT = 5,		/* count what AF_XDP has sent */
 };
 
 enum ph_session_result {
@@ -213,11 +214,14 @@ struct ph_session_request {
 	__u8 key[40];			/* struct ph_session_key */
 	__u32 op;			/* enum ph_session_op */
 	__u32 result;			/* enum ph_session_result */
+	__u64 bytes;			/* of PH_SESSION_OP_SENT */
+	__u32 packets;
+	__u32 pad;
 };
 
 _Static_assert(sizeof(struct ph_session_key) == 40, "session key layout");
 _Static_assert(sizeof(struct ph_session_value) == 64, "session value layout");
-_Static_assert(sizeof(struct ph_session_request) == 48, "request layout");
+_Static_assert(sizeof(struct ph_session_request) == 64, "request layout");
 _Static_assert(sizeof(struct ph_front) == 64, "front layout");
 _Static_assert(sizeof(struct ph_mask_key) == 32, "mask key layout");
 

@@ -1121,7 +1121,7 @@ export const Front = {
 
 /** `enum ph_request_limit` */
 export const RequestLimit = {
-  run: 60,
+  run: 48,
   headBytes: 16,
   slots: 16,
 } as const;
@@ -1134,6 +1134,7 @@ export const SessionOp = {
   close: 2,
   expire: 3,
   flush: 4,
+  sent: 5,
 } as const;
 
 export type SessionOp = (typeof SessionOp)[keyof typeof SessionOp];
@@ -1165,23 +1166,30 @@ export interface SessionRequest {
   key: Uint8Array;
   op: number;
   result: number;
+  bytes: bigint;
+  packets: number;
 }
 
-/** `struct ph_session_request`: 48 bytes. */
+/** `struct ph_session_request`: 64 bytes. */
 export const SessionRequest = {
-  size: 48,
-  offset: { key: 0, op: 40, result: 44 },
+  size: 64,
+  offset: { key: 0, op: 40, result: 44, bytes: 48, packets: 56 },
   read(view: DataView, at = 0): SessionRequest {
     return {
       key: getBytes(view, at, 40),
       op: view.getUint32(at + 40, true),
       result: view.getUint32(at + 44, true),
+      bytes: view.getBigUint64(at + 48, true),
+      packets: view.getUint32(at + 56, true),
     };
   },
   write(view: DataView, at: number, value: SessionRequest): void {
     setBytes(view, at, value.key, 40, "SessionRequest.key");
     view.setUint32(at + 40, value.op, true);
     view.setUint32(at + 44, value.result, true);
+    view.setBigUint64(at + 48, value.bytes, true);
+    view.setUint32(at + 56, value.packets, true);
+    setZero(view, at + 60, 4);
   },
 } as const;
 
@@ -1516,7 +1524,7 @@ export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
     },
   },
   xdp_sessions: {
-    hash: "0aab2220e32c3581",
+    hash: "9d105ab79c99632a",
     hashes: {
       ph_event_gate: "878f895b58b79fb5",
       ph_event_kind: "aff8935db16c263a",
@@ -1526,10 +1534,10 @@ export const layouts: Readonly<Record<ObjectName, ObjectLayout>> = {
       ph_session_state: "b265101fe161b04b",
       ph_session_value: "96b84e30d5b015a2",
       ph_front: "5bbb6039812fbab3",
-      ph_request_limit: "609687f3c9b0b282",
-      ph_session_op: "938b7ca48a365a83",
+      ph_request_limit: "bd18cc1271a42fdc",
+      ph_session_op: "a19a40e76e04803b",
       ph_session_result: "f5d0b27b9d038f4f",
-      ph_session_request: "1738b641d3805fc1",
+      ph_session_request: "1c3654d44dec436e",
     },
   },
 };

@@ -377,6 +377,16 @@ PH_API int32_t ph_xsk_learn(struct ph_xsk *xsk, const struct ph_udp_msg *msgs, u
  */
 PH_API int32_t ph_xsk_send(struct ph_xsk *xsk, const uint8_t *arena, uint32_t arena_len,
 			   struct ph_udp_send *sends, uint32_t n);
+/* Sent to a peer by ph_xsk_send, since it was told last. */
+struct ph_xsk_sent {
+	struct ph_udp_msg route;
+	uint64_t bytes;			/* of frames */
+	uint32_t packets;
+	uint32_t pad;
+};
+
+/* Fills sent[0..max), and forgets what it tells; less than max: that was all. */
+PH_API int32_t ph_xsk_take_sent(struct ph_xsk *xsk, struct ph_xsk_sent *sent, uint32_t max);
 /* Has the kernel go on with frames that it did not take at once; 1 while there are some. */
 PH_API int32_t ph_xsk_kick(struct ph_xsk *xsk);
 
@@ -600,6 +610,7 @@ _Static_assert(sizeof(struct ph_udp_msg) == 48, "ph_udp_msg");
 _Static_assert(sizeof(struct ph_udp_span) == 16, "ph_udp_span");
 _Static_assert(sizeof(struct ph_udp_send) == 64, "ph_udp_send");
 _Static_assert(sizeof(struct ph_xsk_options) == 80, "ph_xsk_options");
+_Static_assert(sizeof(struct ph_xsk_sent) == 64, "ph_xsk_sent");
 _Static_assert(sizeof(struct ph_aead_op) == 32, "ph_aead_op");
 _Static_assert(sizeof(struct ph_header) == 24, "ph_header");
 _Static_assert(sizeof(struct ph_tcp_accepted) == 32, "ph_tcp_accepted");

@@ -81,6 +81,13 @@ struct way {
 	uint16_t left_in;		/* the last send that left something of it to the socket */
 };
 
+/* What it has led, and nobody has asked for. */
+struct led {
+	uint64_t bytes;
+	uint32_t packets;
+	uint32_t pad;
+};
+
 struct ph_xsk {
 	uint8_t *memory;
 	uint64_t begin;			/* of the UMEM in memory: the first whole page */
@@ -95,11 +102,14 @@ struct ph_xsk {
 	uint32_t held_queue;
 	uint32_t free;
 	uint64_t seed;
+	bool has_led;			/* something since the last round of ph_xsk_take_sent */
+	uint32_t told;			/* where that goes on */
 	uint64_t counts[PH_XSK_COUNTS];
 	struct queue queue[PH_XSK_QUEUES_MAX];
 	uint64_t held_frames[PH_XSK_BATCH_MAX];
 	struct frame_ends came[PH_XSK_BATCH_MAX];	/* of each message of the last receive */
 	struct way ways[PH_XSK_WAYS];
+	struct led led[PH_XSK_WAYS];	/* of each way; apart, for a way is a cache line */
 	uint64_t free_frames[];
 };
 
@@ -469,6 +479,7 @@ int32_t ph_xsk_learn(struct ph_xsk *xsk, const struct ph_udp_msg *msgs, uint32_t
 {
 	const struct ph_udp_msg *route;
 	struct way *way;
+	struct led *led;
 
 	if (msg >= PH_XSK_BATCH_MAX)
 		return -EINVAL;
@@ -479,7 +490,10 @@ int32_t ph_xsk_learn(struct ph_xsk *xsk, const struct ph_udp_msg *msgs, uint32_t
 	if (!way) {
 		/* A peer that loses its place is served by the UDP socket until it is heard. */
 		way = ways_of(xsk, route);
+		led = &xsk->led[way - xsk->ways];
 		memmove(way + 1, way, (WAYS_PER_HASH - 1) * sizeof(*way));
+		memmove(led + 1, led, (WAYS_PER_HASH - 1) * sizeof(*led));
+		*led = (struct led){ 0 };
 		way->route = *route;
 		way->is_used = 1;
 	}
@@ -638,6 +652,7 @@ static bool put(struct ph_xsk *xsk, struct ph_udp_send *send, const uint8_t *are
 	struct frame_header header;
 	struct queue *queue;
 	struct way *way;
+	struct led *led;
 	uint32_t segment = send->segment && send->segment < send->length ? send->segment :
 									     send->length;
 
@@ -654,6 +669,8 @@ static bool put(struct ph_xsk *xsk, struct ph_udp_send *send, const uint8_t *are
 		return false;
 	}
 	queue = &xsk->queue[way->queue];
+	led = &xsk->led[way - xsk->ways];
+	xsk->has_led = true;
 	frame_begin(&header, &route, &way->ends, xsk->port);
 	/* The socket knows what to say of it. */
 	if (header.length - ETH_HLEN + segment > queue->mtu)
@@ -673,10 +690,38 @@ static bool put(struct ph_xsk *xsk, struct ph_udp_send *send, const uint8_t *are
 					arena + send->offset, length);
 		send->offset += length;
 		send->length -= length;
+		led->packets++;
+		led->bytes += desc->len;
 		xsk->counts[PH_XSK_SENT]++;
 	}
 	way->left_in = 0;
 	return true;
+}
+
+int32_t ph_xsk_take_sent(struct ph_xsk *xsk, struct ph_xsk_sent *sent, uint32_t max)
+{
+	uint32_t count = 0;
+
+	if (!xsk->told) {
+		if (!xsk->has_led)
+			return 0;
+		xsk->has_led = false;
+	}
+	for (; xsk->told < PH_XSK_WAYS && count < max; xsk->told++) {
+		struct led *led = &xsk->led[xsk->told];
+
+		if (!led->packets)
+			continue;
+		sent[count++] = (struct ph_xsk_sent){
+			.route = xsk->ways[xsk->told].route,
+			.bytes = led->bytes,
+			.packets = led->packets,
+		};
+		*led = (struct led){ 0 };
+	}
+	if (xsk->told == PH_XSK_WAYS)
+		xsk->told = 0;
+	return (int32_t)count;
 }
 
 int32_t ph_xsk_send(struct ph_xsk *xsk, const uint8_t *arena, uint32_t arena_len,

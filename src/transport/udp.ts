@@ -3,7 +3,7 @@
 import type { Endpoint, Route } from "../../ffi/endpoint.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
 import { UdpInbox, type UdpOptions, type UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
-import type { XskPort } from "../../ffi/xsk.ts";
+import type { SentVisitor, XskPort } from "../../ffi/xsk.ts";
 import { type Loop, NOT_ARMED, type Timer, type Watcher } from "../loop/loop.ts";
 import type { Carrier, CarrierHost, PacketSizes } from "./carrier.ts";
 
@@ -96,6 +96,11 @@ export class UdpCarrier implements Carrier, Watcher, Timer {
   /** Has AF_XDP beside the socket from now on, or no more. */
   setPort(port: XskPort | undefined): void {
     this.#port = port;
+  }
+
+  /** What AF_XDP has sent since the last call: the kernel counts what the socket sends alone. */
+  eachSent(visit: SentVisitor): void {
+    this.#port?.eachSent(visit);
   }
 
   // ---- receiving ----

@@ -49,7 +49,13 @@ const SECOND = 1_000_000_000n;
 /** Below this a run is not a frame to the kernel. */
 const FRAME_BYTES_MIN = 14;
 const DRAIN_BYTES = 1 << 16;
-const OPS = [SessionOp.establish, SessionOp.close, SessionOp.expire, SessionOp.flush];
+const OPS = [
+  SessionOp.establish,
+  SessionOp.close,
+  SessionOp.expire,
+  SessionOp.flush,
+  SessionOp.sent,
+];
 
 const nowNs = () => BigInt(Math.round(monotonicMs(libraries().native) * 1e6));
 
@@ -100,11 +106,11 @@ class SessionsFuzz implements Disposable {
   }
 
   #randomFrame(rng: Rng): Bytes {
-    const count = rng.chance(0.03) ? rng.int(0, RequestLimit.run + 10) : rng.int(1, 4);
+    const count = rng.chance(0.03) ? rng.int(0, RequestLimit.run + 5) : rng.int(1, 4);
     let data = rng.bytes(HEAD + count * REQUEST);
     const view = new DataView(data.buffer);
     for (let at = HEAD; at < data.length; at += REQUEST) {
-      const op = rng.chance(0.95) ? rng.pick(OPS) : rng.pick([0, 5, 255, 256, rng.u32()]);
+      const op = rng.chance(0.95) ? rng.pick(OPS) : rng.pick([0, 6, 255, 256, rng.u32()]);
       view.setUint32(at + OP_AT, op, true);
       if (op === SessionOp.flush) view.setUint32(at, randomFirst(rng), true);
       else data.set(rng.pick(this.#keys), at);

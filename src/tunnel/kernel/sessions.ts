@@ -68,7 +68,6 @@ export class KernelSessions {
   readonly #rows: MapRows;
   readonly #words: Uint32Array;
   readonly #data = new Uint8Array(RequestLimit.headBytes + RequestLimit.run * SessionRequest.size);
-  readonly #view = new DataView(this.#data.buffer);
   #count = 0;
   #sweep: Generator<MapRows> | undefined;
   #seen = { entries: 0, established: 0, closing: 0 };
@@ -93,10 +92,9 @@ export class KernelSessions {
   /** Does what a worker's SessionMarks have collected. */
   mark(requests: Uint8Array): void {
     for (let at = 0; at + SessionRequest.size <= requests.length; at += SessionRequest.size) {
-      const key = requests.subarray(at, at + SessionKey.size);
-      const op = requests[at + SessionRequest.offset.op]!;
-      this.#remember(key, op);
-      this.#request(key, op);
+      const request = requests.subarray(at, at + SessionRequest.size);
+      this.#remember(request.subarray(0, SessionKey.size), request[SessionRequest.offset.op]!);
+      this.#push(request);
     }
     this.#run();
   }
@@ -119,6 +117,7 @@ export class KernelSessions {
   }
 
   #remember(key: Uint8Array, op: number): void {
+    if (op === SessionOp.sent) return;
     const text = latin1(key);
     if (op === SessionOp.close) this.#open.delete(text);
     else if (this.#open.size < this.#maps.sessions.info.maxEntries) this.#open.add(text);
@@ -156,10 +155,14 @@ export class KernelSessions {
   }
 
   #request(key: Uint8Array, op: number): void {
-    const at = RequestLimit.headBytes + this.#count * SessionRequest.size;
-    this.#data.set(key, at);
-    this.#view.setUint32(at + SessionRequest.offset.op, op, true);
-    this.#view.setUint32(at + SessionRequest.offset.result, SessionResult.none, true);
+    const request = new Uint8Array(SessionRequest.size);
+    request.set(key);
+    new DataView(request.buffer).setUint32(SessionRequest.offset.op, op, true);
+    this.#push(request);
+  }
+
+  #push(request: Uint8Array): void {
+    this.#data.set(request, RequestLimit.headBytes + this.#count * SessionRequest.size);
     if (++this.#count === RequestLimit.run) this.#run();
   }
 
@@ -171,7 +174,7 @@ export class KernelSessions {
       const at = RequestLimit.headBytes + i * SessionRequest.size;
       const op = result[at + SessionRequest.offset.op];
       const outcome = result[at + SessionRequest.offset.result];
-      if (op === SessionOp.flush) continue;
+      if (op === SessionOp.flush || op === SessionOp.sent) continue;
       if (outcome === SessionResult.missing) this.counts.missing++;
       else if (outcome === SessionResult.done && op === SessionOp.expire) this.counts.expired++;
       else if (outcome === SessionResult.done) this.counts.marked++;

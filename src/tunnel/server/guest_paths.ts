@@ -7,6 +7,7 @@ import { PMTU_BASE } from "../../reliability/params.ts";
 import type { PathTokens } from "../../crypto/path_tokens.ts";
 import type { PacketPump } from "../packet_pump.ts";
 import type { Guest } from "./guest.ts";
+import type { UdpCarrier } from "../../transport/udp.ts";
 import { lower } from "./handshakes.ts";
 import { SessionMarks } from "./session_marks.ts";
 
@@ -34,8 +35,12 @@ export class GuestPaths {
     this.#marks = new SessionMarks(port);
   }
 
-  takeMarks(): Uint8Array<ArrayBuffer> | undefined {
-    return this.#marks?.take();
+  /** `udp`: whose AF_XDP has sent what the kernel has not seen. */
+  takeMarks(udp: Pick<UdpCarrier, "eachSent">): Uint8Array<ArrayBuffer> | undefined {
+    const marks = this.#marks;
+    if (marks === undefined) return undefined;
+    udp.eachSent((route, packets, bytes) => marks.sent(route, packets, bytes));
+    return marks.take();
   }
 
   /** A path to where a packet of so many bytes came from; its index, or -1. */

@@ -6,7 +6,7 @@
 import { endpointWords, type Route } from "../../../ffi/endpoint.ts";
 import { SessionKey, SessionOp, SessionRequest } from "../../../ffi/bpf/layout.gen.ts";
 
-/** Of one batch; 192 KiB. */
+/** Of one batch; 256 KiB. */
 export const MARKS_MAX = 4096;
 
 const UDP = 17;
@@ -34,6 +34,14 @@ export class SessionMarks {
     this.#add(route, SessionOp.close);
   }
 
+  /** Sent by AF_XDP, which no program in the kernel sees. */
+  sent(route: Route, packets: number, bytes: number): void {
+    const at = this.#add(route, SessionOp.sent);
+    if (at < 0) return;
+    this.#view.setUint32(at + SessionRequest.offset.packets, packets, true);
+    this.#view.setBigUint64(at + SessionRequest.offset.bytes, BigInt(bytes), true);
+  }
+
   /** What has come, as requests; nothing when nothing has. */
   take(): Uint8Array<ArrayBuffer> | undefined {
     if (this.#count === 0) return undefined;
@@ -42,15 +50,17 @@ export class SessionMarks {
     return taken;
   }
 
-  #add(route: Route, op: SessionOp): void {
+  /** Where it is, or -1. */
+  #add(route: Route, op: SessionOp): number {
     if (this.#count === MARKS_MAX) {
       this.dropped++;
-      return;
+      return -1;
     }
     const at = this.#count++ * SessionRequest.size;
     writeKey(this.#bytes, this.#view, at, route, this.#port);
     this.#view.setUint32(at + SessionRequest.offset.op, op, true);
     this.#view.setUint32(at + SessionRequest.offset.result, 0, true);
+    return at;
   }
 }
 

@@ -185,7 +185,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
 
   /** What is new of sessions' addresses, for the kernel's table. */
   takeMarks(): Uint8Array<ArrayBuffer> | undefined {
-    return this.#paths.takeMarks();
+    return this.#paths.takeMarks(this.udp);
   }
 
   /** HELLOs that were said before, here or to another worker. */

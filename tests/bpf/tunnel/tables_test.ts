@@ -323,6 +323,33 @@ Deno.test("marks change states; an entry that was thrown out and is back is mark
   assert.equal(marks.take(), undefined);
 });
 
+Deno.test("what AF_XDP has sent is added to what the kernel has seen leave", () => {
+  using opened = open("xdp_sessions");
+  const kernel = kernelSessions(opened);
+  const sessions = opened.map("sessions");
+  const marks = new SessionMarks(PORT);
+  for (const family of [4, 6]) {
+    const key = sessionKey(3, family);
+    const route = routeTo(endpoint(key.srcIp, key.srcPort), endpoint(key.dstIp, 0));
+    put(sessions, key, SessionState.established, nowNs());
+    const before = find(sessions, key)!;
+    marks.sent(route, 7, 9000);
+    marks.sent(route, 1, 2 ** 40);
+    kernel.mark(marks.take()!);
+    const { packetsOut, bytesOut, ...rest } = before;
+    assert.deepEqual(find(sessions, key), {
+      ...rest,
+      packetsOut: packetsOut + 8,
+      bytesOut: bytesOut + 9000n + (1n << 40n),
+    });
+  }
+  // Of an entry that is not there nothing is made.
+  const gone = sessionKey(4);
+  marks.sent(routeTo(endpoint(gone.srcIp, gone.srcPort), endpoint(gone.dstIp, 0)), 1, 100);
+  kernel.mark(marks.take()!);
+  assert.equal(find(sessions, gone), undefined);
+});
+
 Deno.test("SessionMarks holds as many as it says, and counts the rest", () => {
   const marks = new SessionMarks(PORT);
   const route = routeTo(endpoint(ipBytes("::ffff:192.0.2.1"), 9), endpoint(ipBytes("::"), 0));

@@ -26,7 +26,8 @@ const FLUSHED_SLOTS = 16;
 const FLUSH_AFTER_NS = 100_000_000n;
 const SECOND = 1_000_000_000n;
 const U32 = 0xffff_ffff;
-const { op: OP_AT, result: RESULT_AT } = SessionRequest.offset;
+const { op: OP_AT, result: RESULT_AT, packets: PACKETS_AT, bytes: BYTES_AT } =
+  SessionRequest.offset;
 const { state: STATE_AT, lastSeenNs: SEEN_AT } = SessionValue.offset;
 
 export interface ModelTimeouts {
@@ -99,10 +100,26 @@ export class SessionsModel {
       const op = view.getUint32(at + OP_AT, true);
       const result = op === SessionOp.flush
         ? this.#flush(view.getUint32(at, true), before)
+        : op === SessionOp.sent
+        ? this.#sent(
+          key,
+          view.getUint32(at + PACKETS_AT, true),
+          view.getBigUint64(at + BYTES_AT, true),
+        )
         : this.#change(key, op, [before, after], outView.getUint32(at + RESULT_AT, true));
       view.setUint32(at + RESULT_AT, result, true);
     }
     return served;
+  }
+
+  #sent(key: Uint8Array, packets: number, bytes: bigint): SessionResult {
+    const entry = this.#entries.get(wholeText(key));
+    if (entry === undefined) return SessionResult.missing;
+    const { packetsOut, bytesOut } = SessionValue.offset;
+    const { view } = entry;
+    view.setUint32(packetsOut, view.getUint32(packetsOut, true) + packets, true);
+    view.setBigUint64(bytesOut, view.getBigUint64(bytesOut, true) + bytes, true);
+    return SessionResult.done;
   }
 
   #change(

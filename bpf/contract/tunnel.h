@@ -188,7 +188,7 @@ struct ph_front {
 /* ---- what user space asks of xdp_sessions ---- */
 
 enum ph_request_limit {
-	PH_REQUEST_LIMIT_RUN = 48,	/* requests in one run: a page's worth, less what a frame has */
+	PH_REQUEST_LIMIT_RUN = 48,	/* requests in one run, which is a page at most */
 	PH_REQUEST_LIMIT_HEAD_BYTES = 16,	/* in front of them: a frame has a header */
 	PH_REQUEST_LIMIT_SLOTS = 16,	/* of `front` that one request flushes */
 };

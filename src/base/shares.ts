@@ -131,24 +131,24 @@ export class Shares<M> {
     return this.#byName.get(group)?.held ?? 0;
   }
 
-  /** One piece more for a member; to be asked before is who has to give. */
-  take(who: M, group: string): void {
+  /** So many pieces more for a member; to be asked before is who has to give. */
+  take(who: M, group: string, count = 1): void {
     const member = this.#members.get(who) ?? this.#join(who, group);
-    this.#held++;
-    member.held++;
-    member.group.held++;
+    this.#held += count;
+    member.held += count;
+    member.group.held += count;
     member.group.members.changed(member);
     this.#groups.changed(member.group);
   }
 
   /** Gives back what was taken. */
-  give(who: M): void {
+  give(who: M, count = 1): void {
     const member = this.#members.get(who);
     if (member === undefined) return;
     const { group } = member;
-    this.#held--;
-    member.held--;
-    group.held--;
+    this.#held -= count;
+    member.held -= count;
+    group.held -= count;
     if (member.held === 0) {
       this.#members.delete(who);
       group.members.remove(member);

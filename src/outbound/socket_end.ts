@@ -16,7 +16,7 @@ import { RstCode } from "../wire/frames.ts";
 import type { ByteEnd } from "./byte_end.ts";
 import {
   GATHER_BYTES,
-  HELD_BYTES_MAX,
+  type Holder,
   NO_SLOT,
   READ_BYTES,
   READ_ROUND_BYTES,
@@ -25,7 +25,7 @@ import {
 } from "./splicer.ts";
 
 /** Who is told that a socket is closed: both halves ended, or it failed and its peer was reset. */
-export interface SocketEndOwner {
+export interface SocketEndOwner extends Holder {
   endClosed(end: SocketEnd): void;
 }
 
@@ -92,7 +92,7 @@ export class SocketEnd implements ByteEnd, Watcher {
     this.#socket = socket;
     this.#fd = socket.fd;
     this.lastUsed = shared.loop.now;
-    if (early.length > 0) this.#unsent = new Rest(shared, early);
+    if (early.length > 0) this.#unsent = new Rest(shared, early, owner);
   }
 
   get isClosed(): boolean {
@@ -142,7 +142,7 @@ export class SocketEnd implements ByteEnd, Watcher {
     if (this.#slot === NO_SLOT) {
       if (length >= DIRECT_BYTES) return this.#write(bytes, at, length);
       // What gathers counts as taken before the socket has it: not where copies add up.
-      if (this.#shared.held >= HELD_BYTES_MAX) {
+      if (!this.#shared.mayHold(this.#owner)) {
         this.#shared.counters.heldFull++;
         return this.#write(bytes, at, length);
       }
@@ -236,7 +236,8 @@ export class SocketEnd implements ByteEnd, Watcher {
     this.#shared.giveSlot(slot);
     const taken = this.#write(gatherArena, at, length);
     if (taken === length || this.#isClosed) return;
-    this.#unwritten = new Rest(this.#shared, gatherArena.slice(at + taken, at + length));
+    const rest = gatherArena.slice(at + taken, at + length);
+    this.#unwritten = new Rest(this.#shared, rest, this.#owner);
   }
 
   // ---- towards the socket ----
@@ -321,7 +322,7 @@ export class SocketEnd implements ByteEnd, Watcher {
   /** Bytes to ask the socket for; 0: the peer has to make room first. */
   #roomToRead(left: number): number {
     const room = Math.min(this.#peer!.room(), READ_BYTES, left);
-    if (room > 0 && this.#shared.held < HELD_BYTES_MAX) return room;
+    if (room > 0 && this.#shared.mayHold(this.#owner)) return room;
     this.#isFull = true;
     if (room > 0) {
       this.#shared.counters.heldFull++;
@@ -347,7 +348,7 @@ export class SocketEnd implements ByteEnd, Watcher {
   /** Keeps what the peer did not take until it is resumed. */
   #keep(rest: Uint8Array<ArrayBuffer>): void {
     if (this.#isClosed) return;
-    this.#unsent = new Rest(this.#shared, rest);
+    this.#unsent = new Rest(this.#shared, rest, this.#owner);
     this.#isFull = true;
   }
 

@@ -4,6 +4,7 @@
  * work of the end of a round.
  */
 
+import { Shares } from "../base/shares.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer } from "../loop/loop.ts";
 
 /** Bytes read from one socket at a time, and in one round. */
@@ -14,12 +15,18 @@ const READ_ALL_BYTES = 2 << 20;
 /** Memory where pieces towards one socket gather during a round, and how many sockets have one. */
 export const GATHER_BYTES = 64 << 10;
 const GATHER_SLOTS = 32;
-/** What all ends may hold in copies: pieces that a socket or its peer did not take. */
+/**
+ * What all ends may hold in copies: pieces that a socket or its peer did not take. Nobody can be
+ * made to give them up: a session, and all of one user, may hold no more than what is left.
+ */
 export const HELD_BYTES_MAX = 32 << 20;
+/** Up to here it is not asked who holds them. */
+const HELD_BYTES_FREE = 8 << 20;
 /** When to offer again what there was no memory for. */
 const RETRY_MS = 20;
 
 export const NO_SLOT = -1;
+const NOBODY: Holder = {};
 
 /** Counted since the start. */
 export class SpliceCounters {
@@ -31,6 +38,12 @@ export class SpliceCounters {
   heldFull = 0;
   /** Exceptions that ended a connection: none is expected. */
   faults = 0;
+}
+
+/** On whose account copies are held: a session, and whose it is. Without, on all ends'. */
+export interface Holder {
+  readonly asker?: object;
+  readonly user?: string;
 }
 
 /** Has a slot of the gathering memory. */
@@ -57,12 +70,16 @@ export class Splicer implements Task {
   readonly gatherArena: Uint8Array<ArrayBuffer> = new Uint8Array(GATHER_SLOTS * GATHER_BYTES);
   /** Bytes in copies of all ends. */
   held = 0;
+  readonly #holders = new Shares<object>(HELD_BYTES_MAX);
   #readLeft = 0;
   #readSince = -1;
   readonly #slots: (Gatherer | undefined)[] = new Array(GATHER_SLOTS).fill(undefined);
   readonly #freeSlots: number[] = Array.from({ length: GATHER_SLOTS }, (_, i) => i);
   #readers: Reader[] = [];
   #running: Reader[] = [];
+  /** Those that had their turn in this round, and want another: behind those that had none. */
+  readonly #again: Reader[] = [];
+  #isReading = false;
   readonly #retries: Retrier[] = [];
   readonly #retryTimer: RetryTimer;
 
@@ -99,9 +116,29 @@ export class Splicer implements Task {
     this.counters.bytesDown += bytes;
   }
 
+  /** Whether an end may make one more copy. */
+  mayHold({ asker, user = "" }: Holder): boolean {
+    if (this.held < HELD_BYTES_FREE) return true;
+    const left = HELD_BYTES_MAX - this.held;
+    if (left <= 0 || asker === undefined) return left > 0;
+    if (this.#holders.heldBy(asker) >= left) return false;
+    return user === "" || this.#holders.heldByGroup(user) < left;
+  }
+
+  hold({ asker, user = "" }: Holder, bytes: number): void {
+    this.held += bytes;
+    if (asker !== undefined) this.#holders.take(asker, user, bytes);
+  }
+
+  letGo({ asker }: Holder, bytes: number): void {
+    this.held -= bytes;
+    if (asker !== undefined) this.#holders.give(asker, bytes);
+  }
+
   /** Reads of it go on at the end of the round. */
   readLater(reader: Reader): void {
-    this.#readers.push(reader);
+    const hadTurn = this.#isReading && this.#readLeft > 0;
+    (hadTurn ? this.#again : this.#readers).push(reader);
     this.loop.post(this);
   }
 
@@ -127,8 +164,12 @@ export class Splicer implements Task {
     // Those that wait have their own share: sockets that are ready can't use it up.
     this.#readSince = this.loop.now;
     this.#readLeft = READ_ALL_BYTES;
+    this.#isReading = true;
     for (let i = 0; i < readers.length; i++) readers[i]!.readAgain();
+    this.#isReading = false;
     readers.length = 0;
+    for (let i = 0; i < this.#again.length; i++) this.#readers.push(this.#again[i]!);
+    this.#again.length = 0;
   }
 
   #retry(): void {
@@ -150,12 +191,14 @@ class RetryTimer implements Timer {
 export class Rest {
   readonly bytes: Uint8Array<ArrayBuffer>;
   readonly #splicer: Splicer;
+  readonly #holder: Holder;
   at = 0;
 
-  constructor(splicer: Splicer, bytes: Uint8Array<ArrayBuffer>) {
+  constructor(splicer: Splicer, bytes: Uint8Array<ArrayBuffer>, holder: Holder = NOBODY) {
     this.#splicer = splicer;
+    this.#holder = holder;
     this.bytes = bytes;
-    splicer.held += bytes.length;
+    splicer.hold(holder, bytes.length);
   }
 
   get left(): number {
@@ -164,6 +207,6 @@ export class Rest {
 
   /** It is needed no more. */
   drop(): void {
-    this.#splicer.held -= this.bytes.length;
+    this.#splicer.letGo(this.#holder, this.bytes.length);
   }
 }

@@ -50,6 +50,7 @@ export interface StreamHost {
 
 export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, ExitItem, Turn {
   readonly id: number;
+  user = "";
   /** What its bytes go to: a connection, or what the server itself serves. */
   end: ByteEnd | undefined;
   readonly #host: StreamHost;
@@ -69,7 +70,7 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
     this.id = id;
   }
 
-  /** Names are looked up on the session's account. */
+  /** Names are looked up, and copies held, on the session's account. */
   get asker(): object {
     return this.#session;
   }
@@ -79,6 +80,7 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
   }
 
   begin(user: string, target: Target): void {
+    this.user = user;
     try {
       if (target.name === BENCH_HOST) return this.#measure(target.port);
       const connecting = this.#host.connector.connect(user, target, this);

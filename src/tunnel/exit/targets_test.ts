@@ -296,6 +296,31 @@ Deno.test("a target that does not read stops the session, within bounds, and los
   far.close();
 });
 
+Deno.test("what one user's targets did not read stops no other user's downloads", () => {
+  using bench = new Bench();
+  const { splicer } = bench.targets;
+  const { stream, far } = bench.connect();
+  // As streams of ten sessions do, whose targets read nothing.
+  const sessions = Array.from({ length: 10 }, () => ({ asker: {}, user: "mallory" }));
+  const held: [typeof sessions[0], number][] = [];
+  for (const one of sessions) {
+    while (splicer.mayHold(one)) {
+      splicer.hold(one, 64 << 10);
+      held.push([one, 64 << 10]);
+    }
+  }
+  assert.ok(splicer.held > 8 << 20 && splicer.held <= (HELD_BYTES_MAX >> 1) + (64 << 10));
+  const all = pattern(4 << 20);
+  let sent = 0;
+  bench.until(() => {
+    sent += Math.max(0, far.write(all, sent, all.length - sent));
+    return stream.receivedBytes === all.length;
+  });
+  assert.equal(splicer.counters.heldFull, 0);
+  for (const [one, bytes] of held) splicer.letGo(one, bytes);
+  far.close();
+});
+
 Deno.test("a session without room stops the socket, and goes on when it says so", () => {
   using bench = new Bench();
   const { id, stream, far } = bench.connect();

@@ -31,6 +31,11 @@ export function monotonicMs(native: Native): number {
   return native.symbols.ph_now_ms();
 }
 
+/** Milliseconds since the machine started, those of its sleep among them. */
+export function bootMs(native: Native): number {
+  return native.symbols.ph_boot_ms();
+}
+
 /** Waits for descriptors. What is ready is read from `events(i)` and `tag(i)`. */
 export class Epoll extends Handle {
   readonly #native: Native;

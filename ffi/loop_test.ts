@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { testNative } from "../tests/native.ts";
-import { Epoll, EpollEvent, epollReadyMax, EventFd, monotonicMs } from "./loop.ts";
+import { bootMs, Epoll, EpollEvent, epollReadyMax, EventFd, monotonicMs } from "./loop.ts";
 
 const native = testNative();
 
@@ -146,4 +146,11 @@ Deno.test("EventFd that is borrowed leaves the descriptor open", () => {
   new EventFd(native, event.fd).close();
   event.signal();
   assert.equal(event.drain(), true);
+});
+
+Deno.test("bootMs() is what /proc/uptime says, and not behind the monotonic clock", () => {
+  const uptime = () => 1000 * Number(Deno.readTextFileSync("/proc/uptime").split(" ")[0]);
+  const [before, now, after] = [uptime(), bootMs(native), uptime()];
+  assert.ok(now >= before - 20 && now <= after + 20, `${before} ${now} ${after}`);
+  assert.ok(bootMs(native) >= monotonicMs(native) - 20);
 });

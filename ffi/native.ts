@@ -100,6 +100,8 @@ export const nativeSymbols = {
   ph_close: { parameters: ["i32"], result: "i32" },
   // double ph_now_ms(void)
   ph_now_ms: { parameters: [], result: "f64" },
+  // double ph_boot_ms(void)
+  ph_boot_ms: { parameters: [], result: "f64" },
 
   // int32_t ph_udp_open(struct ph_addr *local, uint32_t *flags, uint32_t rcvbuf, uint32_t sndbuf)
   ph_udp_open: { parameters: ["buffer", "buffer", "u32", "u32"], result: "i32" },

@@ -102,10 +102,20 @@ int32_t ph_close(int32_t fd)
 	return close(fd) < 0 && errno != EINTR ? -errno : 0;
 }
 
-double ph_now_ms(void)
+static double ms_of(clockid_t clock)
 {
 	struct timespec now;
 
-	clock_gettime(CLOCK_MONOTONIC, &now);
+	clock_gettime(clock, &now);
 	return (double)now.tv_sec * 1e3 + (double)now.tv_nsec * 1e-6;
+}
+
+double ph_now_ms(void)
+{
+	return ms_of(CLOCK_MONOTONIC);
+}
+
+double ph_boot_ms(void)
+{
+	return ms_of(CLOCK_BOOTTIME);
 }

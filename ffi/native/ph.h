@@ -135,6 +135,8 @@ PH_API int32_t ph_eventfd_drain(int32_t fd);
 PH_API int32_t ph_close(int32_t fd);
 /* Milliseconds of CLOCK_MONOTONIC: the same clock for all threads, and for bpf_ktime_get_ns. */
 PH_API double ph_now_ms(void);
+/* Milliseconds of CLOCK_BOOTTIME, which goes on while the machine sleeps. */
+PH_API double ph_boot_ms(void);
 
 /* ---- local.c: by which addresses this machine itself is reached ---- */
 

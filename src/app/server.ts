@@ -210,7 +210,8 @@ async function startRelay(
   const code = resources.worker("relay");
   const psk = Uint8Array.from(config.psk.expose());
   const { relays, users } = config;
+  const { clock } = tunnel;
   const socketsMax = descriptors.shareOf(tunnel.workers + 1);
-  const options = { libs, code, plan, relays, users, plane, psk, socketsMax };
+  const options = { libs, code, plan, relays, users, plane, psk, clock, socketsMax };
   return await RelayControl.start({ ...options, log: log.with({ component: "relay" }) });
 }

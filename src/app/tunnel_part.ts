@@ -17,10 +17,9 @@ import { KernelControl } from "../tunnel/kernel/control.ts";
 import { Delivery } from "../tunnel/kernel/delivery.ts";
 import type { FromServer, ServerProtocol, ServerStart, ToServer } from "../tunnel/protocol.ts";
 import type { ServerUsers } from "../tunnel/server/account_book.ts";
-import { keepReplayRecord, takeReplayRecord } from "../tunnel/server/replay_record.ts";
+import { ServerMemory } from "../tunnel/server/server_memory.ts";
 import { serverSecret } from "../tunnel/server/secret.ts";
 import { keysOfServer } from "../tunnel/server/service.ts";
-import { sharedSaltsMemory } from "../tunnel/server/shared_salts.ts";
 import type { StateFolder } from "../tunnel/server/state_folder.ts";
 import { summaryOf } from "../tunnel/summary.ts";
 import type { Descriptors, WorkerLimits } from "./descriptors.ts";
@@ -55,6 +54,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   readonly #options: TunnelPartOptions;
   readonly #lookup: NameLookup;
   readonly #addresses: LocalAddresses;
+  readonly #memory: ServerMemory;
   #pool!: Pool<ServerProtocol>;
   #control: KernelControl | undefined;
   #delivery: Delivery | undefined;
@@ -64,29 +64,50 @@ export class TunnelPart implements Part<Config, ServerStatus> {
     const { lookupsMax } = options.descriptors;
     this.#lookup = NameLookup.of(options.config.resolver, lookupsMax);
     this.#addresses = new LocalAddresses(options.libs.native, options.log);
+    this.#memory = new ServerMemory(options.libs.native, options.state, options.log);
   }
 
   /** Resolves when the workers hold their sockets. */
   static async start(options: TunnelPartOptions): Promise<TunnelPart> {
-    const { libs, resources, log } = options;
     const part = new TunnelPart(options);
-    const routing = await routingText(options.config, part.#lookup, log);
-    part.#pool = await Pool.start<ServerProtocol>({
+    const routing = await routingText(options.config, part.#lookup, options.log);
+    try {
+      part.#pool = await part.#startPool(routing);
+      return part;
+    } catch (error) {
+      // The next start is to know what this one has been told.
+      part.#memory.save();
+      throw error;
+    }
+  }
+
+  #startPool(routing: Routing): Promise<Pool<ServerProtocol>> {
+    const { libs, resources, log } = this.#options;
+    return Pool.start<ServerProtocol>({
       libs,
       code: resources.worker("tunnel/server"),
       name: "server",
-      starts: startsOf(options, routing, part.#addresses.known),
+      starts: startsOf(this.#options, this.#memory, routing, this.#addresses.known),
       keysOf: keysOfServer,
-      lookup: part.#lookup,
+      lookup: this.#lookup,
       log,
-      heard: { tunnel: (said) => part.#heard(said) },
+      heard: { tunnel: (said) => this.#heard(said) },
     });
-    return part;
+  }
+
+  /** The time that windows follow, for all that go by it. */
+  get clock(): SharedArrayBuffer {
+    return this.#memory.shares.clock!;
   }
 
   /** From now on the kernel works for the workers, as far as it can. */
   join(kernel: KernelPart): void {
-    this.#control = startControl(this.#options, kernel, socketsOf(this.#pool));
+    this.#control = startControl(
+      this.#options,
+      kernel,
+      socketsOf(this.#pool),
+      () => this.#memory.unixMs(),
+    );
     this.#delivery = startDelivery(this.#options, kernel, this.#pool);
   }
 
@@ -110,6 +131,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   }
 
   tick(now: number): void {
+    this.#memory.tick();
     this.#delivery?.check();
     if (!this.#addresses.haveChanged(now)) return;
     this.#pool.tell("tunnel", { kind: "own", own: this.#addresses.known });
@@ -140,10 +162,10 @@ export class TunnelPart implements Part<Config, ServerStatus> {
     await this.#pool.stop();
     // Their last words are for the kernel's table.
     this.#control?.stop();
+    this.#memory.save();
   }
 
   #heard(said: FromServer): void {
-    const { state, log } = this.#options;
     if (said.kind === "marks") this.#control?.mark(said.marks);
     else if (said.kind === "crowded") {
       const { user, by } = said;
@@ -151,7 +173,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
         "tunnel",
         (index) => index === by ? undefined : { kind: "crowded", user },
       );
-    } else keepReplayRecord(state, said.record, log);
+    } else this.#memory.ended(said.ended);
   }
 }
 
@@ -163,6 +185,7 @@ function socketsOf(workers: Pool<ServerProtocol>): number[] {
 /** One for each worker, with copies of all keys: the workers get and wipe them. */
 function startsOf(
   { libs, config, users, state, log }: TunnelPartOptions,
+  memory: ServerMemory,
   routing: Routing,
   own: readonly OwnBlock[],
 ): ServerStart[] {
@@ -172,19 +195,12 @@ function startsOf(
   const count = config.workers === "auto" ? navigator.hardwareConcurrency : config.workers;
   // Without the rate of the line, nothing is sent at one.
   const rateOf = (mbps: number): number => hysteria2.enabled ? mbps * BYTES_A_MEGABIT : 0;
-  // A copy of a HELLO from another address goes to another worker.
-  const several = count > 1
-    ? { salts: sharedSaltsMemory(() => crypto.getRandomValues(new Uint32Array(1))[0]!) }
-    : {};
-  const replayRecord = takeReplayRecord(state);
-  const known = count === 1 && replayRecord !== undefined ? { replayRecord } : {};
   const starts = Array.from({ length: count }, (_, index): ServerStart => ({
     index,
     workers: count,
     marks: config.ebpf.enabled,
     own,
-    ...several,
-    ...known,
+    ...memory.shares,
     listen: endpoint(ipBytes(listen.host), listen.port),
     psk: Uint8Array.from(config.psk.expose()),
     serverSecret: Uint8Array.from(secret),
@@ -209,6 +225,7 @@ function startControl(
   { libs, config, resources, ...options }: TunnelPartOptions,
   { plane }: KernelPart,
   sockets: readonly number[],
+  unixMs: () => number,
 ): KernelControl | undefined {
   const { ebpf, psk } = config;
   const log = options.log.with({ component: "kernel" });
@@ -231,7 +248,7 @@ function startControl(
       isAttached: () => plane !== undefined && plane.level !== "no XDP",
       events: plane?.events,
       eventsByPerf: plane?.eventsByPerf,
-      ...{ code, sockets, log },
+      ...{ code, sockets, unixMs, log },
     });
   } catch (error) {
     log.warn(

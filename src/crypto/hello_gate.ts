@@ -1,6 +1,6 @@
 /**
- * What a server does with a HELLO, in the one order that is safe: open, then the replay filter,
- * then whether this handshake was accepted before.
+ * What a server does with a HELLO, in the one order that is safe: open, then whether its salt was
+ * seen, then whose its handshake is.
  */
 
 import { SALT_AT } from "../wire/packet.ts";
@@ -8,7 +8,7 @@ import { OpenResult } from "./handshake.ts";
 import type { HandshakeCache } from "./handshake_cache.ts";
 import { type HelloOpened, openHello } from "./hello.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
-import { type ReplayFilter, ReplayVerdict } from "./replay_filter.ts";
+import { HandshakeClaim, type ReplayMemory, SaltVerdict } from "./replay_memory.ts";
 import type { Tskd } from "./tskd.ts";
 import type { UserTable } from "./users.ts";
 
@@ -22,11 +22,23 @@ export const HelloVerdict = {
   held: 2,
   /** Answer with the session of `slot`; the frames are not run. */
   repeated: 3,
+  /** Make a session and say that the frames are not run: they may have been before a restart. */
+  notRun: 4,
+  /** The worker `owner` has its handshake: that one answers. */
+  another: 5,
 } as const;
 export type HelloVerdict = typeof HelloVerdict[keyof typeof HelloVerdict];
 
+/** The time, by all that a HELLO is measured by. */
+export interface HelloClock {
+  readonly unixMs: number;
+  readonly bootMs: number;
+  /** How often the windows have begun anew. */
+  readonly beginning: number;
+}
+
 export class HelloGate {
-  /** How often a HELLO was dropped for what, by OpenResult; replays are counted by the filter. */
+  /** How often a HELLO was dropped for what, by OpenResult; replays are counted by the memory. */
   readonly dropped: Float64Array<ArrayBuffer> = new Float64Array(Object.keys(OpenResult).length);
   /** Of the last HELLO that was "repeated": its entry in the cache. */
   slot = -1;
@@ -34,36 +46,35 @@ export class HelloGate {
   readonly #primitives: Primitives;
   readonly #tskd: Tskd;
   readonly #users: UserTable;
-  readonly #filter: ReplayFilter;
+  readonly #memory: ReplayMemory;
   readonly #cache: HandshakeCache;
 
   constructor(
     primitives: Primitives,
     tskd: Tskd,
     users: UserTable,
-    filter: ReplayFilter,
+    memory: ReplayMemory,
     cache: HandshakeCache,
   ) {
     this.#primitives = primitives;
     this.#tskd = tskd;
     this.#users = users;
-    this.#filter = filter;
+    this.#memory = memory;
     this.#cache = cache;
   }
 
-  /** Call it when the window changed: forgets the windows that are not accepted any more. */
-  advance(): void {
-    this.#filter.advance(this.#tskd.oldest);
+  /** The worker that has the last HELLO's handshake. */
+  get owner(): number {
+    return this.#memory.owner;
   }
 
-  /** A packet whose header was unmasked under `window`; `now` is monotonic, both in ms. */
+  /** A packet whose header was unmasked under `window`. */
   receive(
     arena: Bytes,
     at: number,
     length: number,
     window: number,
-    unixMs: number,
-    now: number,
+    clock: HelloClock,
     opened: HelloOpened,
   ): HelloVerdict {
     const result = openHello(
@@ -74,21 +85,44 @@ export class HelloGate {
       at,
       length,
       window,
-      unixMs,
+      clock.unixMs,
       opened,
     );
     if (result !== OpenResult.ok) {
       this.dropped[result]!++;
       return HelloVerdict.drop;
     }
-    if (this.#filter.admit(window, arena, at + SALT_AT) !== ReplayVerdict.fresh) {
-      return HelloVerdict.drop;
-    }
+    const salt = this.#memory.claimSalt(clock.beginning, window, arena, at + SALT_AT);
+    return salt === SaltVerdict.fresh ? this.#claim(opened, clock.bootMs) : HelloVerdict.drop;
+  }
+
+  /** Another worker got a HELLO of this worker's handshake, and has not run anything of it. */
+  receiveHandedOver(opened: HelloOpened): HelloVerdict {
     const { clientSession, clientPublic, user } = opened;
     this.slot = this.#cache.find(clientSession, clientPublic, user!.id);
+    // None: it was given up meanwhile. Its client comes again.
+    if (this.slot < 0 || this.#cache.isSettled(this.slot)) return HelloVerdict.drop;
+    return HelloVerdict.repeated;
+  }
+
+  /** Gives up the claim of the last HELLO, where it was new: nothing of it has run. */
+  forget(): void {
+    this.#memory.forgetHandshake();
+  }
+
+  #claim({ clientSession, clientPublic, user }: HelloOpened, bootMs: number): HelloVerdict {
+    const { id } = user!;
+    const claim = this.#memory.claimHandshake(clientSession, clientPublic, id, bootMs);
+    this.slot = this.#cache.find(clientSession, clientPublic, id);
     if (this.slot >= 0) {
       return this.#cache.isSettled(this.slot) ? HelloVerdict.drop : HelloVerdict.repeated;
     }
-    return this.#filter.canTell(now) ? HelloVerdict.fresh : HelloVerdict.held;
+    if (claim === HandshakeClaim.another) return HelloVerdict.another;
+    // Known, and the cache has forgotten it: as if it had been before a restart.
+    if (claim === HandshakeClaim.beforeRestart || claim === HandshakeClaim.known) {
+      return HelloVerdict.notRun;
+    }
+    const isFresh = claim === HandshakeClaim.isNew && this.#memory.canTell(bootMs);
+    return isFresh ? HelloVerdict.fresh : HelloVerdict.held;
   }
 }

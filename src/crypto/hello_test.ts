@@ -13,7 +13,7 @@ import { buildHello, helloFramesThatFit, HelloOpened, openHello } from "./hello.
 import { HelloGate, HelloVerdict } from "./hello_gate.ts";
 import { PARAMETERS_BYTES_MIN } from "./parameters.ts";
 import type { Bytes } from "./primitives.ts";
-import { ReplayFilter } from "./replay_filter.ts";
+import { ReplayMemory, replayMemory, RestingMemory } from "./replay_memory.ts";
 import { namedUser, soleUser, UserTable } from "./users.ts";
 
 function open(given: Handshake, packet: Bytes, unixMs = UNIX_MS): OpenResult {
@@ -106,17 +106,20 @@ Deno.test("UserTable holds each name once, and wipes the key of who leaves", () 
   assert.equal(new UserTable().find(sole.id, 0), undefined);
 });
 
-function gateFor(given: Handshake, now = 0) {
-  const { primitives, tskd, users } = given;
-  const filter = new ReplayFilter(seededPrimitives(9), now, { exact: 10, slice: 100 });
+const memory = () => replayMemory(() => 7);
+
+/** The gate of a worker; `now` counts by the boot clock. */
+function gateFor({ primitives, tskd, users }: Handshake, shared = memory(), worker = 0) {
   const cache = new HandshakeCache(seededPrimitives(10), 4);
-  const gate = new HelloGate(primitives, tskd, users, filter, cache);
+  const replays = new ReplayMemory(shared, worker);
+  const gate = new HelloGate(primitives, tskd, users, replays, cache);
   const opened = new HelloOpened();
-  const receive = (packet: Bytes, at: number): HelloVerdict => {
+  const receive = (packet: Bytes, bootMs: number): HelloVerdict => {
     const copy = packet.slice();
-    return gate.receive(copy, 0, copy.length, tskd.current, UNIX_MS, at, opened);
+    const clock = { unixMs: UNIX_MS, bootMs, beginning: 0 };
+    return gate.receive(copy, 0, copy.length, tskd.current, clock, opened);
   };
-  return { gate, filter, cache, opened, receive };
+  return { gate, cache, opened, receive };
 }
 
 Deno.test("HelloGate lets a HELLO pass once, and tells a repeated one from a replay", () => {
@@ -139,26 +142,62 @@ Deno.test("HelloGate lets a HELLO pass once, and tells a repeated one from a rep
   cache.release(slot, now);
   assert.equal(receive(helloPacket(given), now), HelloVerdict.drop, "its session has gone");
   cache.expire(now + 90_000);
-  assert.equal(receive(helloPacket(given), now), HelloVerdict.fresh);
+  // The cache has forgotten it while the memory, which a HELLO named since, has not.
+  assert.equal(receive(helloPacket(given), now + 80_000), HelloVerdict.notRun);
+  assert.equal(receive(helloPacket(given), now + 172_000), HelloVerdict.fresh);
   first[50]! ^= 1;
   assert.equal(receive(first, now), HelloVerdict.drop);
   assert.equal(gate.dropped[OpenResult.tag], 1);
 });
 
 Deno.test("HelloGate holds 0-RTT frames back while it can't tell a replay", () => {
-  const given = handshake(8);
-  const { receive } = gateFor(given, 1000);
-  const packet = helloPacket(given);
-  assert.equal(receive(packet, 1000), HelloVerdict.held);
-  assert.equal(receive(packet, 1000), HelloVerdict.drop, "what came since the start is known");
-  assert.equal(receive(helloPacket(given), 90_999), HelloVerdict.held);
-  assert.equal(receive(helloPacket(given), 91_000), HelloVerdict.fresh);
+  const shared = memory();
+  new RestingMemory(shared).startOver(1000);
+  for (
+    const [seed, bootMs, verdict] of [
+      [8, 1000, HelloVerdict.held],
+      [9, 90_999, HelloVerdict.held],
+      [10, 91_000, HelloVerdict.fresh],
+    ] as const
+  ) {
+    const given = handshake(seed);
+    const { receive } = gateFor(given, shared);
+    const packet = helloPacket(given);
+    assert.equal(receive(packet, bootMs), verdict);
+    assert.equal(receive(packet, bootMs), HelloVerdict.drop, "what came since is known");
+  }
 });
 
-Deno.test("HelloGate.advance() drops the windows that Tskd no longer accepts", () => {
-  const given = handshake(9);
-  const { gate, filter } = gateFor(given);
-  given.tskd.tick(UNIX_MS + 60_000);
-  gate.advance();
-  assert.equal(filter.oldest, given.tskd.current - 1);
+Deno.test("HelloGate leaves a handshake to the worker that has it, until it gives it up", () => {
+  const given = handshake(11);
+  const shared = memory();
+  const [one, two] = [gateFor(given, shared, 1), gateFor(given, shared, 2)];
+  assert.equal(one.receive(helloPacket(given), 0), HelloVerdict.fresh);
+  assert.equal(two.receive(helloPacket(given), 0), HelloVerdict.another);
+  assert.equal(two.gate.owner, 1);
+  const { clientSession, clientPublic } = one.opened;
+  const { gate, cache, opened } = one;
+  assert.equal(gate.receiveHandedOver(opened), HelloVerdict.drop, "it has no session yet");
+  cache.add(clientSession, clientPublic, given.user.id, 77, new Uint8Array(32), 1);
+  assert.equal(gate.receiveHandedOver(opened), HelloVerdict.repeated);
+  cache.settle(gate.slot);
+  assert.equal(gate.receiveHandedOver(opened), HelloVerdict.drop, "its client has answered");
+  const refused = handshake(12);
+  const [three, four] = [gateFor(refused, shared, 3), gateFor(refused, shared, 4)];
+  assert.equal(three.receive(helloPacket(refused), 0), HelloVerdict.fresh);
+  three.gate.forget();
+  assert.equal(four.receive(helloPacket(refused), 0), HelloVerdict.fresh);
+});
+
+Deno.test("HelloGate never runs what may have run before a restart", () => {
+  const given = handshake(13);
+  const former = memory();
+  gateFor(given, former).receive(helloPacket(given), 0);
+  const shared = memory();
+  const resting = new RestingMemory(former);
+  for (const one of resting.handshakes(0)) new RestingMemory(shared).adoptHandshake(one, 0);
+  const { gate, receive } = gateFor(given, shared);
+  assert.equal(receive(helloPacket(given), 0), HelloVerdict.notRun);
+  gate.forget();
+  assert.equal(receive(helloPacket(given), 0), HelloVerdict.notRun);
 });

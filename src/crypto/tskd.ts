@@ -94,6 +94,12 @@ export class Tskd {
     return isNew;
   }
 
+  /** Whatever window comes next is accepted, also one of before: for a clock that was set back. */
+  startOver(): void {
+    this.current = NO_WINDOW;
+    this.oldest = 0;
+  }
+
   accepts(window: number): boolean {
     return window >= this.oldest && Math.abs(window - this.current) <= 1 && this.current >= 0;
   }

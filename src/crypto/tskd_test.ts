@@ -45,6 +45,22 @@ Deno.test("Tskd does not go back below the highest window minus one", () => {
   assert.equal(restored.current, 50, "the record of an earlier run counts");
 });
 
+Deno.test("Tskd that starts over goes back to any window, and forgets the keys of before", () => {
+  const tskd = new Tskd(primitives, psk);
+  tskd.tick(3_000_000);
+  const late = tskd.windowKey(100);
+  const key = late.slice();
+  tskd.startOver();
+  assert.equal(tskd.accepts(100), false);
+  tskd.tick(330_000);
+  assert.equal(tskd.current, 11);
+  assert.deepEqual([...tskd.maskWindows], [11, 12, 10]);
+  assert.notDeepEqual(late, key);
+  const fresh = new Tskd(primitives, psk);
+  fresh.tick(330_000);
+  assert.deepEqual(tskd.windowKey(10), fresh.windowKey(10));
+});
+
 Deno.test("Tskd derives each key once, and ahead of its window", () => {
   let derived = 0;
   const counting: Primitives = {

@@ -1,10 +1,10 @@
 /**
  * Connections from worker to worker. One lands on whichever worker accepts it, and what comes by it
  * may be for a session of another: then that one gets the descriptor, which is good in all threads
- * of a process, and the bytes that were read by then.
+ * of a process, and the bytes that were read by then. Messages alone go the same way.
  *
  *     for each worker: a ring in shared memory, a lock of those who give, an eventfd as its bell
- *     a message: descriptor u32 | service u32 | peer (6 words, ffi/endpoint.ts) | bytes …
+ *     a message: descriptor u32, or ~0 | service u32 | peer (6 words, ffi/endpoint.ts) | bytes …
  *
  * A descriptor has one owner at any time: who gave it away has it no more, unless `give` said no.
  */
@@ -19,6 +19,8 @@ export const HAND_OVER_BYTES_MAX = 68 << 10;
 /** Of one ring; only what was used of it takes memory. */
 const RING_BYTES = 256 << 10;
 const HEAD_WORDS = 2 + endpointWords;
+/** In place of a descriptor: a message alone. */
+const NO_DESCRIPTOR = 0xffff_ffff;
 const HEAD_BYTES = 4 * HEAD_WORDS;
 
 /** How long a giver waits for others who give to the same worker, which takes them microseconds. */
@@ -75,6 +77,7 @@ export class HandOver implements Watcher {
   readonly #reader: RingReader;
   readonly #locks: Int32Array;
   readonly #receivers = new Map<number, HandOverReceiver>();
+  readonly #listeners = new Map<number, (message: Uint8Array<ArrayBuffer>) => void>();
   readonly #tag: number;
 
   /** `index`: which of the workers this is. */
@@ -94,16 +97,38 @@ export class HandOver implements Watcher {
     this.#receivers.set(service, receiver);
   }
 
+  /** Hears what the other workers tell in the name of a service. */
+  hear(service: number, listener: (message: Uint8Array<ArrayBuffer>) => void): void {
+    this.#listeners.set(service, listener);
+  }
+
+  /** Tells another worker something, without a connection; whether it will hear it. */
+  tell(worker: number, service: number, message: Uint8Array<ArrayBuffer>): boolean {
+    return this.#give(worker, service, NO_DESCRIPTOR, new Uint32Array(endpointWords), message);
+  }
+
   /**
    * Gives a connection to another worker: `fd` is that one's from now on. False: it could not be
    * given, and is still the caller's.
    */
   give(worker: number, service: number, { fd, peer, bytes }: HandedOver): boolean {
+    const words = new Uint32Array(endpointWords);
+    writeEndpoint(words, 0, peer);
+    return this.#give(worker, service, fd, words, bytes);
+  }
+
+  #give(
+    worker: number,
+    service: number,
+    fd: number,
+    peer: Uint32Array,
+    bytes: Uint8Array<ArrayBuffer>,
+  ): boolean {
     const message = new Uint8Array(HEAD_BYTES + bytes.length);
     const words = new Uint32Array(message.buffer, 0, HEAD_WORDS);
     words[0] = fd;
     words[1] = service;
-    writeEndpoint(words, 2, peer);
+    words.set(peer, 2);
     message.set(bytes, HEAD_BYTES);
     const mayBe = worker !== this.#index && bytes.length <= HAND_OVER_BYTES_MAX;
     if (!mayBe || !this.#write(worker, message)) {
@@ -147,14 +172,18 @@ export class HandOver implements Watcher {
     const words = new Uint32Array(message.buffer, 0, HEAD_WORDS);
     const [fd, service] = [words[0]!, words[1]!];
     const receiver = this.#receivers.get(service);
-    if (receiver === undefined) {
+    const listener = this.#listeners.get(service);
+    const isConnection = fd !== NO_DESCRIPTOR;
+    if ((isConnection ? receiver : listener) === undefined) {
       this.counters.unclaimed++;
-      this.#loop.native.symbols.ph_close(fd);
+      if (isConnection) this.#loop.native.symbols.ph_close(fd);
       return;
     }
     this.counters.taken++;
+    const bytes = message.subarray(HEAD_BYTES);
     try {
-      receiver.adopt({ fd, peer: readEndpoint(words, 2), bytes: message.subarray(HEAD_BYTES) });
+      if (!isConnection) listener!(bytes);
+      else receiver!.adopt({ fd, peer: readEndpoint(words, 2), bytes });
     } catch (error) {
       this.#loop.fault(error);
     }
@@ -164,6 +193,7 @@ export class HandOver implements Watcher {
   close(): void {
     if (this.#bell.closed) return;
     this.#receivers.clear();
+    this.#listeners.clear();
     this.ready();
     this.#loop.unwatch(this.#tag, this.#bell.fd);
     for (const bell of this.#bells) bell.close();

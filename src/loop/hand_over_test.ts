@@ -131,6 +131,25 @@ Deno.test("what nobody takes is closed: of an unknown service, and when the rece
   second.near.close();
 });
 
+Deno.test("workers tell each other things, in the name of a service", () => {
+  using ends = new Ends();
+  const heard: number[] = [];
+  const message = (byte: number) => Uint8Array.of(byte);
+  assert.ok(ends.giver.tell(1, SERVICE, message(1)));
+  ends.loop.round(0);
+  assert.equal(ends.taker.counters.unclaimed, 1);
+  ends.taker.hear(SERVICE, (bytes) => heard.push(...bytes));
+  assert.ok(ends.giver.tell(1, SERVICE, message(2)) && ends.giver.tell(1, SERVICE, message(3)));
+  assert.ok(ends.giver.tell(1, SERVICE + 1, message(4)));
+  ends.loop.round(0);
+  assert.deepEqual(heard, [2, 3]);
+  assert.deepEqual([ends.taker.counters.taken, ends.taker.counters.unclaimed], [2, 2]);
+  let told = 0;
+  while (ends.giver.tell(1, SERVICE, new Uint8Array(100))) told++;
+  assert.ok(told > 1000 && told < 3000, `${told}`);
+  assert.ok(!ends.giver.tell(0, SERVICE, message(1)) && !ends.giver.tell(7, SERVICE, message(1)));
+});
+
 Deno.test("a receiver that fails is a fault of the loop, and the next connection is taken", () => {
   const faults: unknown[] = [];
   const loop = new Loop(native, (error) => faults.push(error));

@@ -42,6 +42,8 @@ export interface RelayControlOptions {
   readonly plane: XdpView | undefined;
   /** 32 bytes; handed over. */
   readonly psk: Uint8Array;
+  /** The time that windows follow (crypto/server_clock.ts). */
+  readonly clock: SharedArrayBuffer;
   /** Descriptors that its flows may have. */
   readonly socketsMax: number;
   readonly log: Log;
@@ -125,11 +127,12 @@ export class RelayControl {
   }
 
   async #startWorker(): Promise<void> {
-    const { libs, code, plan, plane, psk, socketsMax, log } = this.#options;
+    const { libs, code, plan, plane, psk, clock, socketsMax, log } = this.#options;
     const wantsKey = plan.services.some(({ phantomOnly }) => phantomOnly);
     const start: RelayStart = {
       plan,
       socketsMax,
+      clock,
       states: this.#states.buffer,
       ...(this.#kernel === undefined ? {} : { flowsFd: plane!.map("relay_flows").fd }),
       ...(wantsKey ? { psk: psk.slice() } : {}),

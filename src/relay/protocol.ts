@@ -13,6 +13,8 @@ export interface RelayStart {
   readonly flowsFd?: number;
   /** 32 bytes; where a relay takes only what unmasks. */
   readonly psk?: Uint8Array;
+  /** The time that windows follow (crypto/server_clock.ts). */
+  readonly clock: SharedArrayBuffer;
 }
 
 export const RelayByte = { up: 0, draining: 1, down: 2 } as const;

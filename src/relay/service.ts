@@ -1,7 +1,9 @@
 /** The relay in user space as a service of a worker. */
 
 import { BpfMap } from "../../ffi/bpf/map.ts";
+import { bootMs } from "../../ffi/loop.ts";
 import { NativePrimitives } from "../../ffi/primitives.ts";
+import { ClockReader } from "../crypto/server_clock.ts";
 import { Tskd } from "../crypto/tskd.ts";
 import type { CounterSources } from "../loop/counters.ts";
 import type { Host, Service } from "../loop/host.ts";
@@ -20,10 +22,15 @@ export class RelayService implements Service<"changed"> {
 
   constructor({ loop, libs }: Host, start: RelayStart) {
     const { plan, psk, states, flowsFd, socketsMax } = start;
+    const clock = new ClockReader(start.clock, () => bootMs(libs.native));
     const counters = this.#counted;
     const windows = psk && new Tskd(new NativePrimitives(libs.native), psk);
+    let { beginnings } = clock;
     const maskKeys = () => {
-      windows!.tick(Date.now());
+      const unixMs = clock.unixMs();
+      if (beginnings !== clock.beginnings) windows!.startOver();
+      beginnings = clock.beginnings;
+      windows!.tick(unixMs);
       return { keys: windows!.maskKeys, count: windows!.maskCount };
     };
     this.#start = start;

@@ -58,6 +58,8 @@ export interface PacketPumpOptions {
   readonly sessionsMax: number;
   /** Our idea of the server's clock. */
   readonly unixMs: () => number;
+  /** How often its windows have begun anew (pump_clock.ts). */
+  readonly beginnings?: () => number;
 }
 
 export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
@@ -77,13 +79,13 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
   readonly #relief: Relief<P>;
 
   constructor(loop: Loop, owner: PumpOwner<P>, options: PacketPumpOptions) {
-    const { primitives, sends, tskd, budget, records, sessionsMax, unixMs } = options;
+    const { primitives, sends, tskd, budget, records, sessionsMax, unixMs, beginnings } = options;
     this.#loop = loop;
     this.#owner = owner;
     const mask = new PacketMask(loop.native, sends);
     const fault = (error: unknown) => loop.fault(error);
     const lanes = this.#lanes;
-    const clock = this.clock = new PumpClock(loop, mask, tskd, unixMs);
+    const clock = this.clock = new PumpClock(loop, mask, tskd, unixMs, beginnings);
     const peers = this.peers = new PeerTable(sessionsMax);
     const windows = this.#windows = new ReplayWindows(sessionsMax);
     const table = this.table = new AeadTable(loop.native, KEYS_A_SESSION * sessionsMax);
@@ -127,6 +129,11 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
     this.#lanes.add(lane);
     this.#batch.addLane(lane);
     this.clock.tick();
+  }
+
+  /** The highest number of a session's packets that opened, also right after its release. */
+  highestOf(peer: P): number {
+    return this.#windows.highest(peer.window);
   }
 
   /** Closes a carrier; the paths by it are gone. */

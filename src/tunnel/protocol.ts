@@ -10,6 +10,7 @@ import type { Protocol } from "../loop/protocol.ts";
 import type { Routing } from "../outbound/routing.ts";
 import type { OwnBlock } from "../proxy/own_addresses.ts";
 import type { UserLimits } from "../proxy/users.ts";
+import type { Inheritance } from "./server/replay_record.ts";
 import type { XskSpec } from "../transport/xsk_spec.ts";
 
 /** What both get. */
@@ -31,10 +32,12 @@ export interface ServerStart extends TunnelStart, Routing {
   readonly index: number;
   readonly workers: number;
   readonly listen: Endpoint;
-  /** HELLO salts that any worker has seen (shared_salts.ts); where there are several. */
-  readonly salts?: SharedArrayBuffer;
-  /** The last clean stop's (replay_record.ts); where there is one worker. */
-  readonly replayRecord?: Uint8Array;
+  /** What all workers remember of HELLOs (replay_memory.ts); else this one has its own. */
+  readonly replay?: SharedArrayBuffer;
+  /** The time that windows follow (server_clock.ts); else the wall clock's. */
+  readonly clock?: SharedArrayBuffer;
+  /** What is known of the server before (replay_record.ts). */
+  readonly before?: Inheritance;
   /** 32 bytes that outlive the process: of ids, reset tokens and challenges. */
   readonly serverSecret: Uint8Array;
   /** Grows by 8 or more with each start (session_ids.ts). */
@@ -101,8 +104,8 @@ export type FromServer =
   | { readonly kind: "marks"; readonly marks: Uint8Array }
   /** For the other workers. */
   | { readonly kind: "crowded"; readonly user: string; readonly by: number }
-  /** Of a clean stop, for the next start. */
-  | { readonly kind: "replay"; readonly record: Uint8Array };
+  /** Of a clean stop: the sessions that ended (ended_sessions.ts), for the next start. */
+  | { readonly kind: "ended"; readonly ended: Uint8Array };
 
 export interface ServerReady {
   readonly port: number;

@@ -63,13 +63,13 @@ export const CLOSE_REASON_BYTES_MAX = 256;
 
 // ---- Implementation constants: a server's memory ----
 
-/** Salts that the exact part of the replay filter holds. */
-export const REPLAY_EXACT_MAX = 100_000;
 /** HELLOs of one window; further ones are refused. */
 export const REPLAY_SLICE_MAX = 1_000_000;
-/** Windows of which the replay filter holds a slice: w-1, w, w+1 and one to spare. */
+/** Windows of which the replay memory holds a slice: w-1, w, w+1 and one to spare. */
 export const REPLAY_SLICES_MAX = 4;
 /** How long the answer to a HELLO is remembered once its session has gone. */
 export const HANDSHAKE_KEEP_MS = 90_000;
+/** How long a server knows that a session was one of its own, and how far it had come. */
+export const ENDED_KEEP_MS = 90_000;
 /** Users of one server. */
 export const USERS_MAX = 65_536;

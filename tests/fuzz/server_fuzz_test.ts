@@ -8,9 +8,6 @@
  */
 
 import assert from "node:assert/strict";
-import { monotonicMs } from "../../ffi/loop.ts";
-import { NativePrimitives } from "../../ffi/primitives.ts";
-import { ReplayFilter } from "../../src/crypto/replay_filter.ts";
 import { libraries } from "../fixtures/libraries.ts";
 import {
   Armory,
@@ -21,6 +18,7 @@ import {
   VOLLEY,
   Witness,
 } from "../fixtures/tunnel_fuzz.ts";
+import { tellingReplay } from "../fixtures/tunnel.ts";
 import { testNative } from "../native.ts";
 import { Rng } from "./rng.ts";
 
@@ -56,12 +54,9 @@ class Siege {
   #cycles = 0;
   #advancedAt = performance.now();
 
-  constructor(sessionsMax: number, replayRecord?: Uint8Array) {
-    const tuning = {
-      ...{ bufferBytes: BUFFER_BYTES, confirmMs: 300, sessionsPerSource: sessionsMax },
-      ...(replayRecord && { replayRecord }),
-    };
-    const options = { tuning, idleMs: IDLE_MS, sessionsMax };
+  constructor(sessionsMax: number, replay?: SharedArrayBuffer) {
+    const tuning = { bufferBytes: BUFFER_BYTES, confirmMs: 300, sessionsPerSource: sessionsMax };
+    const options = { tuning, idleMs: IDLE_MS, sessionsMax, ...(replay && { replay }) };
     this.sessionsMax = sessionsMax;
     this.server = new TargetServer(testNative(), options);
     this.texts = captureTexts(this.server.address);
@@ -260,9 +255,7 @@ Deno.test("a server that has just been installed, besieged: 0-RTT data is held b
 });
 
 Deno.test("a server with its record of replays, besieged", async () => {
-  const native = testNative();
-  const record = new ReplayFilter(new NativePrimitives(native), monotonicMs(native)).save();
-  const siege = new Siege(MANY_SESSIONS, record);
+  const siege = new Siege(MANY_SESSIONS, tellingReplay());
   besiege(siege, CASES / 2);
   inspect(siege);
   const before = await bytesInUse();

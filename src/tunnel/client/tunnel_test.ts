@@ -1,24 +1,15 @@
 import assert from "node:assert/strict";
 import { endpoint } from "../../../ffi/endpoint.ts";
-import { NativePrimitives } from "../../../ffi/primitives.ts";
 import { ADDRESS, clientStart, LOOPBACK, Notes, Pair } from "../../../tests/fixtures/tunnel.ts";
-import { testNative } from "../../../tests/native.ts";
-import { ReplayFilter } from "../../crypto/replay_filter.ts";
 import { BRUTAL_PACKET_OVERHEAD } from "../../reliability/params.ts";
 import type { Path } from "../../reliability/path.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { type ClientTuning, ClientTunnel } from "./tunnel.ts";
 
-const native = testNative();
-
-function record(): Uint8Array {
-  return new ReplayFilter(new NativePrimitives(native), 0).save();
-}
-
 Deno.test("0-RTT: the first byte of the answer comes after one round trip", () => {
   // A second round trip is far enough away for a busy machine.
   const delayMs = 400;
-  using pair = new Pair({ middle: { delayMs }, serverTuning: { replayRecord: record() } });
+  using pair = new Pair({ middle: { delayMs }, canTell: true });
   const answer = new TextEncoder().encode("answer");
   pair.atServer.data = (session, stream, _bytes, _at, length) => {
     session.write(stream, answer, 0, answer.length);
@@ -39,7 +30,7 @@ Deno.test("a HELLO that is lost is said again with the same frames, which run on
   using pair = new Pair({
     middle: {},
     clientTuning: tuning,
-    serverTuning: { replayRecord: record() },
+    canTell: true,
   });
   pair.middle.isKeeping = true;
   pair.middle.isCut = true;
@@ -59,7 +50,7 @@ Deno.test("a HELLO that is lost is said again with the same frames, which run on
 });
 
 Deno.test("more than a HELLO holds is sent once the ACCEPT is there", () => {
-  using pair = new Pair({ serverTuning: { replayRecord: record() } });
+  using pair = new Pair({ canTell: true });
   pair.greet("x".repeat(50_000));
   pair.until(() => pair.atServer.received === 50_000);
   assert.equal(pair.client.counters.hellos, 1);
@@ -133,7 +124,7 @@ Deno.test("a server that stops says so, and the client comes back when it is ask
   pair.server.stop();
   pair.until(() => pair.client.state === "lost");
   assert.ok(pair.atClient.log.includes(`closed ${CloseCode.done} peer`));
-  pair.server = pair.makeServer(listen);
+  pair.server = pair.makeServer({ listen });
   pair.greet();
   pair.until(() => pair.client.state === "open");
 });

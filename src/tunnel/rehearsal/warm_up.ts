@@ -203,7 +203,7 @@ export class Stage {
     this.#keys.push(serverSecret);
     return {
       index: 0,
-      // One of several keeps no record of HELLOs for the next start.
+      // As one of several.
       workers: 2,
       listen: anyPort,
       users: [],

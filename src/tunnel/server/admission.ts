@@ -4,7 +4,6 @@ import type { Route } from "../../../ffi/endpoint.ts";
 import { TokenBucket } from "../../reliability/token_bucket.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { SaltLimit } from "./salt_limit.ts";
-import { SharedSalts } from "./shared_salts.ts";
 import { SourceTable } from "./sources.ts";
 import type { ServerCounters, ServerTuning } from "./tuning.ts";
 import type { TunnelUser } from "./users.ts";
@@ -22,7 +21,6 @@ export interface SessionsHeld {
 export class Admission {
   readonly #peers: SessionsHeld;
   readonly #counters: ServerCounters;
-  readonly #salts: SharedSalts | undefined;
   readonly #sources: SourceTable;
   readonly #copies: SaltLimit;
   readonly #rate: TokenBucket;
@@ -38,14 +36,12 @@ export class Admission {
     random: () => number,
   ) {
     const {
-      sharedSalts,
       sessionsPerSource = SESSIONS_PER_SOURCE,
       handshakesPerSecond = HANDSHAKES_PER_SECOND,
       heldBytes = HELD_BYTES_MAX,
     } = tuning;
     this.#peers = peers;
     this.#counters = counters;
-    this.#salts = sharedSalts === undefined ? undefined : new SharedSalts(sharedSalts);
     this.#sources = new SourceTable(peers.capacity, sessionsPerSource, random);
     this.#copies = new SaltLimit(random);
     this.#rate = new TokenBucket(handshakesPerSecond);
@@ -58,16 +54,14 @@ export class Admission {
       this.#counters.copiesRefused++;
       return false;
     }
+    return this.takesHandedOver(now);
+  }
+
+  /** The same for one that another worker has looked at. */
+  takesHandedOver(now: number): boolean {
     const takes = this.#rate.take(now, 1);
     if (!takes) this.#counters.rateRefused++;
     return takes;
-  }
-
-  /** Whether no other worker has had this very HELLO. */
-  isFirst(window: number, arena: Uint8Array<ArrayBuffer>, saltAt: number): boolean {
-    const isFirst = this.#salts?.claim(window, arena, saltAt) !== false;
-    if (!isFirst) this.#counters.sharedRefused++;
-    return isFirst;
   }
 
   /**

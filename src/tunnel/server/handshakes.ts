@@ -8,11 +8,11 @@ import { type AcceptFields, AcceptFlag, buildAccept } from "../../crypto/accept.
 import { chooseCipher, Cipher, type NO_CIPHER } from "../../crypto/ciphers.ts";
 import { HandshakeCache } from "../../crypto/handshake_cache.ts";
 import { HelloOpened } from "../../crypto/hello.ts";
-import { HelloGate, type HelloVerdict } from "../../crypto/hello_gate.ts";
+import { type HelloClock, HelloGate, HelloVerdict } from "../../crypto/hello_gate.ts";
 import { ReceiveKeys, SendKeys } from "../../crypto/key_update.ts";
 import type { Bytes, Primitives } from "../../crypto/primitives.ts";
-import type { ReplayFilter } from "../../crypto/replay_filter.ts";
 import type { PathTokens } from "../../crypto/path_tokens.ts";
+import type { ReplayMemory } from "../../crypto/replay_memory.ts";
 import type { SessionIds } from "../../crypto/session_ids.ts";
 import { deriveSessionKeys, SessionKeys } from "../../crypto/session_keys.ts";
 import type { Tskd } from "../../crypto/tskd.ts";
@@ -22,6 +22,7 @@ import { KEY_BYTES, RESET_TOKEN_BYTES } from "../../wire/limits.ts";
 import type { AeadTable } from "../../../ffi/aead.ts";
 import type { Route } from "../../../ffi/endpoint.ts";
 import { DATAGRAM_BYTES_MAX } from "../tunnel.ts";
+import { readHandedOver, writeHandedOver } from "./handed_over.ts";
 import type { TunnelUsers } from "./users.ts";
 
 /** Handshakes that are remembered beyond those of the sessions that there are. */
@@ -44,7 +45,7 @@ export interface HandshakeOptions {
   readonly primitives: Primitives;
   readonly tskd: Tskd;
   readonly users: TunnelUsers;
-  readonly filter: ReplayFilter;
+  readonly memory: ReplayMemory;
   readonly sessionsMax: number;
   readonly ids: SessionIds;
   readonly tokens: PathTokens;
@@ -77,10 +78,10 @@ export class ServerHandshakes {
   readonly #keys = new SessionKeys();
 
   constructor(options: HandshakeOptions) {
-    const { primitives, tskd, users, filter, sessionsMax } = options;
+    const { primitives, tskd, users, memory, sessionsMax } = options;
     this.#options = options;
     this.cache = new HandshakeCache(primitives, sessionsMax + HANDSHAKES_KEPT);
-    this.gate = new HelloGate(primitives, tskd, users.table, filter, this.cache);
+    this.gate = new HelloGate(primitives, tskd, users.table, memory, this.cache);
   }
 
   /** What to do with a HELLO, which is in `hello` then. */
@@ -89,11 +90,26 @@ export class ServerHandshakes {
     at: number,
     length: number,
     window: number,
-    unixMs: number,
+    clock: HelloClock,
     now: number,
   ): HelloVerdict {
     this.cache.expire(now);
-    return this.gate.receive(arena, at, length, window, unixMs, now, this.hello);
+    return this.gate.receive(arena, at, length, window, clock, this.hello);
+  }
+
+  /** The handshake of `hello`, for the worker that has it. */
+  handOver(route: Route, length: number): Uint8Array<ArrayBuffer> {
+    return writeHandedOver(this.hello, route, length);
+  }
+
+  /**
+   * Takes what another worker handed over, which is in `hello` and `route` then: the bytes of that
+   * HELLO where it gets the answer of `gate.slot` once more, or 0.
+   */
+  receiveHandedOver(message: Uint8Array, route: Route): number {
+    const bytes = readHandedOver(message, this.#options.users.table, this.hello, route);
+    if (bytes < 0 || this.gate.receiveHandedOver(this.hello) !== HelloVerdict.repeated) return 0;
+    return bytes;
   }
 
   /** The cipher for a session of `hello`; NO_CIPHER: there is none that both have. */

@@ -56,8 +56,8 @@ export interface Tunnel {
   accountOf?(user: string): UserAccount | undefined;
   /** What main is to tell the kernel's table of sessions (session_marks.ts). */
   takeMarks?(): Uint8Array | undefined;
-  /** What the next start has to know of HELLOs. After `stop`. */
-  saveReplayRecord?(): Uint8Array;
+  /** The sessions that have ended, for the next start. After `stop`. */
+  endedSessions?(): Uint8Array;
 }
 
 export type MakeTunnel = (host: Host, start: ServerStart, events: TunnelEvents) => Tunnel;
@@ -154,9 +154,8 @@ export class TunnelService implements Service<ToServer> {
   stop(): void {
     this.tunnel.stop();
     this.#delivery?.close();
-    // Of several workers each knows a part only, and their next start another one.
-    const record = this.#start.workers === 1 ? this.tunnel.saveReplayRecord?.() : undefined;
-    if (record !== undefined) this.#say({ kind: "replay", record });
+    const ended = this.tunnel.endedSessions?.();
+    if (ended !== undefined) this.#say({ kind: "ended", ended });
     this.targets.stop();
     this.associations.stop();
     this.tick(this.#host.loop.now);

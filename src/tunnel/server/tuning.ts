@@ -1,13 +1,12 @@
 /** What a server's tunnel can be given beside its start message, and what it counts. */
 
 import type { TunnelTuning } from "../tunnel.ts";
+import type { Neighbours } from "./handed_over.ts";
 
 /** Named maxima of a server, smaller in tests; each is counted when it is hit. */
 export interface ServerTuning extends TunnelTuning {
-  /** Of the clean stop before; good for one start. */
-  readonly replayRecord?: Uint8Array;
-  /** What all workers of a server have of sharedSaltsMemory(); none where there is one worker. */
-  readonly sharedSalts?: SharedArrayBuffer;
+  /** The other workers; none where there is one worker. */
+  readonly neighbours?: Neighbours;
   /** A user has as many sessions as they may: some may be other workers'. */
   readonly crowded?: (user: string) => void;
   readonly sessionsPerSource?: number;
@@ -23,6 +22,10 @@ export class ServerCounters {
   handshakes = 0;
   /** HELLOs of a handshake that was answered before. */
   repeated = 0;
+  /** Those whose handshake another worker has, which was told. */
+  handedOver = 0;
+  /** Handshakes from before a restart: sessions whose first frames were not run. */
+  notRun = 0;
   resets = 0;
   sessionsRefused = 0;
   /** By sessions a source. */
@@ -33,8 +36,6 @@ export class ServerCounters {
   heldRefused = 0;
   /** Copies of a salt that was looked at as often as it may. */
   copiesRefused = 0;
-  /** Another worker has had this very HELLO. */
-  sharedRefused = 0;
   /** Of users who have expired, or used up their traffic. */
   usersRefused = 0;
   /** No cipher that both ends have. */

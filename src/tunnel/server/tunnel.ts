@@ -4,7 +4,8 @@
  */
 
 import { cipherMachine } from "../../../ffi/aead.ts";
-import type { Route } from "../../../ffi/endpoint.ts";
+import { type Route, routeWords } from "../../../ffi/endpoint.ts";
+import { bootMs } from "../../../ffi/loop.ts";
 import { toClient } from "../../../ffi/mask.ts";
 import type { Native } from "../../../ffi/native.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
@@ -13,8 +14,9 @@ import { type Cipher, NO_CIPHER, offerOf } from "../../crypto/ciphers.ts";
 import { HelloVerdict } from "../../crypto/hello_gate.ts";
 import { PathTokens } from "../../crypto/path_tokens.ts";
 import type { Primitives } from "../../crypto/primitives.ts";
-import { ReplayFilter } from "../../crypto/replay_filter.ts";
+import { ReplayMemory, replayMemory, RestingMemory } from "../../crypto/replay_memory.ts";
 import { buildReset, ResetReason } from "../../crypto/reset.ts";
+import { ClockReader } from "../../crypto/server_clock.ts";
 import { SessionIds } from "../../crypto/session_ids.ts";
 import { Tskd } from "../../crypto/tskd.ts";
 import type { Loop } from "../../loop/loop.ts";
@@ -36,6 +38,7 @@ import type { ServerStart, UserSpec } from "../protocol.ts";
 import { RandomNumbers } from "../random_numbers.ts";
 import * as tunnel from "../tunnel.ts";
 import { Admission } from "./admission.ts";
+import { EndedSessions } from "./ended_sessions.ts";
 import { GiveWay } from "./give_way.ts";
 import { Guest } from "./guest.ts";
 import { GuestPaths } from "./guest_paths.ts";
@@ -64,7 +67,8 @@ export class ServerTunnel implements PumpOwner<Guest> {
   readonly #random: RandomNumbers;
   readonly #ids: SessionIds;
   readonly #users: TunnelUsers;
-  readonly #filter: ReplayFilter;
+  readonly #replays: ReplayMemory;
+  readonly #ended = new EndedSessions();
   readonly #handshakes: ServerHandshakes;
   readonly #admission: Admission;
   readonly #paths: GuestPaths;
@@ -94,10 +98,12 @@ export class ServerTunnel implements PumpOwner<Guest> {
     const primitives = this.#primitives = new NativePrimitives(libs.native);
     this.#random = new RandomNumbers(primitives);
     const word = () => this.#random.u32();
-    const filter = this.#filter = new ReplayFilter(primitives, loop.now);
-    if (tuning.replayRecord !== undefined) filter.restore(tuning.replayRecord);
-    const tskd = new Tskd(primitives, start.psk, filter.oldest);
-    const { unixMs = Date.now } = tuning;
+    const memory = this.#replays = new ReplayMemory(
+      start.replay ?? blindMemory(libs.native, word),
+      start.index,
+    );
+    const tskd = new Tskd(primitives, start.psk, start.before?.oldestWindow);
+    const { unixMs, beginnings } = this.#clockOf(libs.native);
     const users = this.#users = new TunnelUsers({
       ...{ loop, primitives, psk: start.psk, accounts: start.accounts, thread: start.index },
       ...{ unixMs, denied: (user) => this.#deny(user) },
@@ -111,19 +117,30 @@ export class ServerTunnel implements PumpOwner<Guest> {
     const tokens = new PathTokens(primitives, serverSecret);
     this.#sessionOptions = this.#optionsOfSessions();
     this.pump = new PacketPump<Guest>(loop, this, {
-      ...{ primitives, sends: toClient, budget, tskd, sessionsMax, unixMs },
+      ...{ primitives, sends: toClient, budget, tskd, sessionsMax, unixMs, beginnings },
       records: this.#sessionOptions.records,
     });
     this.udp = new UdpCarrier(loop, this.pump, { mtu: tunnel.DATAGRAM_SIZES });
     const random = this.#random.unit;
     this.#paths = new GuestPaths(this.pump, { upRate, windowPackets, random, tokens });
     this.#handshakes = new ServerHandshakes({
-      ...{ primitives, tskd, users, filter, ids, tokens, sessionsMax, idleMs, upRate, downRate },
+      ...{ primitives, tskd, users, memory, ids, tokens, sessionsMax, idleMs, upRate, downRate },
       ciphers: offerOf(cipherMachine(libs.native), cipher),
     });
     this.#admission = new Admission(this.pump.peers, this.counters, tuning, word);
     this.#giveWay = new GiveWay(this.pump);
     this.#resetLimit = new ResetLimit(RESET_INTERVAL_MS, word);
+    const { ended } = start.before ?? {};
+    if (ended !== undefined) this.#ended.restore(ended, loop.now, (id) => this.#isOwn(id));
+  }
+
+  /** The time that windows follow, and how often it has begun anew. */
+  #clockOf(native: Native): { unixMs: () => number; beginnings: () => number } {
+    const { unixMs = Date.now } = this.#tuning;
+    const { clock } = this.#start;
+    if (clock === undefined) return { unixMs, beginnings: () => 0 };
+    const reader = new ClockReader(clock, () => bootMs(native));
+    return { unixMs: () => reader.unixMs(), beginnings: () => reader.beginnings };
   }
 
   #optionsOfSessions(): SessionOptions {
@@ -190,8 +207,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
 
   /** HELLOs that were said before, here or to another worker. */
   get replays(): number {
-    const { exact, bloom } = this.#filter.counts;
-    return exact + bloom + this.counters.sharedRefused;
+    return this.#replays.counts.replays;
   }
 
   /** Sessions that showed no life when their user came again. */
@@ -204,9 +220,9 @@ export class ServerTunnel implements PumpOwner<Guest> {
     return this.udp.features;
   }
 
-  /** Of a clean stop, for `replayRecord` of the next start. Call it when no HELLO can come. */
-  saveReplayRecord(): Uint8Array<ArrayBuffer> {
-    return this.#filter.save();
+  /** The sessions that have ended, for the next start. After `stop`, all have. */
+  endedSessions(): Uint8Array<ArrayBuffer> {
+    return this.#ended.save(this.pump.now);
   }
 
   /** To be called after the application wrote, finished, reset, answered or resumed. */
@@ -242,24 +258,22 @@ export class ServerTunnel implements PumpOwner<Guest> {
     const { clock } = pump;
     const { arena, at, length } = arrival;
     if (!this.#admission.takes(clock.now, arena, at + SALT_AT)) return;
-    this.#handshakes.gate.advance();
     const { window } = arrival;
-    const verdict = this.#handshakes.receive(arena, at, length, window, clock.unixMs, clock.now);
+    const verdict = this.#handshakes.receive(arena, at, length, window, clock, clock.now);
     if (verdict === HelloVerdict.drop) return;
     const { route } = arrival;
+    if (verdict === HelloVerdict.another) return this.#handOver(arrival);
     if (verdict === HelloVerdict.repeated) {
-      counters.repeated++;
       return this.#acceptAgain(this.#handshakes.gate.slot, route, length);
     }
     const { hello } = this.#handshakes;
-    if (!this.#admission.isFirst(hello.window, arena, at + SALT_AT)) return;
     const heldBytes = verdict === HelloVerdict.held ? hello.framesBytes : 0;
     const user = this.#users.of(hello.user!);
     const source = this.#admission.admit(route, user, clock.unixMs, heldBytes);
     if (source < 0) return this.#refuseOrWait(user, route, length);
     const cipher = this.#handshakes.choose();
     if (cipher !== NO_CIPHER) {
-      return this.#open(arrival, route, source, user, cipher, heldBytes > 0);
+      return this.#open(arrival, route, source, user, cipher, verdict);
     }
     counters.ciphersRefused++;
     this.#admission.leave(source);
@@ -272,19 +286,22 @@ export class ServerTunnel implements PumpOwner<Guest> {
     source: number,
     user: TunnelUser,
     cipher: Cipher,
-    isHeld: boolean,
+    verdict: HelloVerdict,
   ): void {
     const { pump, counters } = this;
     const { now } = pump;
     const { hello } = this.#handshakes;
     const localId = this.#newId();
-    const keys = this.#handshakes.agree(localId, cipher, false, pump.table);
+    const isNotRun = verdict === HelloVerdict.notRun;
+    const keys = this.#handshakes.agree(localId, cipher, isNotRun, pump.table);
     if (keys === undefined) {
       counters.keysRefused++;
+      this.#handshakes.gate.forget();
       this.#admission.leave(source);
       return;
     }
     counters.handshakes++;
+    if (isNotRun) counters.notRun++;
     const session = new Session(now, this.#sessionOptions);
     const guest = new Guest(session, localId, pump, this.#keyLimits);
     guest.setUser(user);
@@ -297,12 +314,34 @@ export class ServerTunnel implements PumpOwner<Guest> {
     this.#sendAccept(keys.handshake, route, arrival.length, guest.session.pathState(0));
     guest.ownDueAt = now + (this.#tuning.confirmMs ?? CONFIRM_MS);
     this.#events.sessionOpened(session, hello.user!.name);
-    this.#takeEarly(guest, arrival.arena, isHeld);
+    if (!isNotRun) this.#takeEarly(guest, arrival.arena, verdict === HelloVerdict.held);
     pump.wake(guest);
+  }
+
+  /** Another worker has the handshake: it answers once more, to here, and nothing is run again. */
+  #handOver({ carrier, route, length }: Arrival): void {
+    const { owner } = this.#handshakes.gate;
+    this.counters.handedOver++;
+    // A connection goes there itself, and its client's next HELLO by it.
+    if (carrier.strayed !== undefined) return carrier.strayed(route, owner);
+    this.#tuning.neighbours?.tell(owner, this.#handshakes.handOver(route, length));
+  }
+
+  /** Another worker has handed over a HELLO of a handshake that is this one's. */
+  takeHandedOver(message: Uint8Array): void {
+    const { pump } = this;
+    if (!pump.isOpen || !this.#admission.takesHandedOver(pump.now)) return;
+    pump.clock.read();
+    const route: Route = new Uint32Array(routeWords);
+    const helloBytes = this.#handshakes.receiveHandedOver(message, route);
+    if (helloBytes === 0) return;
+    this.#acceptAgain(this.#handshakes.gate.slot, route, helloBytes);
+    pump.control.send();
   }
 
   /** A HELLO was repeated; it may come from where its session has a path, or not. */
   #acceptAgain(handshake: number, route: Route, helloBytes: number): void {
+    this.counters.repeated++;
     const guest = this.pump.peers.find(this.#handshakes.cache.serverSession(handshake));
     const path = guest?.session.pathState(guest.pathBy(route));
     if (path !== undefined) path.receivedBytes += helloBytes;
@@ -325,6 +364,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
   /** A user with as many sessions as they may have gets one if an old one shows no life. */
   #refuseOrWait(user: TunnelUser, route: Route, helloBytes: number): void {
     const { refusal } = this.#admission;
+    this.#handshakes.gate.forget();
     if (refusal === CloseCode.tooManySessions && user.isCrowded) {
       if (this.#giveWay.isDue(user)) {
         this.#giveWay.ask(user);
@@ -344,6 +384,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
 
   /** Says why there is no session, to a user who has proved their key. */
   #refuse(code: CloseCode, route: Route, helloBytes: number): void {
+    this.#handshakes.gate.forget();
     const { control, clock } = this.pump;
     const at = control.begin();
     const room = Math.min(CONTROL_ROOM, UNPROVEN_PATH_FACTOR * helloBytes);
@@ -408,6 +449,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
     this.#users.left(guest.user!);
     this.#admission.leave(guest.source);
     this.#handshakes.cache.release(guest.handshake, now);
+    this.#ended.remember(guest.localId, this.pump.highestOf(guest), now);
   }
 
   stranger(arrival: Arrival): void {
@@ -419,7 +461,8 @@ export class ServerTunnel implements PumpOwner<Guest> {
       return carrier.strayed(arrival.route, ownerOf(session, this.#ownerMask));
     }
     const { route } = arrival;
-    if (!this.#ids.isOurs(session) || !this.#resetLimit.admits(route, clock.now)) return;
+    if (!this.#ids.isOurs(session) || !this.#ended.mayReset(session, number, clock.now)) return;
+    if (!this.#resetLimit.admits(route, clock.now)) return;
     const fields = {
       timeMs: clock.unixMs,
       session,
@@ -439,4 +482,11 @@ export class ServerTunnel implements PumpOwner<Guest> {
     const owner = ownerOf(session, this.#ownerMask);
     return owner === this.#start.index || owner >= this.#start.workers;
   }
+}
+
+/** A worker's own, which can tell nothing at first. */
+function blindMemory(native: Native, random: () => number): SharedArrayBuffer {
+  const memory = replayMemory(random);
+  new RestingMemory(memory).startOver(bootMs(native));
+  return memory;
 }

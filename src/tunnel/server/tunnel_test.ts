@@ -10,25 +10,17 @@ import {
   Notes,
   Pair,
   serverStart,
+  tellingReplay,
 } from "../../../tests/fixtures/tunnel.ts";
 import { Middle } from "../../../tests/fixtures/middle.ts";
 import { testNative } from "../../../tests/native.ts";
 import { SessionIds } from "../../crypto/session_ids.ts";
-import { ReplayFilter } from "../../crypto/replay_filter.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { PacketKind } from "../../wire/packet.ts";
 import { Arrival } from "../arrival.ts";
 import type { Session } from "../../session/session.ts";
 import { ClientTunnel } from "../client/tunnel.ts";
-import { sharedSaltsMemory } from "./shared_salts.ts";
 import { ServerTunnel } from "./tunnel.ts";
-
-const native = testNative();
-
-/** A server that can tell replays from its first moment on. */
-function record(): Uint8Array {
-  return new ReplayFilter(new NativePrimitives(native), 0).save();
-}
 
 /** More clients of a pair's server, each with its own socket. */
 function moreClients(pair: Pair, count: number): { clients: ClientTunnel[]; notes: Notes[] } {
@@ -47,7 +39,7 @@ function connect(client: ClientTunnel): void {
 }
 
 Deno.test("copies of a HELLO are dropped in silence, wherever they come from", () => {
-  using pair = new Pair({ middle: {}, serverTuning: { replayRecord: record() } });
+  using pair = new Pair({ middle: {}, canTell: true });
   pair.middle.isKeeping = true;
   pair.greet();
   pair.until(() => pair.atServer.received === 5 && pair.client.state === "open");
@@ -61,31 +53,31 @@ Deno.test("copies of a HELLO are dropped in silence, wherever they come from", (
 });
 
 Deno.test("a copy that goes to another worker is dropped there", () => {
-  const sharedSalts = sharedSaltsMemory(() => 5);
-  const tuning = { replayRecord: record(), sharedSalts };
-  using pair = new Pair({ middle: {}, serverTuning: tuning, server: { workers: 2 } });
+  const replay = tellingReplay();
+  using pair = new Pair({ middle: {}, server: { workers: 2, replay } });
   pair.middle.isKeeping = true;
   pair.greet();
   pair.until(() => pair.atServer.received === 5);
-  const start = serverStart({ index: 1, workers: 2 });
-  const other = new ServerTunnel(pair.loop, start, pair.loop, new Notes(), tuning);
+  const start = serverStart({ index: 1, workers: 2, replay });
+  const other = new ServerTunnel(pair.loop, start, pair.loop, new Notes());
   other.start();
   const middle = new Middle(pair.loop, other.port);
   middle.inject(pair.middle.kept[0]!, true);
-  pair.until(() => other.counters.sharedRefused === 1);
+  pair.until(() => other.replays === 1);
   assert.equal(other.counters.handshakes + other.pump.control.sent, 0);
   middle.close();
   other.stop();
 });
 
 Deno.test("a copy that outlives a clean restart is still a copy", () => {
-  using pair = new Pair({ middle: {}, serverTuning: { replayRecord: record() } });
+  const replay = tellingReplay();
+  using pair = new Pair({ middle: {}, server: { replay } });
   pair.middle.isKeeping = true;
   pair.greet();
   pair.until(() => pair.atServer.received === 5 && pair.client.state === "open");
-  pair.crashServer({ replayRecord: pair.server.saveReplayRecord() });
+  pair.restartServer(replay);
   pair.middle.inject(pair.middle.kept[0]!);
-  pair.run(50);
+  pair.until(() => pair.server.replays === 1);
   assert.equal(pair.atServer.sessions.length, 1);
   assert.equal(pair.server.counters.handshakes + pair.server.counters.repeated, 0);
 });
@@ -205,7 +197,7 @@ Deno.test("users have their own keys, unknown ones get silence, removed ones are
   using pair = new Pair({
     server: { users: [alice] },
     client: { user: "alice", userKey: alice.key },
-    serverTuning: { replayRecord: record() },
+    canTell: true,
   });
   pair.greet();
   pair.until(() => pair.client.state === "open" && pair.atServer.received === 5);
@@ -224,7 +216,7 @@ Deno.test("a user's rate holds whatever the client does", () => {
   using pair = new Pair({
     server: { users: [user] },
     client: { user: "u", userKey: user.key },
-    serverTuning: { replayRecord: record() },
+    canTell: true,
   });
   const block = new Uint8Array(1 << 20);
   const pour = (session: Session, stream: number) => {

@@ -4,20 +4,26 @@ import { serveWorker } from "../../loop/host.ts";
 import type { ServerStart } from "../protocol.ts";
 import { ServerRehearsal } from "../rehearsal/server.ts";
 import { WarmUp } from "../rehearsal/warm_up.ts";
+import type { Neighbours } from "./handed_over.ts";
 import { TunnelService } from "./service.ts";
 import { ServerTunnel } from "./tunnel.ts";
 
+/** HELLOs of handshakes that another worker has; carriers use their own small numbers. */
+const HELLO_SERVICE = 0x100;
 /** Main and the other workers still start. */
 const WARM_UP_DELAY_MS = 300;
 
 serveWorker<ServerStart>((host, start) => [
-  new TunnelService(host, start, ({ loop, libs }, start, events) => {
-    const { salts: sharedSalts, replayRecord } = start;
-    return new ServerTunnel(loop, start, libs, events, {
-      crowded: (user) => host.say("tunnel", { kind: "crowded", user, by: start.index }),
-      ...(sharedSalts === undefined ? {} : { sharedSalts }),
-      ...(replayRecord === undefined ? {} : { replayRecord }),
-    });
+  new TunnelService(host, start, ({ loop, libs, handOver }, start, events) => {
+    const crowded = (user: string): void =>
+      host.say("tunnel", { kind: "crowded", user, by: start.index });
+    if (handOver === undefined) return new ServerTunnel(loop, start, libs, events, { crowded });
+    const neighbours: Neighbours = {
+      tell: (worker, message) => void handOver.tell(worker, HELLO_SERVICE, message),
+    };
+    const tunnel = new ServerTunnel(loop, start, libs, events, { crowded, neighbours });
+    handOver.hear(HELLO_SERVICE, (message) => tunnel.takeHandedOver(message));
+    return tunnel;
   }),
   new WarmUp(host.loop, WARM_UP_DELAY_MS, (course) => new ServerRehearsal(host.libs, course)),
 ]);

@@ -9,6 +9,7 @@ import { TokenBucket } from "../reliability/token_bucket.ts";
 import {
   MEMORY_SURE,
   OPENINGS_WORKER_A_SECOND,
+  OPENINGS_WORKER_BURST,
   STREAMS_SURE,
   STREAMS_WORKER_MAX,
   UNOPENED_SURE,
@@ -35,7 +36,10 @@ export class Budget {
   readonly streams: Pool = new Pool(STREAMS_WORKER_MAX, STREAMS_SURE);
   readonly unopened: Pool = new Pool(UNOPENED_WORKER_MAX, UNOPENED_SURE);
   /** Streams opened a second. */
-  readonly openings: TokenBucket = new TokenBucket(OPENINGS_WORKER_A_SECOND);
+  readonly openings: TokenBucket = new TokenBucket(
+    OPENINGS_WORKER_A_SECOND,
+    OPENINGS_WORKER_BURST,
+  );
   readonly #pool: Pool;
   #holders = 0;
   #bytes: Uint8Array<ArrayBuffer> | undefined;

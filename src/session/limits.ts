@@ -13,11 +13,14 @@ export const REFUSALS_MAX = 64;
  * OPENs that are taken of a session at once, and in a second: each may cost a connection, 70 us and
  * more. Beyond, packets count as lost.
  */
-export const OPENINGS_BURST = 128;
-export const OPENINGS_A_SECOND = 2000;
-/** Where all sessions of a worker have opened so many a second, each gets only few more. */
-export const OPENINGS_WORKER_A_SECOND = 4000;
-export const OPENINGS_BUSY_A_SECOND = 50;
+export const OPENINGS_BURST = 512;
+export const OPENINGS_A_SECOND = 4000;
+/** Where all sessions of a worker open more than so many, at once and a second ... */
+export const OPENINGS_WORKER_BURST = 1024;
+export const OPENINGS_WORKER_A_SECOND = 8000;
+/** ... each gets only so many. */
+export const OPENINGS_BUSY_BURST = 32;
+export const OPENINGS_BUSY_A_SECOND = 100;
 /** Streams of which something came before their OPEN, in a session; beyond, packets are lost. */
 export const UNOPENED_MAX = 64;
 /** The same of all sessions of a worker, and what each gets of them. */

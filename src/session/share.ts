@@ -9,6 +9,7 @@ import {
   OPENINGS_A_SECOND,
   OPENINGS_BURST,
   OPENINGS_BUSY_A_SECOND,
+  OPENINGS_BUSY_BURST,
   SPARSE_FACTOR,
   SPARSE_PAGES_SURE,
 } from "./limits.ts";
@@ -18,11 +19,13 @@ class Openings {
   #left = OPENINGS_BURST;
   #at = 0;
 
-  /** OPENs that may be taken now, where so many come a second. */
-  refill(now: number, rate: number): number {
-    this.#left = Math.min(OPENINGS_BURST, this.#left + (now - this.#at) * rate / 1000);
+  /** Whether one may be taken now; `isBusy`: others open many. */
+  has(now: number, isBusy: boolean): boolean {
+    const rate = isBusy ? OPENINGS_BUSY_A_SECOND : OPENINGS_A_SECOND;
+    const most = isBusy ? OPENINGS_BUSY_BURST : OPENINGS_BURST;
+    this.#left = Math.min(most, this.#left + (now - this.#at) * rate / 1000);
     this.#at = now;
-    return this.#left;
+    return this.#left >= 1;
   }
 
   take(): void {
@@ -85,12 +88,11 @@ export class Share {
   /** Takes one more OPEN; false: they come too fast. */
   takeOpening(now: number): boolean {
     const all = this.#budget.openings;
-    const rate = all.available(now) > 0 ? OPENINGS_A_SECOND : OPENINGS_BUSY_A_SECOND;
-    const openings = this.#group?.openings;
-    if (this.#openings.refill(now, rate) < 1) return false;
-    if (openings !== undefined && openings.refill(now, rate) < 1) return false;
+    const isBusy = all.available(now) < 1;
+    const ofGroup = this.#group?.openings;
+    if (!this.#openings.has(now, isBusy) || ofGroup?.has(now, isBusy) === false) return false;
     this.#openings.take();
-    openings?.take();
+    ofGroup?.take();
     all.charge(now, 1);
     return true;
   }

@@ -246,6 +246,29 @@ for (const [name, bit] of [["chacha20-poly1305", 1], ["aes-256-gcm", 2]] as cons
     }));
 }
 
+test("sessions_max: one more is refused, and let in when one does not answer", () => {
+  const user = { name: "one", key: pattern(32, 9), settings: { sessions_max: 1 } };
+  return withServer({ users: [user] }, async () => {
+    const first = await Client.connect({ ...server.options, user });
+    const other = { ...server.options, user };
+    await first.ping();
+    await assert.rejects(Client.connect(other), (error) => {
+      return error instanceof Refused && error.code === 12;
+    });
+    await first.ping();
+    // Killed: it says nothing more, and is probed as soon as somebody wants its place.
+    first.stop();
+    const end = performance.now() + 5000;
+    for (let isIn = false; !isIn;) {
+      assert.ok(performance.now() < end, "the dead session keeps its place");
+      const second = await Client.connect(other).catch(() => undefined);
+      await second?.ping();
+      await second?.close();
+      isIn = second !== undefined;
+    }
+  });
+});
+
 test("traffic_max: CLOSE with code 11, and the next HELLO is refused with it", () => {
   const user = { name: "spent", key: pattern(32, 10), settings: { traffic_max: "300KiB" } };
   return withServer({ users: [user] }, () =>
@@ -656,6 +679,8 @@ test("HELLO with the wrong PSK, version, time or window: silence", async () => {
     assertSilence({ flags: 1 }, "flags 1"),
     assertSilence({ headerSession: 1 }, "a session in the header"),
     assertSilence({ parameters: Uint8Array.of(1, 1) }, "parameters cut short"),
+    assertSilence({ parameters: Uint8Array.of(1, 1, 3, 1, 1, 3) }, "a parameter twice"),
+    assertSilence({ parameters: Uint8Array.of(1, 2, 3, 3) }, "two bytes of ciphers"),
     assertSilence({ timeOffsetMs: 40_000 }, "40 s ahead"),
     assertSilence({ timeOffsetMs: -40_000 }, "40 s behind"),
     assertSilence({ clientSession: 0 }, "client_session 0"),

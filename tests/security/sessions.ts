@@ -31,8 +31,10 @@ export async function attackWith(
   options: SpanOptions & { readonly memory?: boolean } = {},
 ): Promise<void> {
   await using stage = await Stage.set();
-  const memory = stage.memory();
+  let memory = 0;
   const begin = async () => {
+    // Once honest clients have been served.
+    memory = stage.memory();
     const sessions = await quietSessions(stage, count);
     const isDone = Promise.all(sessions.map((client) => attack(client, stage).catch(() => {})));
     return async () => {

@@ -263,9 +263,14 @@ Deno.test("a client that was killed is not locked out by its own session", () =>
   // Without a word, and nobody has its port any more.
   pair.client.pump.close();
   const second = another(pair, alice);
-  second.client.wake(second.client.session());
+  const session = second.client.session();
+  session.write(session.openStream(ADDRESS), new Uint8Array(7), 0, 7);
+  second.client.wake(session);
   pair.until(() => second.client.state === "open", 8000);
   assert.equal(pair.server.gaveWay, 1);
+  // What its first HELLO asked for was not run, and is run once with the next.
+  pair.until(() => pair.atServer.received === 5 + 7);
+  assert.equal(second.client.session(), session);
   assert.equal(pair.server.pump.peers.count, 1);
   second.client.stop();
 });

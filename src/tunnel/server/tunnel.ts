@@ -270,11 +270,13 @@ export class ServerTunnel implements PumpOwner<Guest> {
     const heldBytes = verdict === HelloVerdict.held ? hello.framesBytes : 0;
     const user = this.#users.of(hello.user!);
     const source = this.#admission.admit(route, user, clock.unixMs, heldBytes);
-    if (source < 0) return this.#refuseOrWait(user, route, length);
     const cipher = this.#handshakes.choose();
-    if (cipher !== NO_CIPHER) {
+    if (source >= 0 && cipher !== NO_CIPHER) {
       return this.#open(arrival, route, source, user, cipher, verdict);
     }
+    // Nothing of it has run: when it comes again it is as if it came first.
+    this.#handshakes.gate.forget();
+    if (source < 0) return this.#refuseOrWait(user, route, length);
     counters.ciphersRefused++;
     this.#admission.leave(source);
     this.#refuse(CloseCode.noCommonCipher, route, length);

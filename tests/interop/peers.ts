@@ -36,7 +36,7 @@ export async function sha256(data: Uint8Array): Promise<string> {
   return hex(new Uint8Array(await crypto.subtle.digest("SHA-256", data.slice())));
 }
 
-function freeUdpPort(): Promise<number> {
+export function freeUdpPort(): Promise<number> {
   return new Promise((done) => {
     const socket = createSocket("udp4");
     socket.bind(0, "127.0.0.1", () => {

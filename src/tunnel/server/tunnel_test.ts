@@ -117,6 +117,53 @@ Deno.test("an unknown session gets a RESET, one a second, and the client begins 
   pair.until(() => pair.client.state === "open" && pair.atServer.sessions.length === 2);
 });
 
+Deno.test("copies of a session's packets get no RESET once it ended, nor after a restart", () => {
+  const replay = tellingReplay();
+  using pair = new Pair({ middle: {}, server: { replay } });
+  pair.middle.isKeeping = true;
+  const session = pair.greet();
+  pair.until(() => pair.atServer.received === 5 && pair.client.state === "open");
+  session.ping(0, 1, 2);
+  pair.client.wake(session);
+  pair.run(100);
+  pair.middle.isKeeping = false;
+  const [, ...data] = pair.middle.kept;
+  assert.ok(data.length >= 2);
+  session.close(pair.loop.now, CloseCode.done);
+  pair.client.wake(session);
+  pair.until(() => pair.server.pump.peers.count === 0, 10_000);
+  const tryAll = () => {
+    const before = pair.server.pump.received.strangers;
+    for (const packet of data) pair.middle.inject(packet, true);
+    pair.until(() => pair.server.pump.received.strangers === before + data.length);
+    pair.run(20);
+  };
+  tryAll();
+  pair.restartServer(replay);
+  tryAll();
+  assert.equal(pair.server.counters.resets, 0);
+  // One that knows nothing answers: this is what was asked.
+  pair.crashServer();
+  tryAll();
+  assert.equal(pair.server.counters.resets, 1);
+});
+
+Deno.test("a client whose server was started anew gets a RESET for what it says next", () => {
+  const replay = tellingReplay();
+  using pair = new Pair({ middle: {}, server: { replay } });
+  const session = pair.greet();
+  pair.until(() => pair.atServer.received === 5 && pair.client.state === "open");
+  // What the server says in parting is lost.
+  pair.middle.isCut = true;
+  pair.restartServer(replay);
+  pair.run(20);
+  pair.middle.isCut = false;
+  session.ping(0, 1, 2);
+  pair.client.wake(session);
+  pair.until(() => pair.client.state === "lost");
+  assert.equal(pair.client.counters.resets, 1);
+});
+
 Deno.test("a server with another secret answers nothing of another's sessions", () => {
   using pair = new Pair();
   pair.greet();

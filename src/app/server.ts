@@ -189,6 +189,7 @@ function statusPart(
       pid: Deno.pid,
       startedAt,
       descriptors: descriptors.status(),
+      linesHeldBack: log.limit?.heldBack ?? 0,
       statusErrors: socket?.errors ?? 0,
     }),
     stop: async () => (await opening)?.close(),

@@ -35,6 +35,8 @@ export interface ServerStatus {
   readonly descriptors: DescriptorStatus;
   /** Names that main looks up for the workers. */
   readonly names: LookupCounts;
+  /** Log lines of main that were held back; the workers' are among the counters. */
+  readonly linesHeldBack: number;
   /** How often this socket could not take who asked. */
   readonly statusErrors: number;
   /** Where its things are pinned; null: nowhere. */

@@ -45,14 +45,22 @@ const RESET = "\x1b[0m";
 const CONTROL = /[\x00-\x1f\x7f-\x9f]/g;
 const NEEDS_QUOTES = /[\s"=]|^$/;
 
+/** What holds lines back (log_limit.ts). */
+export interface LineCount {
+  /** Lines that were held back. */
+  readonly heldBack: number;
+}
+
 export class Log {
+  readonly limit: LineCount | undefined;
   readonly #sink: (record: LogRecord) => void;
   readonly #component: string;
 
-  /** `sink` takes every record, whatever its level. */
-  constructor(sink: (record: LogRecord) => void, component = "phantom") {
+  /** `sink` takes every record, whatever its level; `limit`: what is between the two. */
+  constructor(sink: (record: LogRecord) => void, component?: string, limit?: LineCount) {
     this.#sink = sink;
-    this.#component = component;
+    this.#component = component ?? "phantom";
+    this.limit = limit;
   }
 
   /** Writes lines. */
@@ -65,7 +73,7 @@ export class Log {
 
   /** The same log as another part of the program uses it. */
   with({ component }: { readonly component: string }): Log {
-    return new Log(this.#sink, component);
+    return new Log(this.#sink, component, this.limit);
   }
 
   error(event: string, message: string, fields?: LogValues): void {

@@ -3,7 +3,7 @@
  * and told. Whatever strangers can make happen often, the log stays readable, and the disk free.
  */
 
-import type { LogRecord } from "./log.ts";
+import { Log, type LogRecord } from "./log.ts";
 
 /** Of one event of one component. */
 const LINES_MAX = 20;
@@ -20,55 +20,61 @@ interface Held {
   count: number;
 }
 
-/** A sink that passes on what is not too much, and now and then how much was. */
-export function limitLines(
-  sink: (record: LogRecord) => void,
-  now: () => number,
-): (record: LogRecord) => void {
-  const events = new Map<string, Held>();
-  let tellAt = Infinity;
-  return (record) => {
-    const time = now();
+/** Passes on what is not too much, and now and then how much was. */
+export class LineLimit {
+  heldBack = 0;
+  readonly #sink: (record: LogRecord) => void;
+  readonly #now: () => number;
+  readonly #events = new Map<string, Held>();
+  #tellAt = Infinity;
+
+  constructor(sink: (record: LogRecord) => void, now: () => number) {
+    this.#sink = sink;
+    this.#now = now;
+  }
+
+  /** A log by way of this limit. */
+  log(component?: string): Log {
+    return new Log((record) => this.#put(record), component, this);
+  }
+
+  #put(record: LogRecord): void {
+    const time = this.#now();
     // A clock may be set back, too.
-    if (time >= tellAt || time < tellAt - WINDOW_MS) {
-      tellAt = Infinity;
-      for (const held of events.values()) tell(held, sink);
-    }
+    if (time >= this.#tellAt || time < this.#tellAt - WINDOW_MS) this.#tell();
     // What another limit has counted.
-    if (record.event === SUMMARY) return sink(record);
-    const held = heldOf(events, `${record.component} ${record.event}`, time);
-    if (++held.lines <= LINES_MAX) return sink(record);
+    if (record.event === SUMMARY) return this.#sink(record);
+    const held = this.#heldOf(`${record.component} ${record.event}`, time);
+    if (++held.lines <= LINES_MAX) return this.#sink(record);
     held.last = record;
     held.count++;
-    tellAt = Math.min(tellAt, held.since + WINDOW_MS);
-  };
-}
-
-function heldOf(events: Map<string, Held>, key: string, time: number): Held {
-  let held = events.get(key);
-  if (held === undefined) {
-    if (events.size >= EVENTS_MAX) events.clear();
-    events.set(key, held = { since: time, lines: 0, last: undefined, count: 0 });
+    this.heldBack++;
+    this.#tellAt = Math.min(this.#tellAt, held.since + WINDOW_MS);
   }
-  if (time >= held.since + WINDOW_MS || time < held.since) {
-    held.since = time;
-    held.lines = 0;
-  }
-  return held;
-}
 
-function tell(held: Held, sink: (record: LogRecord) => void): void {
-  const { last, count } = held;
-  if (last === undefined) return;
-  held.last = undefined;
-  held.count = 0;
-  const { level, component, event: of } = last;
-  const fields = { of, count };
-  sink({
-    level,
-    component,
-    event: SUMMARY,
-    message: "more lines of an event were held back",
-    fields,
-  });
+  #heldOf(key: string, time: number): Held {
+    let held = this.#events.get(key);
+    if (held === undefined) {
+      if (this.#events.size >= EVENTS_MAX) this.#events.clear();
+      this.#events.set(key, held = { since: time, lines: 0, last: undefined, count: 0 });
+    }
+    if (time >= held.since + WINDOW_MS || time < held.since) {
+      held.since = time;
+      held.lines = 0;
+    }
+    return held;
+  }
+
+  #tell(): void {
+    this.#tellAt = Infinity;
+    for (const held of this.#events.values()) {
+      const { last, count } = held;
+      if (last === undefined) continue;
+      held.last = undefined;
+      held.count = 0;
+      const { level, component, event: of } = last;
+      const message = "more lines of an event were held back";
+      this.#sink({ level, component, event: SUMMARY, message, fields: { of, count } });
+    }
+  }
 }

@@ -1,22 +1,24 @@
 import assert from "node:assert/strict";
-import { Log, type LogRecord } from "./log.ts";
-import { limitLines } from "./log_limit.ts";
+import type { LogRecord } from "./log.ts";
+import { LineLimit } from "./log_limit.ts";
 
 class Bench {
   now = 1000;
   readonly records: LogRecord[] = [];
-  readonly log = new Log(limitLines((record) => this.records.push(record), () => this.now), "net");
+  readonly limit = new LineLimit((record) => this.records.push(record), () => this.now);
+  readonly log = this.limit.log("net");
 
   count(event: string): number {
     return this.records.filter((one) => one.event === event).length;
   }
 }
 
-Deno.test("limitLines() passes on some lines of an event, and others' all the while", () => {
+Deno.test("LineLimit passes on some lines of an event, and others' all the while", () => {
   const bench = new Bench();
   const { log } = bench;
   for (let i = 0; i < 100_000; i++) log.warn("refused", "a stranger is refused", { i });
   assert.equal(bench.count("refused"), 20);
+  assert.equal(log.with({ component: "other" }).limit?.heldBack, 100_000 - 20);
   log.info("ready", "ready");
   log.with({ component: "kernel" }).warn("refused", "another part's");
   assert.equal(bench.count("ready"), 1);
@@ -24,7 +26,7 @@ Deno.test("limitLines() passes on some lines of an event, and others' all the wh
   assert.equal(bench.count("lines_held_back"), 0);
 });
 
-Deno.test("limitLines() tells how many were held back, with the next line after a while", () => {
+Deno.test("LineLimit tells how many were held back, with the next line after a while", () => {
   const bench = new Bench();
   const { log } = bench;
   for (let i = 0; i < 50; i++) log.warn("refused", "a stranger is refused");
@@ -40,7 +42,7 @@ Deno.test("limitLines() tells how many were held back, with the next line after 
   assert.equal(bench.count("refused"), 21);
 });
 
-Deno.test("limitLines() goes on when the clock is set back", () => {
+Deno.test("LineLimit goes on when the clock is set back", () => {
   const bench = new Bench();
   const { log } = bench;
   bench.now = 1e12;
@@ -51,9 +53,9 @@ Deno.test("limitLines() goes on when the clock is set back", () => {
   assert.equal(bench.count("lines_held_back"), 1);
 });
 
-Deno.test("limitLines() passes on what another one has counted", () => {
+Deno.test("LineLimit passes on what another one has counted", () => {
   const bench = new Bench();
-  const worker = new Log(limitLines((record) => bench.log.put(record), () => bench.now), "worker");
+  const worker = new LineLimit((record) => bench.log.put(record), () => bench.now).log("worker");
   for (let round = 0; round < 30; round++) {
     for (let i = 0; i < 25; i++) worker.warn("refused", "a stranger is refused");
     bench.now += 10_000;

@@ -1,7 +1,7 @@
 /** What commands that keep running share: the log on standard error, the signals to stop. */
 
 import { Log, type LogLevel } from "../base/log.ts";
-import { limitLines } from "../base/log_limit.ts";
+import { LineLimit } from "../base/log_limit.ts";
 
 export function openLog(
   { logLevel, logFormat }: { readonly logLevel: LogLevel; readonly logFormat: "text" | "json" },
@@ -14,7 +14,7 @@ export function openLog(
     now: Date.now,
     color: Deno.stderr.isTerminal() && !Deno.noColor,
   });
-  return new Log(limitLines((record) => log.put(record), Date.now));
+  return new LineLimit((record) => log.put(record), Date.now).log();
 }
 
 function writeAll(bytes: Uint8Array): void {

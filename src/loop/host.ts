@@ -6,8 +6,8 @@
 import { type Libraries, openLoadedLibraries } from "../../ffi/libraries.ts";
 import { EpollEvent, EventFd } from "../../ffi/loop.ts";
 import { messageOf } from "../base/errors.ts";
-import { Log, type LogRecord } from "../base/log.ts";
-import { limitLines } from "../base/log_limit.ts";
+import type { Log, LogRecord } from "../base/log.ts";
+import { LineLimit } from "../base/log_limit.ts";
 import { RingReader } from "../base/ring.ts";
 import { type CounterSources, CounterWriter } from "./counters.ts";
 import { HandOver } from "./hand_over.ts";
@@ -61,7 +61,7 @@ export class Host implements Watcher, Timer {
     this.libs = libs;
     this.#post = post;
     const put = (record: LogRecord): void => post({ kind: "log", record });
-    this.log = new Log(limitLines(put, () => this.loop.now), "worker");
+    this.log = new LineLimit(put, () => this.loop.now).log("worker");
     this.#faults = new FaultLog(this.log);
     this.loop = new Loop(libs.native, (error) => this.#faults.heard(this.loop.now, error));
     this.resolver = new Resolver(this.loop, {
@@ -98,7 +98,7 @@ export class Host implements Watcher, Timer {
       throw error;
     }
     const counters = this.#counters = new CounterWriter([
-      { name: "loop", counters: { "": () => ({ faults: this.loop.faults }) } },
+      { name: "loop", counters: { "": () => this.#counted() } },
       { name: RESOLVER, counters: { "": this.resolver.counters } },
       // Only where a service has asked for it.
       ...this.#handOver === undefined
@@ -116,6 +116,10 @@ export class Host implements Watcher, Timer {
   /** Says something to main in the name of a service. */
   say(service: string, message: unknown): void {
     this.#post({ kind: "said", service, message });
+  }
+
+  #counted(): Record<string, number> {
+    return { faults: this.loop.faults, linesHeldBack: this.log.limit?.heldBack ?? 0 };
   }
 
   /** Main has rung. */

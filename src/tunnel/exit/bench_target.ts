@@ -3,6 +3,7 @@
  * with nothing else on the other side. Each stream is bounded in time and in bytes.
  */
 
+import { Shares } from "../../base/shares.ts";
 import { BENCH_LIMITS, type BenchLimits, BenchPort } from "../../proxy/bench.ts";
 import { RstCode } from "../../wire/frames.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer } from "../../loop/loop.ts";
@@ -12,8 +13,10 @@ import type { ByteEnd } from "../../outbound/byte_end.ts";
 const TURN_BYTES = 256 << 10;
 const BLOCK_BYTES = 64 << 10;
 
-/** Who is told that a measurement is over. */
+/** Who is told that a measurement is over, and on whose account it is. */
 export interface BenchOwner {
+  readonly asker: object;
+  readonly user: string;
   benchClosed(): void;
 }
 
@@ -23,23 +26,44 @@ export class BenchTargets implements Task {
   readonly loop: Loop;
   readonly limits: BenchLimits;
   readonly #block = new Uint8Array(BLOCK_BYTES);
-  #count = 0;
+  readonly #shares: Shares<object>;
+  /** Oldest first. */
+  readonly #open = new Set<BenchStream>();
   #ready: BenchStream[] = [];
 
   constructor(loop: Loop, limits: BenchLimits = BENCH_LIMITS) {
     this.loop = loop;
     this.limits = limits;
+    this.#shares = new Shares(limits.streams);
   }
 
-  /** What measures by one stream, once it is joined with it; undefined: there are too many. */
+  /**
+   * What measures by one stream, once it is joined with it; the oldest of whoever has most makes
+   * room for it. Undefined: nobody has more.
+   */
   open(owner: BenchOwner, port: number): BenchStream | undefined {
-    if (this.#count >= this.limits.streams) return undefined;
-    this.#count++;
-    return new BenchStream(this, owner, port);
+    const { asker, user } = owner;
+    if (this.#shares.isFull && !this.#makeRoom(asker, user)) return undefined;
+    this.#shares.take(asker, user);
+    const stream = new BenchStream(this, owner, port);
+    this.#open.add(stream);
+    return stream;
   }
 
-  closed(): void {
-    this.#count--;
+  closed(stream: BenchStream): void {
+    this.#open.delete(stream);
+    this.#shares.give(stream.owner.asker);
+  }
+
+  #makeRoom(asker: object, user: string): boolean {
+    const payer = this.#shares.payerFor(asker, user);
+    if (payer === undefined) return false;
+    for (const stream of this.#open) {
+      if (stream.owner.asker !== payer) continue;
+      stream.giveUp();
+      return true;
+    }
+    return false;
   }
 
   /** It writes more at the end of the round. */
@@ -64,7 +88,7 @@ export class BenchStream implements ByteEnd, Timer {
   heapIndex: number = NOT_ARMED;
   dueAt = 0;
   readonly #shared: BenchTargets;
-  readonly #owner: BenchOwner;
+  readonly owner: BenchOwner;
   #peer: ByteEnd | undefined;
   readonly #isSource: boolean;
   #left: number;
@@ -76,7 +100,7 @@ export class BenchStream implements ByteEnd, Timer {
 
   constructor(shared: BenchTargets, owner: BenchOwner, port: number) {
     this.#shared = shared;
-    this.#owner = owner;
+    this.owner = owner;
     this.#isSource = port === BenchPort.source;
     this.#left = shared.limits.bytes;
     this.#arm();
@@ -93,7 +117,7 @@ export class BenchStream implements ByteEnd, Timer {
     if (this.#isClosed) return 0;
     // A source has no use for any, and a sink for so much only.
     if (!this.#isSource) this.#left -= length;
-    if (this.#left < 0) this.#giveUp();
+    if (this.#left < 0) this.giveUp();
     return length;
   }
 
@@ -133,7 +157,7 @@ export class BenchStream implements ByteEnd, Timer {
   /** The time is over. */
   fire(): void {
     if (this.#isSource && !this.#hasFinished) this.#finish();
-    else this.#giveUp();
+    else this.giveUp();
   }
 
   /** The stream was reset, or its session is over. */
@@ -141,7 +165,7 @@ export class BenchStream implements ByteEnd, Timer {
     if (this.#isClosed) return;
     this.#isClosed = true;
     this.#shared.loop.disarm(this);
-    this.#shared.closed();
+    this.#shared.closed(this);
   }
 
   #arm(): void {
@@ -159,12 +183,12 @@ export class BenchStream implements ByteEnd, Timer {
     }
     if (!this.#hasEnded) return;
     this.reset();
-    this.#owner.benchClosed();
+    this.owner.benchClosed();
   }
 
-  #giveUp(): void {
+  giveUp(): void {
     this.reset();
     this.#peer!.reset(RstCode.timedOut);
-    this.#owner.benchClosed();
+    this.owner.benchClosed();
   }
 }

@@ -210,6 +210,28 @@ Deno.test("measurements are bounded: in number, in bytes, in time, and by the ow
   assert.equal(bench.answer(bench.open(BENCH_HOST, BenchPort.source)), OpenedCode.denied);
 });
 
+Deno.test("at their limit, whoever has most measurements loses the oldest", () => {
+  using bench = new Bench({ benchLimits: { ms: 60_000, bytes: 1e9, streams: 4 } });
+  const { targets } = bench;
+  const other = new FakeSession();
+  targets.sessionOpened(other, "bob");
+  const ids = Array.from({ length: 4 }, () => bench.open(BENCH_HOST, BenchPort.sink));
+  const address = encodeAddress(BENCH_HOST, BenchPort.sink)!;
+  for (let i = 0; i < 3; i++) targets.opened(other, i, address, 0, address.length);
+  assert.deepEqual([0, 1, 2].map((i) => other.stream(i).answer?.code), [
+    OpenedCode.ok,
+    OpenedCode.ok,
+    OpenedCode.tooManyStreams,
+  ]);
+  assert.deepEqual(ids.map((id) => bench.session.stream(id).resetCode), [
+    RstCode.timedOut,
+    RstCode.timedOut,
+    undefined,
+    undefined,
+  ]);
+  targets.closed(other);
+});
+
 const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 const utf8 = (value: string) => new TextEncoder().encode(value);
 

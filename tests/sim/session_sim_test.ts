@@ -240,6 +240,29 @@ Deno.test("one stream fills a long lossy link, and so it does when it is woken l
   }
 });
 
+Deno.test("for a client that is away for a minute nothing is read, and nothing is lost", () => {
+  simulate(6, (seed) => {
+    const link = { delay: 30, loss: 0.01, rate: 2_500_000, queue: 250_000 };
+    const world = makeWorld(seed, {
+      ...{ there: link, back: link, kind: "bbr" },
+      app: { replyMax: 4 << 20 },
+      endpoint: { maxRetries: 60 },
+    });
+    const { clock, ends } = world;
+    for (let i = 0; i < 40; i++) clock.at(0, () => world.client.open(1000));
+    partition(world, 700, 60_700);
+    clock.run(5000);
+    const [, server] = ends;
+    const held = server.budget.used;
+    assert.equal(server.session.counters.silences, 1);
+    // 64 KiB of each, doubled by rings of a power of two; in flight was little.
+    assert.ok(held > 0 && held <= 40 * (128 << 10) + (1 << 20), `${held} bytes`);
+    clock.run(60_000);
+    assert.equal(server.budget.used, held);
+    finishWorld(world, 40);
+  });
+});
+
 Deno.test("with nine in ten acknowledgements lost it goes on", () => {
   simulate(4, (seed) => {
     const world = makeWorld(seed, {

@@ -10,6 +10,7 @@ import { SysError } from "../../ffi/errors.ts";
 import { AddressWatch, type OwnAddress, ownAddresses } from "../../ffi/interfaces.ts";
 import type { Libraries } from "../../ffi/libraries.ts";
 import { monotonicMs } from "../../ffi/loop.ts";
+import { messageOf } from "../base/errors.ts";
 import { isIpv4Mapped } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
 import { NS_A_MS } from "../base/units.ts";
@@ -19,6 +20,8 @@ const GRACE_MS = 25_000;
 const RENEW_MS = 5_000;
 /** Without any news from the kernel: news can be lost. */
 const LIST_MS = 10_000;
+/** Descriptors may be short for a moment. */
+const RETRY_MS = 1000;
 
 export interface ClaimOptions {
   readonly libs: Libraries;
@@ -34,6 +37,7 @@ export class PortClaim {
   readonly #watch: AddressWatch | undefined;
   #first: readonly Uint8Array<ArrayBuffer>[] = [];
   #known = "";
+  #fault = "";
   #renewAtMs = 0;
   #listAtMs = 0;
 
@@ -41,15 +45,16 @@ export class PortClaim {
   constructor(options: ClaimOptions) {
     this.#options = options;
     this.#watch = openWatch(options);
-    this.#find();
+    this.#look();
     this.renew();
   }
 
   /** Says that we are here, and looks for other addresses; to be called several times a second. */
   check(): void {
     const nowMs = this.#now();
-    if (this.#watch?.changed() || nowMs >= this.#listAtMs) this.#find();
+    // First: whatever fails below, we are here.
     if (nowMs >= this.#renewAtMs) this.renew();
+    if (this.#watch?.changed() || nowMs >= this.#listAtMs) this.#look();
   }
 
   /** Makes the grace begin now. */
@@ -68,17 +73,30 @@ export class PortClaim {
     this.#watch?.close();
   }
 
+  #look(): void {
+    this.#listAtMs = this.#now() + LIST_MS;
+    try {
+      this.#find();
+      this.#fault = "";
+    } catch (error) {
+      this.#listAtMs = this.#now() + RETRY_MS;
+      const cause = messageOf(error);
+      if (cause === this.#fault) return;
+      this.#fault = cause;
+      const text = "this machine's addresses can't be read: XDP goes on with those that it knows";
+      this.#options.log.warn("addresses_failed", text, { cause });
+    }
+  }
+
   #now(): number {
     return monotonicMs(this.#options.libs.native);
   }
 
   #find(): void {
-    this.#listAtMs = this.#now() + LIST_MS;
     const { map, ip, log } = this.#options;
     const own = ownAddresses();
     const known = own.map((one) => one.ip.toHex()).sort().join();
     if (known === this.#known) return;
-    this.#known = known;
     const all = new Set(own.map((one) => one.ip.toHex()));
     if (!keepAddresses(map("own_addresses"), all)) {
       const text =
@@ -88,6 +106,7 @@ export class PortClaim {
     this.#first = firstOf(own, ip);
     // What has gone is another's at once.
     if (this.#renewAtMs > 0) this.renew();
+    this.#known = known;
   }
 
   #write(aliveUntilMs: number): void {

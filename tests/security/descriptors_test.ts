@@ -78,3 +78,21 @@ for (const { openFiles, asked, granted } of CASES) {
     assert.equal(await server.kill("SIGTERM"), 0);
   });
 }
+
+Deno.test("a client of 64 open files serves all who ask, some at a time", async () => {
+  await using bench = new GreedyBench(["user"]);
+  using target = new EchoTarget();
+  await bench.startServer(4096);
+  const inbound = await bench.startClient("user", 64);
+  const isServed = async (): Promise<boolean> => {
+    const connection = await throughSocks(inbound, target.port);
+    if (connection === undefined) return false;
+    const isGood = await isEchoed(connection);
+    close(connection);
+    return isGood;
+  };
+  const served = await Promise.all(Array.from({ length: 100 }, isServed));
+  // Those above the limit may be refused at once; nobody is left without an answer.
+  assert.ok(served.filter((one) => one).length >= 10, `${served}`);
+  await until(isServed);
+});

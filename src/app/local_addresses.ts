@@ -1,25 +1,31 @@
 /** The machine's own addresses as they come and go: no targets of the workers'. */
 
+import { AddressWatch } from "../../ffi/interfaces.ts";
+import type { Libraries } from "../../ffi/libraries.ts";
 import { localAddresses } from "../../ffi/local_addresses.ts";
 import type { Native } from "../../ffi/native.ts";
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { type OwnBlock, ownBlock } from "../proxy/own_addresses.ts";
 
-/** How often the kernel is asked, which takes it a fraction of a millisecond. */
-const ASK_MS = 500;
+/** How often the kernel is asked without news: it tells of addresses, but not of local routes. */
+const ASK_MS = 5_000;
+/** And where it tells nothing. */
+const ASK_WITHOUT_NEWS_MS = 500;
 
 export class LocalAddresses {
   readonly #native: Native;
   readonly #log: Log;
+  readonly #watch: AddressWatch | undefined;
   #known: readonly OwnBlock[] = [];
   #text = "";
   #askAt = -Infinity;
   #isFailing = false;
 
-  constructor(native: Native, log: Log) {
-    this.#native = native;
+  constructor(libs: Libraries, log: Log) {
+    this.#native = libs.native;
     this.#log = log;
+    this.#watch = this.#openWatch(libs);
     this.#ask();
   }
 
@@ -29,9 +35,23 @@ export class LocalAddresses {
 
   /** Whether they are others than before; to be called several times a second. */
   haveChanged(now: number): boolean {
-    if (now < this.#askAt) return false;
-    this.#askAt = now + ASK_MS;
+    const hasNews = this.#watch?.changed() === true;
+    if (!hasNews && now < this.#askAt) return false;
+    this.#askAt = now + (this.#watch === undefined ? ASK_WITHOUT_NEWS_MS : ASK_MS);
     return this.#ask();
+  }
+
+  close(): void {
+    this.#watch?.close();
+  }
+
+  #openWatch(libs: Libraries): AddressWatch | undefined {
+    try {
+      return new AddressWatch(libs);
+    } catch (error) {
+      this.#fail(error);
+      return undefined;
+    }
   }
 
   #ask(): boolean {

@@ -63,7 +63,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
     this.#options = options;
     const { lookupsMax } = options.descriptors;
     this.#lookup = NameLookup.of(options.config.resolver, lookupsMax);
-    this.#addresses = new LocalAddresses(options.libs.native, options.log);
+    this.#addresses = new LocalAddresses(options.libs, options.log);
     this.#memory = new ServerMemory(options.libs.native, options.state, options.log);
   }
 
@@ -159,6 +159,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   }
 
   async stop(): Promise<void> {
+    this.#addresses.close();
     await this.#pool.stop();
     // Their last words are for the kernel's table.
     this.#control?.stop();

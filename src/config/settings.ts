@@ -358,7 +358,8 @@ export const SETTINGS = section("Phantom", {
   low_latency: LOW_LATENCY,
   state_dir: absolutePath({
     default: "/var/lib/phantom",
-    doc: "Folder for what has to survive a restart, by instance; one server uses it at a time.",
+    doc:
+      "Folder for what survives a restart: secret, traffic, replay are in state-INSTANCE/ of it.",
   }),
   instance: shortName({
     default: "default",

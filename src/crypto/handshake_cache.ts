@@ -8,15 +8,13 @@
  */
 
 import { copyBytes } from "../base/copy.ts";
-import { Writer } from "../wire/cursor.ts";
-import { HANDSHAKE_KEEP_MS, IDENT_BYTES, KEY_BYTES } from "../wire/limits.ts";
+import { HANDSHAKE_KEEP_MS, KEY_BYTES } from "../wire/limits.ts";
 import { SIP_KEY_WORDS, sipHash, sipKey } from "../wire/siphash.ts";
 import { type Bytes, equalBytes, type Primitives } from "./primitives.ts";
+import { HANDSHAKE_NAME_BYTES, writeHandshakeName } from "./replay_memory.ts";
 import { SlotIndex } from "./slot_index.ts";
 
-// client_session 6, client_public 32, user id 8.
-const SESSION_BYTES = 6;
-const ENTRY_BYTES = SESSION_BYTES + KEY_BYTES + IDENT_BYTES;
+const ENTRY_BYTES = HANDSHAKE_NAME_BYTES;
 /** Of a choice: the client has answered. */
 const SETTLED = 0x80;
 const NONE = -1;
@@ -95,6 +93,11 @@ export class HandshakeCache {
     return slot;
   }
 
+  /** What writeHandshakeName() wrote of it: a copy. */
+  name(slot: number): Bytes {
+    return this.#entries.slice(slot * ENTRY_BYTES, (slot + 1) * ENTRY_BYTES);
+  }
+
   serverSession(slot: number): number {
     return this.#serverSessions[slot]!;
   }
@@ -162,11 +165,8 @@ export class HandshakeCache {
   }
 
   #want(clientSession: number, clientPublic: Uint8Array, userId: Uint8Array): number {
-    const wanted = this.#wanted;
-    new Writer(wanted).u48(clientSession);
-    copyBytes(wanted, SESSION_BYTES, clientPublic, 0, KEY_BYTES);
-    copyBytes(wanted, SESSION_BYTES + KEY_BYTES, userId, 0, IDENT_BYTES);
-    sipHash(this.#key, 0, wanted, 0, ENTRY_BYTES, this.#hash);
+    writeHandshakeName(this.#wanted, clientSession, clientPublic, userId);
+    sipHash(this.#key, 0, this.#wanted, 0, ENTRY_BYTES, this.#hash);
     return this.#hash[0]!;
   }
 

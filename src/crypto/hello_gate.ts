@@ -110,6 +110,15 @@ export class HelloGate {
     this.#memory.forgetHandshake();
   }
 
+  /**
+   * Whether frames of the handshake in this entry that were held back may be run: not where another
+   * worker has found room for it meanwhile.
+   */
+  mayRunLate(slot: number, bootMs: number): boolean {
+    const claim = this.#memory.claimNamed(this.#cache.name(slot), bootMs);
+    return claim !== HandshakeClaim.another && claim !== HandshakeClaim.beforeRestart;
+  }
+
   #claim({ clientSession, clientPublic, user }: HelloOpened, bootMs: number): HelloVerdict {
     const { id } = user!;
     const claim = this.#memory.claimHandshake(clientSession, clientPublic, id, bootMs);
@@ -118,6 +127,8 @@ export class HelloGate {
       return this.#cache.isSettled(this.slot) ? HelloVerdict.drop : HelloVerdict.repeated;
     }
     if (claim === HandshakeClaim.another) return HelloVerdict.another;
+    // Its client comes again; nobody can say whose it is.
+    if (claim === HandshakeClaim.busy) return HelloVerdict.drop;
     // Known, and the cache has forgotten it: as if it had been before a restart.
     if (claim === HandshakeClaim.beforeRestart || claim === HandshakeClaim.known) {
       return HelloVerdict.notRun;

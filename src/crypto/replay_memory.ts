@@ -14,7 +14,7 @@
  * are one step. A place is free again when no HELLO has named it for 90 s.
  */
 
-import { copyBytes } from "../base/copy.ts";
+import { Writer } from "../wire/cursor.ts";
 import {
   HANDSHAKE_KEEP_MS,
   IDENT_BYTES,
@@ -47,6 +47,8 @@ export const HandshakeClaim = {
   /** It was had before the restart: this worker's from now on, but its frames may have run. */
   beforeRestart: 3,
   noRoom: 4,
+  /** Another thread lost its core in the midst of a claim: to be asked again. */
+  busy: 5,
 } as const;
 export type HandshakeClaim = typeof HandshakeClaim[keyof typeof HandshakeClaim];
 
@@ -96,7 +98,10 @@ const LOCK_WAITS = 10;
 const LOCK_WAIT_MS = 1;
 
 const SESSION_BYTES = 6;
-const TWO_32 = 2 ** 32;
+/** What tells a handshake from all others. */
+export const HANDSHAKE_NAME_BYTES = SESSION_BYTES + KEY_BYTES + IDENT_BYTES;
+// One thread, no re-entry.
+const writer = new Writer();
 
 /** Memory for all workers of a server; `random` gives whole numbers of 32 bits. */
 export function replayMemory(random: () => number): SharedArrayBuffer {
@@ -106,17 +111,30 @@ export function replayMemory(random: () => number): SharedArrayBuffer {
   return memory;
 }
 
+/** Writes client_session, client_public and user id, one behind the other. */
+export function writeHandshakeName(
+  name: Uint8Array,
+  clientSession: number,
+  clientPublic: Uint8Array,
+  userId: Uint8Array,
+): void {
+  writer.reset(name, 0, HANDSHAKE_NAME_BYTES);
+  writer.u48(clientSession);
+  writer.copy(clientPublic, 0, KEY_BYTES);
+  writer.copy(userId, 0, IDENT_BYTES);
+}
+
 /** A worker's end. */
 export class ReplayMemory {
   /** How often what happened, at this worker. */
-  readonly counts = { fresh: 0, replays: 0, full: 0, old: 0, noRoom: 0 };
+  readonly counts = { fresh: 0, replays: 0, full: 0, old: 0, noRoom: 0, busy: 0 };
   /** Of the last handshake that another one has. */
   owner = -1;
   readonly #words: Int32Array;
   readonly #key: Uint32Array;
   readonly #worker: number;
   readonly #hash = new Uint32Array(2);
-  readonly #name = new Uint8Array(SESSION_BYTES + KEY_BYTES + IDENT_BYTES);
+  readonly #name = new Uint8Array(HANDSHAKE_NAME_BYTES);
   /** Where the last claim is, in words. */
   #bucket = -1;
   #place = -1;
@@ -164,12 +182,21 @@ export class ReplayMemory {
     userId: Uint8Array,
     bootMs: number,
   ): HandshakeClaim {
-    this.#hashName(clientSession, clientPublic, userId);
+    writeHandshakeName(this.#name, clientSession, clientPublic, userId);
+    return this.claimNamed(this.#name, bootMs);
+  }
+
+  /** The same by what writeHandshakeName() wrote. */
+  claimNamed(name: Uint8Array, bootMs: number): HandshakeClaim {
+    sipHash(this.#key, 0, name, 0, HANDSHAKE_NAME_BYTES, this.#hash);
     const low = this.#hash[0]! | 0;
     const high = this.#hash[1]! | 0;
     const bucket = this.#bucket = bucketOf(high);
     this.#place = -1;
-    if (!this.#lock(bucket)) return this.#noRoom();
+    if (!this.#lock(bucket)) {
+      this.counts.busy++;
+      return HandshakeClaim.busy;
+    }
     const place = this.#find(bucket, low, high, Math.floor(bootMs / 1000));
     const claim = place < 0 ? this.#noRoom() : this.#take(bucket + place, low, high, bootMs);
     this.#unlock(bucket);
@@ -228,33 +255,19 @@ export class ReplayMemory {
     }
   }
 
-  #hashName(clientSession: number, clientPublic: Uint8Array, userId: Uint8Array): void {
-    const name = this.#name;
-    const high = Math.floor(clientSession / TWO_32);
-    name[0] = high >>> 8;
-    name[1] = high;
-    name[2] = clientSession >>> 24;
-    name[3] = clientSession >>> 16;
-    name[4] = clientSession >>> 8;
-    name[5] = clientSession;
-    copyBytes(name, SESSION_BYTES, clientPublic, 0, KEY_BYTES);
-    copyBytes(name, SESSION_BYTES + KEY_BYTES, userId, 0, IDENT_BYTES);
-    sipHash(this.#key, 0, name, 0, name.length, this.#hash);
-  }
-
   /** The place of this hash; else a free one; else -1. To be locked. */
   #find(bucket: number, low: number, high: number, seconds: number): number {
     const words = this.#words;
     let free = -1;
     for (let place = 0; place < BUCKET_PLACES; place++) {
       const at = bucket + place;
-      if (!isHeld(words[at + HELD]!, seconds)) {
-        words[at + HELD] = 0;
-        if (free < 0) free = place;
-      } else if (words[at + LOW] === low && words[at + HIGH] === high) {
-        return place;
-      }
+      const isIt = words[at + LOW] === low && words[at + HIGH] === high;
+      if (!isIt && free >= 0) continue;
+      const isFree = !isHeld(words[at + HELD]!, seconds);
+      if (isIt && !isFree) return place;
+      if (isFree && free < 0) free = place;
     }
+    if (free >= 0) words[bucket + free + HELD] = 0;
     return free;
   }
 

@@ -54,15 +54,17 @@ Deno.test("of all workers the first one gets a salt, and no other ever", () => {
 });
 
 Deno.test("threads that bring the same salts and handshakes: each is fresh once", async () => {
+  const count = 4000;
   for (const threads of [2, 16]) {
-    const work = { salts: 10_000, handshakes: 10_000, seed: threads, isShared: true };
+    const work = { salts: count, handshakes: count, seed: threads, isShared: true };
     const told = await claimed(memory(), threads, work);
-    for (let i = 0; i < 10_000; i++) {
+    for (let i = 0; i < count; i++) {
       assert.equal(told.filter((verdicts) => verdicts[i] === fresh).length, 1);
-      const handshakes = told.map((verdicts) => verdicts[10_000 + i]!);
-      assert.equal(handshakes.filter((one) => one === HandshakeClaim.isNew).length, 1);
-      const rest = handshakes.filter((one) => one === HandshakeClaim.another).length;
-      assert.equal(rest, threads - 1);
+      const claims = told.map((verdicts) => verdicts[count + i]!);
+      assert.equal(claims.filter((one) => one === HandshakeClaim.isNew).length, 1);
+      // Busy: one that had the lock lost its core.
+      const others: number[] = [HandshakeClaim.another, HandshakeClaim.busy];
+      assert.equal(claims.filter((one) => others.includes(one)).length, threads - 1);
     }
   }
 });

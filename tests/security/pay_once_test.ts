@@ -121,6 +121,32 @@ Deno.test("a client is told that what it asked for before a restart is not run",
   assert.equal(scene.crew.workers[3]!.counters.notRun, 1);
 });
 
+Deno.test("a handshake that found no room is not run late where another worker has run it", () => {
+  using scene = new Scene(2);
+  const { crew } = scene;
+  const { payer, said } = scene.payer();
+  using _ = payer;
+  crew.setRoom(false);
+  scene.say(payer, payer.hello(), 0);
+  assert.deepEqual([said(), payer.answers], [0, 1]);
+  crew.setRoom(true);
+  scene.say(payer, payer.hello(), 1);
+  assert.equal(said(), 1);
+  payer.confirm(crew.ports);
+  crew.run();
+  assert.equal(said(), 1);
+  assert.ok(!crew.workers[0]!.pump.peers.all()[0]!.session.isOpen);
+  // Without room everywhere it is run with the first DATA.
+  crew.setRoom(false);
+  const late = scene.payer();
+  using _late = late.payer;
+  scene.say(late.payer, late.payer.hello(), 0);
+  assert.equal(late.said(), 0);
+  late.payer.confirm(crew.ports);
+  crew.run();
+  assert.equal(late.said(), 1);
+});
+
 /** One handshake, its copies and all that may happen between, in some order. */
 function interleave(scene: Scene, rng: Rng, isBlind: boolean): void {
   const { crew } = scene;

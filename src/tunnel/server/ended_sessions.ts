@@ -13,6 +13,8 @@ import { ENDED_KEEP_MS } from "../../wire/limits.ts";
 export const ENDED_MAX = 65_536;
 // id u48, next number u48, age in seconds u8.
 export const ENDED_BYTES = 13;
+/** Seconds that an entry may be old: 0 to one less. */
+const AGES = ENDED_KEEP_MS / 1000;
 const TWO_32 = 2 ** 32;
 const NONE = -1;
 
@@ -110,21 +112,38 @@ export function mergeEnded(
   max: number,
   olderS = 0,
 ): Uint8Array<ArrayBuffer> {
-  const entries = lists.flatMap((list) =>
-    Array.from(
-      { length: Math.floor(list.length / ENDED_BYTES) },
-      (_, i) => list.slice(i * ENDED_BYTES, (i + 1) * ENDED_BYTES),
-    )
-  );
-  const ageOf = (entry: Uint8Array): number => entry[ENDED_BYTES - 1]! + olderS;
-  const kept = entries.filter((entry) => 1000 * ageOf(entry) < ENDED_KEEP_MS)
-    .sort((a, b) => ageOf(b) - ageOf(a)).slice(-max);
-  const merged = new Uint8Array(kept.length * ENDED_BYTES);
-  kept.forEach((entry, i) => {
-    merged.set(entry, i * ENDED_BYTES);
-    merged[(i + 1) * ENDED_BYTES - 1] = ageOf(entry);
+  const counts = new Uint32Array(AGES);
+  eachEntry(lists, olderS, (ageS) => counts[ageS]!++);
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const merged = new Uint8Array(Math.min(total, max) * ENDED_BYTES);
+  // Where the next one of each age goes; less than 0: it is one too many.
+  const places = new Int32Array(AGES);
+  let place = Math.min(0, max - total);
+  for (let ageS = AGES - 1; ageS >= 0; ageS--) {
+    places[ageS] = place;
+    place += counts[ageS]!;
+  }
+  eachEntry(lists, olderS, (ageS, list, at) => {
+    const to = places[ageS]!++ * ENDED_BYTES;
+    if (to < 0) return;
+    merged.set(list.subarray(at, at + ENDED_BYTES), to);
+    merged[to + ENDED_BYTES - 1] = ageS;
   });
   return merged;
+}
+
+/** Those that are still to be remembered. */
+function eachEntry(
+  lists: readonly Uint8Array[],
+  olderS: number,
+  act: (ageS: number, list: Uint8Array, at: number) => void,
+): void {
+  for (const list of lists) {
+    for (let at = 0; at + ENDED_BYTES <= list.length; at += ENDED_BYTES) {
+      const ageS = list[at + ENDED_BYTES - 1]! + olderS;
+      if (ageS < AGES) act(ageS, list, at);
+    }
+  }
 }
 
 /** Ids are the server's own random numbers: nobody else makes them meet. */

@@ -422,7 +422,10 @@ export class ServerTunnel implements PumpOwner<Guest> {
     if (early === undefined) return;
     guest.early = undefined;
     this.#admission.hold(-early.length);
-    session.receiveEarly(now, early, 0, early.length);
+    const mayRun = this.#handshakes.gate.mayRunLate(guest.handshake, this.pump.clock.bootMs);
+    if (mayRun) session.receiveEarly(now, early, 0, early.length);
+    // Another worker has, in a session that is not this one: the client begins anew.
+    else session.close(now, CloseCode.internal);
   }
 
   newRoute(guest: Guest, arrival: Arrival): number {

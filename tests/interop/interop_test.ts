@@ -24,11 +24,6 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(() => server.end());
 
-/** Of what the server is not able to yet: it has no record of handshakes. */
-function waits(name: string, fn: () => Promise<void>): void {
-  Deno.test({ name: `interop: ${name}`, fn, ignore: true });
-}
-
 function test(name: string, body: () => Promise<void>): void {
   const options = { sanitizeOps: false, sanitizeResources: false };
   Deno.test({ name: `interop: ${name}`, fn: body, ...options });
@@ -915,7 +910,7 @@ test("0-RTT: the answer's first byte after one flight of the client", async () =
   });
 });
 
-waits("a clean restart: 0-RTT from the first HELLO, a HELLO of before is not run", async () => {
+test("a clean restart: 0-RTT from the first HELLO, a HELLO of before is not run", async () => {
   await withTarget(peers.echoTarget(), async (port, target) => {
     const before = new Client({ ...server.options, quiet: true });
     try {
@@ -946,7 +941,7 @@ waits("a clean restart: 0-RTT from the first HELLO, a HELLO of before is not run
   });
 });
 
-waits("a HELLO from before the restart whose first answer got lost: its streams fail", async () => {
+test("a HELLO from before the restart whose first answer got lost: its streams fail", async () => {
   const events: PacketEvent[] = [];
   const onPacket = (event: PacketEvent) => events.push(event);
   // Another client says the HELLO in its stead, so that it sees no first ACCEPT.

@@ -4,30 +4,14 @@
  */
 
 import assert from "node:assert/strict";
-import { bootMs } from "../../ffi/loop.ts";
-import { NativePrimitives } from "../../ffi/primitives.ts";
-import { replayRecord } from "../../src/tunnel/server/replay_record.ts";
-import { tellingReplay } from "../fixtures/tunnel.ts";
 import { Client } from "../interop/client.ts";
 import { freeUdpPort, Server, TcpTarget } from "../interop/peers.ts";
-import { testNative } from "../native.ts";
 import { Stranger } from "./attacker.ts";
+import { leaveRecord } from "./record.ts";
 import { delay, securityTest } from "./stage.ts";
 
 const ADDRESSES = 16;
 const SETTLE_MS = 1500;
-const native = testNative();
-
-/** As after a clean stop long after the start: what was said before is known to be nothing. */
-function leaveRecord(folder: string, instance = "default"): void {
-  const path = `${folder}/state-${instance}`;
-  const now = { unixMs: Date.now(), bootMs: bootMs(native), bootId: new Uint8Array(16) };
-  Deno.mkdirSync(path, { recursive: true });
-  Deno.writeFileSync(
-    `${path}/replay`,
-    replayRecord(new NativePrimitives(native), tellingReplay(), now, []),
-  );
-}
 
 async function started(workers: number): Promise<Server> {
   const server = new Server({ settings: { workers } });

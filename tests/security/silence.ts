@@ -8,6 +8,7 @@
 import { unhex } from "../interop/bytes.ts";
 import { Client, type PacketEvent } from "../interop/client.ts";
 import { delay } from "../interop/peers.ts";
+import * as wire from "../interop/wire.ts";
 import { captured, type Place, pour, Stranger } from "./attacker.ts";
 
 /** More than once a second no limit hides an answer. */
@@ -16,18 +17,23 @@ const HEADER_AND_SAMPLE_BITS = 256;
 const LONGEST = 1472;
 /** In the window of a socket's buffer even where the machine is busy. */
 const PACE = { burst: 16, everyMs: 8 };
-/** What the session's last packets take to be acknowledged. */
-const SETTLED_MS = 300;
+/** Longer than an acknowledgement waits, and than a probe timeout here. */
+const SETTLED_MS = 600;
 
 export interface SilenceReport {
   readonly sent: number;
   /** Phases that were answered, and how often. */
   readonly answers: Readonly<Record<string, number>>;
+  /** What the answers were. */
+  readonly kinds: readonly string[];
   /** An honest HELLO from the same socket was answered in the end. */
   readonly control: boolean;
 }
 
 interface Session {
+  readonly id: number;
+  /** The highest packet number that the server has seen. */
+  readonly highest: bigint;
   readonly events: readonly PacketEvent[];
   /** Where its packets came from: the address is known to the server. */
   readonly own: Stranger;
@@ -42,12 +48,23 @@ async function session(at: Place, psk: Uint8Array, ends: boolean): Promise<Sessi
   for (let i = 0; i < 20; i++) await client.ping();
   client.updateKey();
   for (let i = 0; i < 5; i++) await client.ping();
-  await delay(SETTLED_MS);
-  const held = ends ? [] : [client.seal([{ type: "ping", id: 7n }])];
+  // Until all is acknowledged: nothing of the session is on its way any more.
+  for (let seen = -1; seen !== events.length;) {
+    seen = events.length;
+    await delay(SETTLED_MS);
+  }
   const { localPort } = client;
-  await (ends ? client.close() : client.stop());
+  if (ends) await client.close();
+  const seenByServer = [...events];
+  const held = ends ? [] : [client.seal([{ type: "ping", id: 7n }])];
+  client.stop();
   const own = await Stranger.bind("0.0.0.0", localPort);
-  return { events, own, held };
+  const sent = seenByServer.filter(({ direction }) => direction === "sent");
+  const numbers = sent.filter(({ header }) => header.session !== 0).map(({ header }) =>
+    header.number
+  );
+  const highest = numbers.reduce((a, b) => a > b ? a : b, 0n);
+  return { id: client.accepts[0]!.serverSession, highest, events: seenByServer, own, held };
 }
 
 function bytesOf(
@@ -116,10 +133,14 @@ export async function silence(at: Place, psk: Uint8Array): Promise<SilenceReport
   const stranger = await Stranger.bind();
   const sockets = [stranger, ...sessions.map(({ own }) => own)];
   const answers: Record<string, number> = {};
+  const kinds: string[] = [];
   for (const [name, packets] of Object.entries(PHASES)) {
     await delay(PHASE_GAP_MS / 2);
     const before = sockets.map(({ got }) => got);
     // A stranger, and who has the address of the session's client.
+    for (const socket of sockets) {
+      socket.onPacket = (bytes) => kinds.push(`${name}: ${described(bytes, psk, sessions)}`);
+    }
     const floods = sessions.flatMap((session) =>
       [stranger, session.own].map((from) =>
         pour(packets(session), (bytes) => from.send(at, bytes), PACE)
@@ -133,9 +154,23 @@ export async function silence(at: Place, psk: Uint8Array): Promise<SilenceReport
     });
   }
   const sent = sockets.reduce((sum, socket) => sum + socket.sent, 0);
+  for (const socket of sockets) socket.onPacket = undefined;
   const control = await isAnswered(stranger, at, psk);
   for (const socket of sockets) socket.close();
-  return { sent, answers, control };
+  return { sent, answers, kinds, control };
+}
+
+/** What an answer is, for people: its kind, and of a RESET what caused it. */
+function described(bytes: Uint8Array, psk: Uint8Array, sessions: readonly Session[]): string {
+  const keys = new wire.Tskd(psk);
+  const found = wire.unmask(keys, bytes, wire.windowOf(Date.now()));
+  if (found === undefined) return `${bytes.length} bytes of junk`;
+  if (found.header.kind !== wire.KIND.reset) return `kind ${found.header.kind}`;
+  const key = wire.resetKey(keys.windowKey(found.window), found.clear.slice(16, 32));
+  const { session, number } = wire.parseReset(wire.openSalted(key, found.clear)!);
+  const whose = sessions.findIndex(({ id }) => id === session);
+  const highest = sessions[whose]?.highest;
+  return `RESET for ${number} of session ${whose}, whose highest is ${highest}`;
 }
 
 async function isAnswered(stranger: Stranger, at: Place, psk: Uint8Array): Promise<boolean> {

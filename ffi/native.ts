@@ -47,6 +47,8 @@ export const nativeSymbols = {
   ph_descriptors_raise: { parameters: [], result: "i32" },
   // void ph_descriptors_spare(int32_t from)
   ph_descriptors_spare: { parameters: ["i32"], result: "void" },
+  // void ph_memory_unused(uint8_t *bytes, uint64_t length)
+  ph_memory_unused: { parameters: ["buffer", "u64"], result: "void" },
 
   // int32_t ph_hide_memory(void)
   ph_hide_memory: { parameters: [], result: "i32" },

@@ -55,6 +55,8 @@ PH_API int32_t ph_descriptors_raise(void);
  * connections, accepted ones, and UDP sockets with PH_UDP_SPARED. They fail with -EMFILE.
  */
 PH_API void ph_descriptors_spare(int32_t from);
+/* Memory of our own that is not in use: the system has its whole pages back, they read as zeros. */
+PH_API void ph_memory_unused(uint8_t *bytes, uint64_t length);
 
 /* ---- privileges.c: what this process gives up ---- */
 

@@ -7,6 +7,8 @@
 #include <net/if.h>
 #include <sys/file.h>
 #include <stdatomic.h>
+#include <stdint.h>
+#include <sys/mman.h>
 #include <sys/mount.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
@@ -104,6 +106,17 @@ int32_t ph_descriptors_raise(void)
 void ph_descriptors_spare(int32_t from)
 {
 	atomic_store_explicit(&spared_from, from, memory_order_relaxed);
+}
+
+void ph_memory_unused(uint8_t *bytes, uint64_t length)
+{
+	uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
+	uint64_t begin = ((uint64_t)(uintptr_t)bytes + page - 1) / page * page;
+	uint64_t end = ((uint64_t)(uintptr_t)bytes + length) / page * page;
+
+	/* Where it fails the pages stay, which is no harm. */
+	if (begin < end)
+		(void)madvise((void *)(uintptr_t)begin, end - begin, MADV_DONTNEED);
 }
 
 /* The kernel gives out the lowest that is free: its number tells how many there are, at least. */

@@ -27,6 +27,11 @@ const TAKEN = -1;
 /** What is kept for those that hold little, and how much of it they get at once. */
 const RESERVE_SHARE = 1 / 8;
 const SURE_SHARE = RESERVE_SHARE / 2;
+/** What is not in use is given back to the system by so much at least, in pieces of 64 KiB ... */
+const SWEPT_BYTES_MIN = 4 << 20;
+const SWEPT_ORDER_MIN = 4;
+/** ... of which so many pages are looked at in a call. */
+const SWEEP_PAGES = 4096;
 
 export class Budget {
   readonly max: number;
@@ -40,6 +45,10 @@ export class Budget {
     OPENINGS_WORKER_A_SECOND,
     OPENINGS_WORKER_BURST,
   );
+  /** Most that was in use since a sweep ended: about what the system has given us. */
+  #peak = 0;
+  /** The page that a sweep is at. */
+  #sweptTo = NONE;
   readonly #pool: Pool;
   #holders = 0;
   #bytes: Uint8Array<ArrayBuffer> | undefined;
@@ -118,6 +127,7 @@ export class Budget {
     this.#unlink(page);
     while (from > order) this.#push(page + (1 << --from), from);
     this.#pool.used += PAGE_BYTES << order;
+    if (this.#pool.used > this.#peak) this.#peak = this.#pool.used;
     return page << PAGE_BITS;
   }
 
@@ -134,6 +144,28 @@ export class Budget {
       order++;
     }
     this.#push(page, order);
+  }
+
+  /**
+   * Names free memory by pieces, of a part of all at each call, so that the system may have it
+   * back: from when little is in use of what once was, until all has been looked at.
+   */
+  sweep(unused: (at: number, bytes: number) => void): void {
+    const { used } = this;
+    if (this.#sweptTo === NONE) {
+      if (this.#peak - used < SWEPT_BYTES_MIN || 2 * used > this.#peak) return;
+      this.#sweptTo = 0;
+    }
+    const pages = this.#order.length;
+    const end = Math.min(pages, this.#sweptTo + SWEEP_PAGES);
+    let page = this.#sweptTo;
+    while (page < end) {
+      const order = this.#order[page]!;
+      if (order >= SWEPT_ORDER_MIN) unused(page << PAGE_BITS, PAGE_BYTES << order);
+      page += order > 0 ? 1 << order : 1;
+    }
+    this.#sweptTo = page < pages ? page : NONE;
+    if (page >= pages) this.#peak = used;
   }
 
   #push(page: number, order: number): void {

@@ -58,3 +58,27 @@ Deno.test("blocks never overlap, and come back whole, in any order", () => {
     assert.equal(budget.take(Math.min(largest, 16 << 20)) >= 0, true, `seed ${seed}: in pieces`);
   }
 });
+
+Deno.test("what is free after much was in use is named to the system, and nothing else", () => {
+  const budget = new Budget(64 << 20);
+  const kept = Array.from({ length: 100 }, () => budget.take(PAGE));
+  const blocks = Array.from({ length: 40 }, () => budget.take(1 << 20));
+  const sweep = (): Set<number> => {
+    const named = new Set<number>();
+    for (let i = 0; i < 10; i++) {
+      budget.sweep((at, bytes) => {
+        for (let page = at; page < at + bytes; page += PAGE) named.add(page);
+      });
+    }
+    return named;
+  };
+  assert.equal(sweep().size, 0, "most of it is in use");
+  for (const block of blocks.slice(1)) budget.give(block, 1 << 20);
+  const named = sweep();
+  assert(named.size > 39 * 256 - 256, `${named.size}`);
+  for (const page of kept) assert(!named.has(page));
+  for (let page = blocks[0]!; page < blocks[0]! + (1 << 20); page += PAGE) {
+    assert(!named.has(page));
+  }
+  assert.equal(sweep().size, 0, "once");
+});

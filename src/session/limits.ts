@@ -24,7 +24,7 @@ export const OPENINGS_BUSY_A_SECOND = 100;
 /** Streams of which something came before their OPEN, in a session; beyond, packets are lost. */
 export const UNOPENED_MAX = 64;
 /** The same of all sessions of a worker, and what each gets of them. */
-export const UNOPENED_WORKER_MAX = 4096;
+export const UNOPENED_WORKER_MAX = 1024;
 export const UNOPENED_SURE = 4;
 /** An id so far above all that were opened is no honest one's: fewer are open at a time. */
 export const IDS_AHEAD_MAX: number = STREAMS_MAX;

@@ -12,6 +12,7 @@ import { AeadTable } from "../../ffi/aead.ts";
 import type { Route } from "../../ffi/endpoint.ts";
 import { type Direction, PacketMask } from "../../ffi/mask.ts";
 import type { DatagramInbox } from "../../ffi/udp.ts";
+import { releasePages } from "../../ffi/unused_memory.ts";
 import type { Primitives } from "../crypto/primitives.ts";
 import { ReplayWindows } from "../crypto/replay_window.ts";
 import type { Tskd } from "../crypto/tskd.ts";
@@ -70,6 +71,7 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
   readonly table: AeadTable;
   readonly clock: PumpClock;
   readonly #loop: Loop;
+  readonly #budget: Budget;
   readonly #owner: PumpOwner<P>;
   readonly #windows: ReplayWindows;
   readonly #lanes = new Lanes<P>();
@@ -81,6 +83,7 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
   constructor(loop: Loop, owner: PumpOwner<P>, options: PacketPumpOptions) {
     const { primitives, sends, tskd, budget, records, sessionsMax, unixMs, beginnings } = options;
     this.#loop = loop;
+    this.#budget = budget;
     this.#owner = owner;
     const mask = new PacketMask(loop.native, sends);
     const fault = (error: unknown) => loop.fault(error);
@@ -115,6 +118,14 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
 
   get now(): number {
     return this.clock.now;
+  }
+
+  /** To be called a few times a second: memory that is not in use goes back to the system. */
+  tick(): void {
+    const { memory } = this.#budget;
+    this.#budget.sweep((at, bytes) => {
+      releasePages(this.#loop.native, memory.subarray(at, at + bytes));
+    });
   }
 
   // ---- carriers ----

@@ -139,6 +139,7 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
   }
 
   tick(now: number): void {
+    this.tunnel.pump?.tick();
     if (this.tunnel.state !== this.#told) this.#report();
     if (this.#owesReport && now >= this.#pingAt + PONG_MS) this.#report();
     const text = this.#tooLong.text(now, this.inbounds.context.counters.datagramsTooLong);

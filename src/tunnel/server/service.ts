@@ -145,6 +145,7 @@ export class TunnelService implements Service<ToServer> {
   }
 
   tick(now: number): void {
+    this.tunnel.pump?.tick();
     const marks = this.tunnel.takeMarks?.();
     if (marks !== undefined) this.#say({ kind: "marks", marks });
     const text = this.#tooLong.text(now, this.associations.counters.tooLong);

@@ -1,0 +1,8 @@
+/** Memory of this process that is not in use goes back to the system. */
+
+import type { Native } from "./native.ts";
+
+/** The whole pages among these bytes, which read as zeros afterwards. */
+export function releasePages({ symbols }: Native, bytes: Uint8Array<ArrayBuffer>): void {
+  symbols.ph_memory_unused(bytes, BigInt(bytes.length));
+}

@@ -45,10 +45,20 @@ class Till {
 }
 
 /** Sends each packet from an address of its own; how many were answered. */
-async function fromEverywhere(server: Server, packets: readonly Uint8Array[]): Promise<number> {
+async function fromEverywhere(
+  server: Server,
+  packets: readonly Uint8Array[],
+  again?: () => Uint8Array,
+): Promise<number> {
   const strangers = await Promise.all(packets.map(() => Stranger.bind()));
   packets.forEach((packet, i) => strangers[i]!.send(server, packet));
   await delay(SETTLE_MS);
+  const unanswered = strangers.filter(({ got }) => got === 0);
+  if (again !== undefined && unanswered.length > 0) {
+    // A busy machine loses some, as a line does.
+    for (const stranger of unanswered) stranger.send(server, again());
+    await delay(SETTLE_MS);
+  }
   const answered = strangers.filter(({ got }) => got > 0).length;
   for (const stranger of strangers) stranger.close();
   return answered;
@@ -60,20 +70,21 @@ for (const [before, after] of [[2, 4], [4, 1]] as const) {
     const server = await started(before);
     const client = till.payer(server, "PAY ONCE");
     try {
-      const hellos = Array.from({ length: ADDRESSES }, () => client.hello());
+      const fresh = () => client.hello();
+      const hellos = Array.from({ length: ADDRESSES }, fresh);
       // Whichever worker a HELLO lands at, the one that has the handshake answers.
-      assert.equal(await fromEverywhere(server, hellos), ADDRESSES);
+      assert.equal(await fromEverywhere(server, hellos, fresh), ADDRESSES);
       assert.equal(till.times("PAY ONCE"), 1);
       assert.equal(await fromEverywhere(server, hellos), 0, "copies are silent");
       assert.equal(await server.kill("SIGTERM"), 0);
       server.settings = { workers: after };
       await server.start();
       assert.equal(await fromEverywhere(server, hellos), 0, "copies of before are silent");
-      const again = Array.from({ length: ADDRESSES }, () => client.hello());
-      assert.equal(await fromEverywhere(server, again), ADDRESSES);
+      const again = Array.from({ length: ADDRESSES }, fresh);
+      assert.equal(await fromEverywhere(server, again, fresh), ADDRESSES);
       assert.equal(till.times("PAY ONCE"), 1);
       const other = till.payer(server, "ANOTHER");
-      assert.equal(await fromEverywhere(server, [other.hello()]), 1);
+      assert.equal(await fromEverywhere(server, [other.hello()], () => other.hello()), 1);
       assert.equal(till.times("ANOTHER"), 1, "0-RTT works from the first HELLO on");
       other.stop();
     } finally {
@@ -97,9 +108,9 @@ securityTest("pay once: two instances of one state folder know nothing of each o
   const other = till.payer(second, "OTHER");
   try {
     const hellos = [client.hello(), client.hello()];
-    assert.equal(await fromEverywhere(first, hellos), 2);
+    assert.equal(await fromEverywhere(first, hellos, () => client.hello()), 2);
     assert.equal(await fromEverywhere(second, [...hellos, client.hello()]), 0);
-    assert.equal(await fromEverywhere(second, [other.hello()]), 1);
+    assert.equal(await fromEverywhere(second, [other.hello()], () => other.hello()), 1);
     for (const server of [first, second]) {
       assert.equal(await server.kill("SIGTERM"), 0);
       await server.start();

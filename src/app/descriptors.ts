@@ -37,15 +37,24 @@ export interface DescriptorStatus {
 export class Descriptors {
   /** Open files that this process may have. */
   readonly limit: number;
-  readonly #spared: number;
+  readonly #native: Native;
+  #spared: number;
 
   constructor(native: Native, raise: (native: Native) => number = raiseDescriptorLimit) {
+    this.#native = native;
     this.limit = raise(native);
     this.#spared = Math.min(
       Math.max(Math.floor(this.limit / SPARED_SHARE), SPARED_MIN),
       SPARED_MAX,
     );
     spareDescriptors(native, this.limit - this.#spared);
+  }
+
+  /** All is open that the server begins with: of the rest no more than half is spared. */
+  settle(inUse: number = descriptorsInUse()): void {
+    const rest = Math.max(0, this.limit - inUse);
+    this.#spared = Math.min(this.#spared, rest >> 1);
+    spareDescriptors(this.#native, this.limit - this.#spared);
   }
 
   /** Names that are looked up at a time. */

@@ -24,6 +24,21 @@ Deno.test("Descriptors leaves workers what is neither in use nor spared", () => 
   }
 });
 
+Deno.test("Descriptors spares no more than half of what is left", () => {
+  const few = descriptors(64);
+  few.settle(54);
+  assert.equal(few.status().spared, 5);
+  assert.deepEqual(few.workerLimits(2, 54), { connectionsMax: 2, associationsMax: 1 });
+  const none = descriptors(64);
+  none.settle(70);
+  assert.equal(none.status().spared, 0);
+  const many = descriptors(4096);
+  const { spared } = many.status();
+  many.settle(100);
+  assert.equal(many.status().spared, spared);
+  spareDescriptors(native, 0x7fff_ffff);
+});
+
 Deno.test("Descriptors goes no higher than the workers' own limits, and no lower than one", () => {
   const many = descriptors(1 << 20).workerLimits(2, 100);
   assert.deepEqual(many, { connectionsMax: 65_536, associationsMax: 16_384 });

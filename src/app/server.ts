@@ -79,11 +79,12 @@ export class Server {
       parts.add(tunnel).join(kernel);
       const relay = await startRelay({ libs, config, resources, kernel, tunnel, descriptors, log });
       if (relay !== undefined) parts.add(relay);
+      const server = new Server(libs.native, parts, users, kernel, tunnel);
+      parts.add(await statusPart(config, server, descriptors, log));
+      descriptors.settle();
       const limits = descriptors.workerLimits(tunnel.workers + (relay === undefined ? 0 : 1));
       tunnel.limit(limits);
       logLimits(log, descriptors, limits);
-      const server = new Server(libs.native, parts, users, kernel, tunnel);
-      parts.add(statusPart(config, server, descriptors, log));
       if (config.lowLatency) {
         const datagrams = () => summaryOf(tunnel.counters()).datagrams;
         parts.add(new AwakeCores({ datagrams, log }));
@@ -172,16 +173,15 @@ function savedUsers(users: ServerUsers): Part {
   };
 }
 
-function statusPart(
+async function statusPart(
   { stateDir, instance }: Config,
   server: Server,
   descriptors: Descriptors,
   log: Log,
-): Part<Config, ServerStatus> {
+): Promise<Part<Config, ServerStatus>> {
   const startedAt = Date.now();
-  let socket: StatusSocket | undefined;
-  const opening = StatusSocket.open(statusPath(stateDir, instance), () => server.status(), log)
-    .then((opened) => socket = opened);
+  const path = statusPath(stateDir, instance);
+  const socket = await StatusSocket.open(path, () => server.status(), log);
   return {
     name: "status",
     status: () => ({
@@ -192,7 +192,7 @@ function statusPart(
       linesHeldBack: log.limit?.heldBack ?? 0,
       statusErrors: socket?.errors ?? 0,
     }),
-    stop: async () => (await opening)?.close(),
+    stop: () => socket?.close(),
   };
 }
 

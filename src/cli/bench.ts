@@ -17,6 +17,7 @@ const PINGS = 5;
 const CHUNK_BYTES = 256 << 10;
 /** For what was sent to arrive, after the time is over. */
 const DRAIN_MS = 15_000;
+const LOOK_MS = 1000;
 
 interface Flow {
   readonly bytes: number;
@@ -111,7 +112,9 @@ async function measure(
     rttMs = Math.min(rttMs, report.rttMs);
   }
   const downMbps = await rateOf(streams, () => download(source!, ms));
-  const upMbps = await rateOf(streams, () => upload(sink!, ms));
+  const watch = new Watch(probe);
+  const upMbps = await rateOf(streams, () => upload(sink!, ms, watch))
+    .finally(() => watch.stop());
   const lostShare = (await probe.measure())?.lostShare ?? NaN;
   return { server, rttMs, downMbps, upMbps, lostShare };
 }
@@ -143,7 +146,7 @@ async function download(port: number, ms: number): Promise<Flow> {
 }
 
 /** Counts until the sink has seen the end: what only left this machine is not sent. */
-async function upload(port: number, ms: number): Promise<Flow> {
+async function upload(port: number, ms: number, watch: Watch): Promise<Flow> {
   using connection = await Deno.connect({ hostname: LOOPBACK, port });
   const buffer = crypto.getRandomValues(new Uint8Array(64 << 10));
   const start = performance.now();
@@ -151,21 +154,44 @@ async function upload(port: number, ms: number): Promise<Flow> {
   try {
     while (performance.now() < start + ms) bytes += await connection.write(buffer);
     await connection.closeWrite();
-    await untilEnd(connection);
+    await untilEnd(connection, watch);
   } catch (cause) {
     throw unreachable("sink", cause);
   }
   return { bytes, ms: performance.now() - start };
 }
 
-async function untilEnd(connection: Deno.Conn): Promise<void> {
+async function untilEnd(connection: Deno.Conn, watch: Watch): Promise<void> {
   const buffer = new Uint8Array(1024);
-  const { promise, reject } = Promise.withResolvers<never>();
-  const timer = setTimeout(() => reject(new Error("it did not end")), DRAIN_MS);
-  try {
-    while (await Promise.race([connection.read(buffer), promise]) !== null);
-  } finally {
-    clearTimeout(timer);
+  while (await Promise.race([connection.read(buffer), watch.stall]) !== null);
+}
+
+/** Whether what was sent goes on: a slow line takes its time for what stands in front of it. */
+class Watch {
+  /** Rejects when nothing went on for too long. */
+  readonly stall: Promise<never>;
+  #isStopped = false;
+
+  constructor(probe: ProbeClient) {
+    this.stall = this.#look(probe);
+    // Somebody may stop before anybody waits for it.
+    this.stall.catch(() => {});
+  }
+
+  stop(): void {
+    this.#isStopped = true;
+  }
+
+  async #look(probe: ProbeClient): Promise<never> {
+    let [bytes, since] = [0, performance.now()];
+    while (!this.#isStopped) {
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+      const report = await probe.measure();
+      const now = performance.now();
+      if (report !== undefined && report.bytesUp > bytes) [bytes, since] = [report.bytesUp, now];
+      if (now - since > DRAIN_MS) break;
+    }
+    throw new Error("it did not end");
   }
 }
 

@@ -18,7 +18,7 @@ export interface Tally {
 }
 
 /** Folders below tests/ whose tests load BPF or make network namespaces. */
-const NEED_ROOT = ["bpf", "netns"];
+const NEED_ROOT = ["bpf", "netns", "security"];
 /** Folders below tests/ that `make test` leaves alone: run by commands of their own. */
 const ELSEWHERE = ["bench", "kernels", "fixtures"];
 

@@ -12,6 +12,8 @@ import type { TunnelUser } from "./users.ts";
 
 /** How long a session has to show that it lives; a client's second HELLO comes after as long. */
 const ANSWER_MS = 900;
+/** Before that nobody is refused: the session may be another worker's, which hears of it late. */
+const REFUSE_AFTER_MS = 2000;
 /** So long it is known then that nobody gives way. */
 const KNOWN_MS = 5000;
 
@@ -30,7 +32,7 @@ export class GiveWay {
   /** Whether the user's sessions have just been asked, and all live. */
   isRefused(user: TunnelUser): boolean {
     const age = this.#ageOf(user);
-    return age >= ANSWER_MS && age < KNOWN_MS;
+    return age >= REFUSE_AFTER_MS && age < KNOWN_MS;
   }
 
   /** Whether they are to be asked now: here, and by the other workers. */

@@ -949,8 +949,12 @@ test("a HELLO from before the restart whose first answer got lost: its streams f
   const probe = new Probe();
   try {
     const stream = client.open("127.0.0.1", peers.closedPort());
-    probe.send(server, client.hello());
-    await until(() => probe.answers === 1, 3000, "an ACCEPT");
+    // A datagram may get lost: as a client does, it says HELLO again.
+    for (let i = 0; i < 3 && probe.answers === 0; i++) {
+      probe.send(server, client.hello());
+      await until(() => probe.answers > 0, 1000, "an ACCEPT").catch(() => {});
+    }
+    assert.ok(probe.answers > 0, "no ACCEPT");
     await server.kill("SIGTERM");
     await server.start();
     await client.handshake();

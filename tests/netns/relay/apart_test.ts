@@ -140,8 +140,12 @@ Deno.test("a veth that would lose frames is named, and generic XDP loses none", 
       const doctor = net.hosts.relay.command(Deno.execPath(), args, piped);
       assert.match((await outcomeOf(doctor)).stdout, /XDP at the other end of wan/);
     } else {
-      assertWhole(await net.client(net.address("relay", 4), { flows: 4, count: 5 }), 32);
-      assert.ok((await statusOf(net)).backends[0]!.packetsOut > 10, "not in XDP");
+      // On a busy machine the first may find user space faster than the kernel's part.
+      const inXdp = async () => (await statusOf(net)).backends[0]!.packetsOut;
+      for (let i = 0; i < 5 && await inXdp() <= 10; i++) {
+        assertWhole(await net.client(net.address("relay", 4), { flows: 4, count: 5 }), 32);
+      }
+      assert.ok(await inXdp() > 10, "not in XDP");
       assert.ok(!relay.output.includes("event=relay_veth_no_xdp"), relay.output);
       assert.match(await relay.until("(GSO)"), /interface=wan other_end=relay /);
     }

@@ -4,8 +4,7 @@
  * clients can open is bounded by the rest, shared by the workers.
  */
 
-import { descriptorsInUse, spareDescriptors } from "../../ffi/descriptors.ts";
-import { raiseDescriptorLimit } from "../../ffi/descriptors.ts";
+import { descriptorsInUse, raiseDescriptorLimit, spareDescriptors } from "../../ffi/descriptors.ts";
 import type { Native } from "../../ffi/native.ts";
 import type { Log } from "../base/log.ts";
 import { ASSOCIATIONS_MAX } from "../tunnel/exit/associations.ts";

@@ -9,14 +9,13 @@ import { type Cipher, isOffered, OFFERED_DEFAULT } from "./ciphers.ts";
 import { OpenResult } from "./handshake.ts";
 import { buildHello } from "./hello.ts";
 import { ReceiveKeys, SendKeys } from "./key_update.ts";
+import { UNDERSTOOD } from "./parameters.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
 import { deriveSessionKeys, SessionKeys } from "./session_keys.ts";
 import type { Tskd } from "./tskd.ts";
 import type { User } from "./users.ts";
 import { KEY_BYTES } from "../wire/limits.ts";
 
-/** Frames beyond the table: none yet. */
-const UNDERSTOOD = 0;
 const NO_FRAMES = new Uint8Array(0);
 
 export class ClientHandshake {

@@ -10,6 +10,9 @@ import { OFFERED_DEFAULT } from "./ciphers.ts";
 /** On the wire: append only. */
 const Parameter = { ciphers: 1, frames: 2 } as const;
 
+/** Frames beyond the table that this side understands: none yet. */
+export const UNDERSTOOD = 0;
+
 /** Bytes of what writeParameters() writes behind their length, where no frames are understood. */
 export const PARAMETERS_BYTES_MIN = 6;
 

@@ -21,7 +21,7 @@ import { type Bytes, label, type Primitives } from "./primitives.ts";
 import { resetToken } from "./reset.ts";
 
 /** Generations that one start may use: each start begins so much higher. */
-const GENERATIONS_A_START = 8;
+export const GENERATIONS_A_START = 8;
 
 const IDS_LABEL = label("phantom-ids-v5");
 const NO_SALT = new Uint8Array(0);

@@ -56,8 +56,8 @@ export class EndedSessions {
     const slots = [...this.#slots()].filter((slot) => this.#isRemembered(slot, now));
     const w = new Writer(new Uint8Array(slots.length * ENDED_BYTES));
     for (const slot of slots) {
-      writeU48(w, this.#ids[slot]!);
-      writeU48(w, this.#next[slot]!);
+      w.u48(this.#ids[slot]!);
+      w.u48(this.#next[slot]!);
       w.u8(Math.max(0, Math.floor((now - this.#endedAt[slot]!) / 1000)));
     }
     return w.bytes as Uint8Array<ArrayBuffer>;
@@ -67,8 +67,8 @@ export class EndedSessions {
   restore(saved: Uint8Array, now: number, isWanted: (id: number) => boolean): void {
     const r = new Reader(saved);
     while (r.left >= ENDED_BYTES) {
-      const id = readU48(r);
-      const next = readU48(r);
+      const id = r.u48();
+      const next = r.u48();
       const endedAt = now - 1000 * r.u8();
       if (isWanted(id)) this.#add(id, next, endedAt);
     }
@@ -149,14 +149,4 @@ function eachEntry(
 /** Ids are the server's own random numbers: nobody else makes them meet. */
 function hashOf(id: number): number {
   return (id ^ Math.floor(id / TWO_32)) >>> 0;
-}
-
-function writeU48(w: Writer, value: number): void {
-  w.u16(Math.floor(value / TWO_32));
-  w.u32(value % TWO_32);
-}
-
-function readU48(r: Reader): number {
-  const high = r.u16();
-  return high * TWO_32 + r.u32();
 }

@@ -10,6 +10,7 @@ import { HandshakeCache } from "../../crypto/handshake_cache.ts";
 import { HelloOpened } from "../../crypto/hello.ts";
 import { type HelloClock, HelloGate, HelloVerdict } from "../../crypto/hello_gate.ts";
 import { ReceiveKeys, SendKeys } from "../../crypto/key_update.ts";
+import { UNDERSTOOD } from "../../crypto/parameters.ts";
 import type { Bytes, Primitives } from "../../crypto/primitives.ts";
 import type { PathTokens } from "../../crypto/path_tokens.ts";
 import type { ReplayMemory } from "../../crypto/replay_memory.ts";
@@ -36,8 +37,6 @@ const NO_TOKEN = new Uint8Array(RESET_TOKEN_BYTES);
 /** Bits of a choice: the cipher below, and above whether the frames were not run. */
 const CIPHER_BITS = 0x0f;
 const NOT_RUN = 0x10;
-/** Frames beyond the table: none yet. */
-const UNDERSTOOD = 0;
 const U32_MAX = 0xffff_ffff;
 const IDLE_S_MAX = 0xffff;
 

@@ -15,6 +15,7 @@ import { type Bytes, equalBytes, type Primitives } from "../../crypto/primitives
 import { windowOf } from "../../crypto/tskd.ts";
 import { Reader, Writer } from "../../wire/cursor.ts";
 import { HANDSHAKE_KEEP_MS, REPLAY_SLICES_MAX } from "../../wire/limits.ts";
+import { SIP_KEY_WORDS } from "../../wire/siphash.ts";
 import { ENDED_BYTES, ENDED_MAX, mergeEnded } from "./ended_sessions.ts";
 import { RestingMemory, type SaltSlice, SLICE_PLACES } from "../../crypto/replay_memory.ts";
 import type { StateFolder } from "./state_folder.ts";
@@ -22,8 +23,7 @@ import type { StateFolder } from "./state_folder.ts";
 const FILE_NAME = "replay";
 const MAGIC = 0x5048_5232;
 const BOOT_ID_BYTES = 16;
-const KEY_WORDS = 4;
-const HEAD_BYTES = 4 + 8 + 8 + BOOT_ID_BYTES + 4 + 4 * KEY_WORDS + 1;
+const HEAD_BYTES = 4 + 8 + 8 + BOOT_ID_BYTES + 4 + 4 * SIP_KEY_WORDS + 1;
 const SLICE_HEAD_BYTES = 8 + 4 + 1;
 const Form = { pairs: 0, all: 1 } as const;
 const HANDSHAKE_BYTES = 9;
@@ -128,7 +128,7 @@ export function inherit(
   const olderS = Math.ceil(olderMs / 1000);
   const resting = new RestingMemory(memory);
   resting.blindFor(r.u32() - olderMs, now.bootMs);
-  resting.key.set(Int32Array.from({ length: KEY_WORDS }, () => r.u32()));
+  resting.key.set(Int32Array.from({ length: SIP_KEY_WORDS }, () => r.u32()));
   const slices = r.u8();
   for (let i = 0; i < Math.min(slices, REPLAY_SLICES_MAX); i++) readSlice(r, resting);
   readHandshakes(r, resting, olderS, now.bootMs);

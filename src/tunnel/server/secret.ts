@@ -8,20 +8,19 @@
 
 import { messageOf } from "../../base/errors.ts";
 import type { Log } from "../../base/log.ts";
+import { GENERATIONS_A_START } from "../../crypto/session_ids.ts";
 import { Reader, Writer } from "../../wire/cursor.ts";
 import type { StateFolder } from "./state_folder.ts";
 
 const FILE_NAME = "secret";
 const SECRET_BYTES = 32;
 const FILE_BYTES = SECRET_BYTES + 4;
-/** What one start may use beside its first number, for a new beginning without one. */
-const STEP = 8;
 const OTHERS = 0o077;
 
 export interface ServerSecret {
   /** 32 bytes; whoever gets them wipes them. */
   readonly secret: Uint8Array<ArrayBuffer>;
-  /** Of this start: a multiple of 8, which may wrap. */
+  /** Of this start: a multiple of GENERATIONS_A_START, which may wrap. */
   readonly generation: number;
 }
 
@@ -54,7 +53,7 @@ function freshSecret(): ServerSecret {
 }
 
 function nextOf(generation: number): number {
-  return (generation + STEP) >>> 0;
+  return (generation + GENERATIONS_A_START) >>> 0;
 }
 
 /** Undefined when there is no such file. */

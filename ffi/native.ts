@@ -49,6 +49,8 @@ export const nativeSymbols = {
   ph_descriptors_spare: { parameters: ["i32"], result: "void" },
   // void ph_memory_unused(uint8_t *bytes, uint64_t length)
   ph_memory_unused: { parameters: ["buffer", "u64"], result: "void" },
+  // void ph_heap_release(void)
+  ph_heap_release: { parameters: [], result: "void" },
 
   // int32_t ph_hide_memory(void)
   ph_hide_memory: { parameters: [], result: "i32" },

@@ -6,3 +6,8 @@ import type { Native } from "./native.ts";
 export function releasePages({ symbols }: Native, bytes: Uint8Array<ArrayBuffer>): void {
   symbols.ph_memory_unused(bytes, BigInt(bytes.length));
 }
+
+/** What was freed of the C heap: buffers of arrays that the engine has collected. */
+export function releaseHeap({ symbols }: Native): void {
+  symbols.ph_heap_release();
+}

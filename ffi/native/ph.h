@@ -57,6 +57,8 @@ PH_API int32_t ph_descriptors_raise(void);
 PH_API void ph_descriptors_spare(int32_t from);
 /* Memory of our own that is not in use: the system has its whole pages back, they read as zeros. */
 PH_API void ph_memory_unused(uint8_t *bytes, uint64_t length);
+/* The same for what was freed of the C heap, of all threads: takes milliseconds. */
+PH_API void ph_heap_release(void);
 
 /* ---- privileges.c: what this process gives up ---- */
 

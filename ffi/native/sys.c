@@ -119,6 +119,11 @@ void ph_memory_unused(uint8_t *bytes, uint64_t length)
 		(void)madvise((void *)(uintptr_t)begin, end - begin, MADV_DONTNEED);
 }
 
+void ph_heap_release(void)
+{
+	(void)malloc_trim(0);
+}
+
 /* The kernel gives out the lowest that is free: its number tells how many there are, at least. */
 int unspared(int fd)
 {

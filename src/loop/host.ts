@@ -11,6 +11,7 @@ import { LineLimit } from "../base/log_limit.ts";
 import { RingReader } from "../base/ring.ts";
 import { type CounterSources, CounterWriter } from "./counters.ts";
 import { HandOver } from "./hand_over.ts";
+import { HeapRelief } from "./heap_relief.ts";
 import { Inbox } from "./inbox.ts";
 import { Loop, NOT_ARMED, textOfError, type Timer, type Watcher } from "./loop.ts";
 import { type FirstMessage, type FromHost, type HostStart, RESOLVER } from "./protocol.ts";
@@ -34,6 +35,8 @@ export interface Service<Heard = unknown> {
   heard?(message: Heard): void;
   /** Several times a second. */
   tick?(now: number): void;
+  /** Things that it has on the heap, such as sessions and streams: see HeapRelief. */
+  readonly live?: number;
   /** Closes everything, with a word to peers where that is due. */
   stop(): void;
   /** Overwrites the keys that it was given; also where it never started. */
@@ -54,6 +57,7 @@ export class Host implements Watcher, Timer {
   readonly #faults: FaultLog;
   readonly #handOverStart: HostStart["handOver"];
   #handOver: HandOver | undefined;
+  readonly #relief: HeapRelief;
   #services: readonly Service[] = [];
   #counters: CounterWriter | undefined;
 
@@ -71,6 +75,7 @@ export class Host implements Watcher, Timer {
     this.#stop = new Int32Array(start.stop);
     this.#inbox = new Inbox(new RingReader(start.inbox));
     this.#wake = new EventFd(libs.native, start.wakeFd);
+    this.#relief = HeapRelief.of(libs.native);
     this.#handOverStart = start.handOver;
   }
 
@@ -131,15 +136,18 @@ export class Host implements Watcher, Timer {
 
   fire(now: number): void {
     this.loop.arm(this, now + TICK_MS);
+    let live = 0;
     for (const service of this.#services) {
       try {
         service.tick?.(now);
+        live += service.live ?? 0;
       } catch (error) {
         // The others are to have theirs.
         this.loop.fault(error);
       }
     }
     this.#faults.tick(now);
+    this.#relief.tick(now, live);
     this.#counters?.write();
   }
 

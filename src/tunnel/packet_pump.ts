@@ -116,6 +116,11 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
     return this.#relief.counts;
   }
 
+  /** Sessions and their streams. */
+  get live(): number {
+    return this.peers.count + this.#budget.streams.used;
+  }
+
   get now(): number {
     return this.clock.now;
   }

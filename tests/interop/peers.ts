@@ -7,6 +7,9 @@ const READY_MS = 60_000;
 /** The tree whose server is tested: this one, or an earlier one to compare with. */
 export const TREE = new URL(Deno.env.get("PHANTOM_TREE") ?? "../../", import.meta.url);
 
+/** As the executable is started. */
+const ENGINE = "--v8-flags=--heap-growing-percent=50,--expose-gc";
+
 export function delay(ms: number): Promise<void> {
   return new Promise((done) => setTimeout(done, ms));
 }
@@ -114,7 +117,7 @@ export class Server {
     this.#log = "";
     const [program = "", ...args] = [...this.#prefix, Deno.execPath()];
     this.#child = new Deno.Command(program, {
-      args: [...args, "run", "-A", "main.ts", "run", "-c", file],
+      args: [...args, "run", "-A", ENGINE, "main.ts", "run", "-c", file],
       cwd: TREE,
       stdin: "null",
       stdout: "null",

@@ -18,7 +18,7 @@ import type { ServerStatus } from "../../src/app/status_socket.ts";
 
 const KERNELS = ["5.10", "6.1", "6.12"] as const;
 /** Without hardware's help every instruction is translated. */
-const BOOT_MS = 400_000;
+const BOOT_MS = 1_200_000;
 const FOLDER = `${repository}.toolchain/kernels`;
 const EXECUTABLE = `${repository}dist/phantom`;
 

@@ -138,6 +138,10 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
     }
   }
 
+  get live(): number {
+    return this.tunnel.pump?.live ?? 0;
+  }
+
   tick(now: number): void {
     this.tunnel.pump?.tick();
     if (this.tunnel.state !== this.#told) this.#report();

@@ -144,6 +144,10 @@ export class TunnelService implements Service<ToServer> {
     else if (message.kind === "delivery") this.#setDelivery(message.xsk);
   }
 
+  get live(): number {
+    return (this.tunnel.pump?.live ?? 0) + this.associations.count;
+  }
+
   tick(now: number): void {
     this.tunnel.pump?.tick();
     const marks = this.tunnel.takeMarks?.();

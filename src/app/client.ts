@@ -18,10 +18,10 @@ import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
 import type { InboundSpec } from "../inbound/spec.ts";
 import { Pool } from "../loop/pool.ts";
+import { refusalWords } from "../tunnel/close_words.ts";
 import { keysOfClient } from "../tunnel/client/service.ts";
 import type { ClientProtocol, ClientStart, SessionReport } from "../tunnel/protocol.ts";
 import { summaryOf } from "../tunnel/summary.ts";
-import { CloseCode } from "../wire/frames.ts";
 
 export interface ClientOptions {
   readonly config: ClientConfig;
@@ -132,17 +132,6 @@ export class Client {
 /** A server is silent to all who can't prove that they know its key. */
 const NO_ANSWER = "check address, port and keys, and that both clocks agree within 30 seconds";
 
-/** What a server says to who has proved a key and may not come in. */
-const REFUSALS: Readonly<Record<number, string>> = {
-  [CloseCode.denied]: "the user was removed, or has another key",
-  [CloseCode.expired]: "the account has expired",
-  [CloseCode.trafficUsedUp]: "the traffic is used up",
-  [CloseCode.tooManySessions]: "too many sessions at a time",
-  [CloseCode.tooManyConnections]: "too many connections at a time",
-  [CloseCode.disabled]: "the user is disabled",
-  [CloseCode.noCommonCipher]: "the two ends have no cipher in common: see the key cipher of both",
-};
-
 /** Tells of the session when its state changes. */
 class StateLog {
   readonly #log: Log;
@@ -163,8 +152,8 @@ class StateLog {
       this.#log.info("connected", "connected", { server, rttMs: round(rttMs) });
     } else if (state === "connecting") {
       this.#log.debug("connecting", "connecting", { server });
-    } else if (closeCode in REFUSALS) {
-      const cause = REFUSALS[closeCode]!;
+    } else if (refusalWords(closeCode) !== undefined) {
+      const cause = refusalWords(closeCode);
       this.#log.warn("refused", "the server lets this user in no more", { server, cause });
     } else if (before === "open") {
       this.#log.warn("connection_lost", "the connection is lost", { server });

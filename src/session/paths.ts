@@ -180,6 +180,9 @@ export class SessionPaths {
   readonly #isClient: boolean;
   // Room for one, which is what most sessions have: an empty list would grow to 17.
   readonly #list: (SessionPath | undefined)[] = [undefined];
+  /** Of paths that are gone. */
+  #receivedBefore = 0;
+  #sentBefore = 0;
   /** Of the newest PATH_STATUS that we heard, and the path it wants active. */
   #heard = -1;
   #wanted = NO_PATH;
@@ -212,7 +215,18 @@ export class SessionPaths {
     else this.active = index;
   }
 
+  /** Bytes of packets that came, and that went, by all paths that there have been. */
+  get receivedBytes(): number {
+    return this.#list.reduce((sum, path) => sum + (path?.receivedBytes ?? 0), this.#receivedBefore);
+  }
+
+  get sentBytes(): number {
+    return this.#list.reduce((sum, path) => sum + (path?.sentBytes ?? 0), this.#sentBefore);
+  }
+
   remove(index: number): void {
+    this.#receivedBefore += this.#list[index]?.receivedBytes ?? 0;
+    this.#sentBefore += this.#list[index]?.sentBytes ?? 0;
     this.#list[index] = undefined;
     if (this.#wanted === index) this.#wanted = NO_PATH;
     if (this.active === index) this.active = NO_PATH;

@@ -177,6 +177,15 @@ export class Session implements RecoverySink {
     this.#paths.at(index)?.ping(high, low);
   }
 
+  /** Bytes of packets that came, and that were sent. */
+  get receivedBytes(): number {
+    return this.#paths.receivedBytes;
+  }
+
+  get sentBytes(): number {
+    return this.#paths.sentBytes;
+  }
+
   // ---- streams ----
 
   /**

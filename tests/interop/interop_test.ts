@@ -264,6 +264,31 @@ test("sessions_max: one more is refused, and let in when one does not answer", (
   });
 });
 
+test("the log says who comes, who goes and who may not, and nothing of what they visit", () => {
+  const anna = { name: "anna", key: pattern(32, 11), settings: { connections_max: 1 } };
+  const late = { name: "late", key: pattern(32, 12), settings: { expires: "2020-01-01" } };
+  return withServer({ users: [anna, late] }, () =>
+    withTarget(peers.echoTarget(), async (port) => {
+      const client = await Client.connect({ ...server.options, user: anna });
+      await client.ping();
+      client.open("127.0.0.1", port).write(text("hello"));
+      for (let i = 0; i < 20; i++) client.open("127.0.0.1", port);
+      await client.ping();
+      for (let i = 0; i < 3; i++) assert.equal(await refusedWith({ user: late }), 10);
+      await client.close();
+      const lines = (event: string) =>
+        server.log.split("\n").filter((line) => line.includes(`event=${event}`));
+      await until(() => lines("client_gone").length > 0, 10_000, "client_gone");
+      assert.match(lines("client_in").join(), /user=anna from=127\.0\.0\.1:\d+ carrier=udp/);
+      const gone = /user=anna from=\S+ in=(\d+) out=(\d+) seconds=\d+ why="the client stopped"/;
+      const [, into, out] = gone.exec(lines("client_gone").join()) ?? [];
+      assert.ok(Number(into) > 100 && Number(out) > 100, server.log);
+      const limits = lines("user_limit").map((line) => /user=\S+|limit=.*"/g.exec(line)![0]);
+      assert.deepEqual(limits.toSorted(), ["user=anna", "user=late"]);
+      assert.ok(!server.log.includes(`:${port}`), "a target is told of");
+    }));
+});
+
 test("traffic_max: CLOSE with code 11, and the next HELLO is refused with it", () => {
   const user = { name: "spent", key: pattern(32, 10), settings: { traffic_max: "300KiB" } };
   return withServer({ users: [user] }, () =>

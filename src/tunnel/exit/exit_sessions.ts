@@ -22,6 +22,8 @@ export interface ExitOptions<S> extends Routes {
   /** A user's account, whose limits hold. */
   readonly accountOf?: (user: string) => UserAccount | undefined;
   readonly unixMs?: () => number;
+  /** Hears of users who may open nothing more, and why. */
+  readonly denied?: (user: string, admission: Admission) => void;
   /** In which sockets are opened and closed; of the whole worker. */
   readonly turns?: Turns;
 }
@@ -47,6 +49,8 @@ export interface ExitCounters {
   gaveWay: number;
 }
 
+type SessionOptions<S> = Pick<ExitOptions<S>, "accountOf" | "unixMs" | "denied">;
+
 interface SessionUser {
   readonly name: string;
   readonly account: UserAccount | undefined;
@@ -56,14 +60,14 @@ interface SessionUser {
 export class ExitSessions<S extends object, T extends ExitItem> {
   readonly #counters: ExitCounters;
   readonly #turns: Turns | undefined;
-  readonly #options: Pick<ExitOptions<S>, "accountOf" | "unixMs">;
+  readonly #options: SessionOptions<S>;
   readonly #sessionMax: number;
   readonly #shares: Shares<S>;
   readonly #users = new Map<S, SessionUser>();
   readonly #items = new SessionIndex<S, T>();
 
   constructor(
-    options: Pick<ExitOptions<S>, "accountOf" | "unixMs">,
+    options: SessionOptions<S>,
     { max, sessionMax }: ExitLimits,
     counters: ExitCounters,
     turns?: Turns,
@@ -139,7 +143,10 @@ export class ExitSessions<S extends object, T extends ExitItem> {
   /** Asks the user's account; "ok" is to be followed by `add`, or by `giveBack`. */
   admit(session: S): Admission {
     const unixMs = (this.#options.unixMs ?? Date.now)();
-    return this.#users.get(session)?.account?.open(unixMs) ?? "ok";
+    const user = this.#users.get(session);
+    const admission = user?.account?.open(unixMs) ?? "ok";
+    if (admission !== "ok") this.#options.denied?.(user!.name, admission);
+    return admission;
   }
 
   /** What was admitted came to nothing. */

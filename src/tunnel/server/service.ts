@@ -4,13 +4,14 @@
  */
 
 import { OwnAddresses } from "../../proxy/own_addresses.ts";
-import type { UserAccount } from "../../proxy/users.ts";
+import type { Admission, UserAccount } from "../../proxy/users.ts";
 import type { Session } from "../../session/session.ts";
 import type { CounterSources } from "../../loop/counters.ts";
 import type { Host, Service } from "../../loop/host.ts";
 import type { UdpCarrier } from "../../transport/udp.ts";
 import type { PacketPump } from "../packet_pump.ts";
 import type { Guest } from "./guest.ts";
+import { GuestLog } from "./guest_log.ts";
 import { routesOf } from "../../outbound/routes.ts";
 import type { Routing } from "../../outbound/routing.ts";
 import { Turns } from "../../outbound/turns.ts";
@@ -28,6 +29,7 @@ import type {
   UserSpec,
   UserText,
 } from "../protocol.ts";
+import { refusalOf } from "./users.ts";
 import { SessionSums } from "../session_sums.ts";
 import { XskDelivery } from "../../transport/xsk.ts";
 import type { XskSpec } from "../../transport/xsk_spec.ts";
@@ -60,7 +62,12 @@ export interface Tunnel {
   endedSessions?(): Uint8Array;
 }
 
-export type MakeTunnel = (host: Host, start: ServerStart, events: TunnelEvents) => Tunnel;
+export type MakeTunnel = (
+  host: Host,
+  start: ServerStart,
+  events: TunnelEvents,
+  guests: GuestLog,
+) => Tunnel;
 
 export class TunnelService implements Service<ToServer> {
   readonly name = "tunnel";
@@ -83,14 +90,18 @@ export class TunnelService implements Service<ToServer> {
     const accountOf = (user: string) => this.tunnel.accountOf?.(user);
     const turns = this.#turns = new Turns(loop);
     this.#own.set(start.own ?? []);
-    const options = { ...routesOf(start, this.#own), waker, resolver, accountOf, turns };
+    const guests = new GuestLog(host.log.with({ component: "tunnel" }), () => loop.now);
+    const denied = (user: string, admission: Admission) =>
+      guests.limited(user, refusalOf(admission));
+    const options = { ...routesOf(start, this.#own), waker, resolver, accountOf, denied, turns };
     this.targets = new Targets(loop, options);
     this.associations = new TargetAssociations(loop, options);
-    this.tunnel = makeTunnel(
-      host,
-      start,
-      new Events(this.targets, this.associations, this.#sessions),
-    );
+    const events = new Events(this.targets, this.associations, (session, code, isLocal) => {
+      this.#sessions.closed(session);
+      const guest = this.tunnel.pump?.peerOf(session);
+      if (guest !== undefined) guests.left(guest, code, isLocal);
+    });
+    this.tunnel = makeTunnel(host, start, events, guests);
   }
 
   get counters(): CounterSources {
@@ -215,10 +226,14 @@ function byCode(counts: readonly number[]): Record<string, number> {
 class Events implements TunnelEvents {
   readonly #targets: Targets;
   readonly #associations: TargetAssociations;
-  readonly #sums: SessionSums;
+  readonly #closed: TunnelEvents["closed"];
 
-  constructor(targets: Targets, associations: TargetAssociations, sums: SessionSums) {
-    this.#sums = sums;
+  constructor(
+    targets: Targets,
+    associations: TargetAssociations,
+    closed: TunnelEvents["closed"],
+  ) {
+    this.#closed = closed;
     this.#targets = targets;
     this.#associations = associations;
   }
@@ -228,8 +243,8 @@ class Events implements TunnelEvents {
     this.#associations.sessionOpened(session, user);
   }
 
-  closed(session: Session): void {
-    this.#sums.closed(session);
+  closed(session: Session, code: number, isLocal: boolean): void {
+    this.#closed(session, code, isLocal);
     this.#targets.closed(session);
     this.#associations.closed(session);
   }

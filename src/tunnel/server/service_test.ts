@@ -60,7 +60,7 @@ class Bench implements AsyncDisposable {
           address === undefined ? { addresses: [], error: "not-found" } : { addresses: [address] },
         );
       }),
-      log: Log.to({ level: "debug", format: "text", write, now: () => 0 }),
+      log: Log.to({ level: "warn", format: "text", write, now: () => 0 }),
     });
   }
 

@@ -1,6 +1,7 @@
 /** What a server's tunnel can be given beside its start message, and what it counts. */
 
 import type { TunnelTuning } from "../tunnel.ts";
+import type { GuestLog } from "./guest_log.ts";
 import type { Neighbours } from "./handed_over.ts";
 
 /** Named maxima of a server, smaller in tests; each is counted when it is hit. */
@@ -9,6 +10,8 @@ export interface ServerTuning extends TunnelTuning {
   readonly neighbours?: Neighbours;
   /** A user has as many sessions as they may: some may be other workers'. */
   readonly crowded?: (user: string) => void;
+  /** Hears of who comes, and who may not. */
+  readonly guests?: Pick<GuestLog, "came" | "limited">;
   readonly sessionsPerSource?: number;
   readonly handshakesPerSecond?: number;
   /** Bytes of 0-RTT frames held back, of all sessions. */

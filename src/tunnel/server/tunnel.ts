@@ -279,7 +279,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
     if (source < 0) return this.#refuseOrWait(user, route, length);
     counters.ciphersRefused++;
     this.#admission.leave(source);
-    this.#refuse(CloseCode.noCommonCipher, route, length);
+    this.#refuse(user, CloseCode.noCommonCipher, route, length);
   }
 
   #open(
@@ -375,7 +375,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
       }
       if (!this.#giveWay.isRefused(user)) return;
     }
-    this.#refuse(refusal, route, helloBytes);
+    this.#refuse(user, refusal, route, helloBytes);
   }
 
   /** Another worker has found this user at their maximum. */
@@ -385,7 +385,8 @@ export class ServerTunnel implements PumpOwner<Guest> {
   }
 
   /** Says why there is no session, to a user who has proved their key. */
-  #refuse(code: CloseCode, route: Route, helloBytes: number): void {
+  #refuse(user: TunnelUser, code: CloseCode, route: Route, helloBytes: number): void {
+    this.#tuning.guests?.limited(user.user.name, code, route);
     this.#handshakes.gate.forget();
     const { control, clock } = this.pump;
     const at = control.begin();
@@ -417,6 +418,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
   confirmed(guest: Guest, now: number): void {
     const { session, early } = guest;
     guest.ownDueAt = Infinity;
+    this.#tuning.guests?.came(guest, this.udp.kind);
     this.#handshakes.cache.settle(guest.handshake);
     this.#paths.confirm(guest);
     if (early === undefined) return;

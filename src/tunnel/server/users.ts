@@ -20,7 +20,6 @@ const CARRIER_SHARE = 0.02;
 /** Packets may come so much faster than data is read: some come again, or are no data. */
 const PACKETS_FACTOR = 2;
 
-/** A user and their limits, which all of their sessions share. */
 const REFUSALS: Readonly<Record<Admission, CloseCode>> = {
   "ok": CloseCode.done,
   "expired": CloseCode.expired,
@@ -29,6 +28,12 @@ const REFUSALS: Readonly<Record<Admission, CloseCode>> = {
   "too-many-connections": CloseCode.tooManyConnections,
 };
 
+/** What a user is told where an account does not admit more. */
+export function refusalOf(admission: Admission): CloseCode {
+  return REFUSALS[admission];
+}
+
+/** A user and their limits, which all of their sessions share. */
 export class TunnelUser {
   readonly user: User;
   readonly account: UserAccount;
@@ -72,7 +77,7 @@ export class TunnelUser {
   }
 
   #codeOf(admission: Admission): CloseCode {
-    return this.isEnabled ? REFUSALS[admission] : CloseCode.disabled;
+    return this.isEnabled ? refusalOf(admission) : CloseCode.disabled;
   }
 
   setRates(now: number, upRate: number, downRate: number): void {

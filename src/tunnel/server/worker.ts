@@ -14,14 +14,16 @@ const HELLO_SERVICE = 0x100;
 const WARM_UP_DELAY_MS = 300;
 
 serveWorker<ServerStart>((host, start) => [
-  new TunnelService(host, start, ({ loop, libs, handOver }, start, events) => {
+  new TunnelService(host, start, ({ loop, libs, handOver }, start, events, guests) => {
     const crowded = (user: string): void =>
       host.say("tunnel", { kind: "crowded", user, by: start.index });
-    if (handOver === undefined) return new ServerTunnel(loop, start, libs, events, { crowded });
+    if (handOver === undefined) {
+      return new ServerTunnel(loop, start, libs, events, { crowded, guests });
+    }
     const neighbours: Neighbours = {
       tell: (worker, message) => void handOver.tell(worker, HELLO_SERVICE, message),
     };
-    const tunnel = new ServerTunnel(loop, start, libs, events, { crowded, neighbours });
+    const tunnel = new ServerTunnel(loop, start, libs, events, { crowded, guests, neighbours });
     handOver.hear(HELLO_SERVICE, (message) => tunnel.takeHandedOver(message));
     return tunnel;
   }),

@@ -1,0 +1,77 @@
+/**
+ * Tells the log who comes, who goes, and who may not come in: a line each, and nothing of what they
+ * visit. A user who goes on at a limit is told of once a minute.
+ */
+
+import { formatEndpoint, readEndpoint, type Route } from "../../../ffi/endpoint.ts";
+import type { Log } from "../../base/log.ts";
+import { CloseCode } from "../../wire/frames.ts";
+import { endWords } from "../close_words.ts";
+import type { Guest } from "./guest.ts";
+
+export const LIMIT_TOLD_EVERY_MS = 60_000;
+/** Users and limits that are remembered; beyond, the oldest may be told of again too early. */
+const LIMITS_MAX = 4096;
+
+export class GuestLog {
+  readonly #log: Log;
+  readonly #now: () => number;
+  /** By user and limit: when it was told of. */
+  readonly #toldAt = new Map<string, number>();
+
+  constructor(log: Log, now: () => number) {
+    this.#log = log;
+    this.#now = now;
+  }
+
+  /** The first packet of a session has opened: somebody is there. */
+  came(guest: Guest, carrier: string): void {
+    guest.cameAt = this.#now();
+    this.#log.info("client_in", "client in", { ...whoOf(guest), carrier });
+  }
+
+  /** Its session is over, by a CloseCode of ours or of theirs. */
+  left(guest: Guest, code: number, isLocal: boolean): void {
+    // Who never came in has not left.
+    if (guest.cameAt === undefined) return;
+    const { receivedBytes, sentBytes } = guest.session;
+    const seconds = Math.round((this.#now() - guest.cameAt) / 1000);
+    const done = isLocal ? "the server stops" : "the client stopped";
+    const why = code === CloseCode.done ? done : endWords(code);
+    const bytes = { in: receivedBytes, out: sentBytes };
+    this.#log.info("client_gone", "client gone", { ...whoOf(guest), ...bytes, seconds, why });
+  }
+
+  /** A user who has proved their key is not let in, or not served, as this code says. */
+  limited(user: string, code: number, route?: Route): void {
+    const key = `${code} ${user}`;
+    const now = this.#now();
+    if (now < (this.#toldAt.get(key) ?? -Infinity) + LIMIT_TOLD_EVERY_MS) return;
+    this.#toldAt.delete(key);
+    this.#toldAt.set(key, now);
+    if (this.#toldAt.size > LIMITS_MAX) {
+      const [oldest] = this.#toldAt.keys();
+      this.#toldAt.delete(oldest!);
+    }
+    const from = route === undefined ? undefined : addressOf(route);
+    const fields = { ...userOf(user), from, limit: endWords(code) };
+    this.#log.info("user_limit", "a user is at a limit", fields);
+  }
+}
+
+function whoOf(guest: Guest): { user?: string; from?: string } {
+  const route = guest.routes[Math.max(0, guest.session.activePath)] ?? guest.routes[0];
+  return {
+    ...userOf(guest.user?.user.name ?? ""),
+    ...(route === undefined ? {} : { from: addressOf(route) }),
+  };
+}
+
+/** Where a PSK alone makes all one user there is nothing to say. */
+function userOf(user: string): { user?: string } {
+  return user === "" ? {} : { user };
+}
+
+function addressOf(route: Route): string {
+  return formatEndpoint(readEndpoint(route, 0));
+}

@@ -1,0 +1,68 @@
+import assert from "node:assert/strict";
+import { endpoint, routeTo } from "../../../ffi/endpoint.ts";
+import { Log } from "../../base/log.ts";
+import { ipBytes } from "../../base/ip.ts";
+import { CloseCode } from "../../wire/frames.ts";
+import type { Guest } from "./guest.ts";
+import { GuestLog, LIMIT_TOLD_EVERY_MS } from "./guest_log.ts";
+
+function setUp() {
+  const lines: string[] = [];
+  const clock = { now: 1000 };
+  const write = (line: string) => void lines.push(line.trim().split(/ INFO +/)[1]!);
+  const log = Log.to({ level: "info", format: "text", write, now: () => 0 });
+  return { lines, clock, guests: new GuestLog(log, () => clock.now) };
+}
+
+const route = routeTo(endpoint(ipBytes("192.0.2.7"), 4711));
+
+/** What the log looks at. */
+function guestOf(name: string): Guest {
+  return {
+    user: { user: { name } },
+    routes: [route],
+    session: { activePath: 0, receivedBytes: 1200, sentBytes: 34_000 },
+  } as unknown as Guest;
+}
+
+Deno.test("who comes and goes is a line each, with what went and why", () => {
+  const { lines, clock, guests } = setUp();
+  const anna = guestOf("anna");
+  guests.came(anna, "udp");
+  clock.now += 61_400;
+  guests.left(anna, CloseCode.idle, true);
+  const alone = guestOf("");
+  guests.came(alone, "udp");
+  guests.left(alone, CloseCode.done, false);
+  assert.deepEqual(lines, [
+    "phantom: client in user=anna from=192.0.2.7:4711 carrier=udp event=client_in",
+    "phantom: client gone user=anna from=192.0.2.7:4711 in=1200 out=34000 seconds=61 " +
+    'why="silence for as long as idle_timeout" event=client_gone',
+    "phantom: client in from=192.0.2.7:4711 carrier=udp event=client_in",
+    "phantom: client gone from=192.0.2.7:4711 in=1200 out=34000 seconds=0 " +
+    'why="the client stopped" event=client_gone',
+  ]);
+});
+
+Deno.test("a session that never came in is not told of", () => {
+  const { lines, guests } = setUp();
+  guests.left(guestOf("anna"), CloseCode.idle, true);
+  assert.deepEqual(lines, []);
+});
+
+Deno.test("a user at a limit is told of at once, and then once a minute", () => {
+  const { lines, clock, guests } = setUp();
+  const hit = () => guests.limited("anna", CloseCode.tooManyConnections);
+  for (; clock.now < 1000 + LIMIT_TOLD_EVERY_MS; clock.now += 100) hit();
+  assert.deepEqual(lines, [
+    'phantom: a user is at a limit user=anna limit="too many connections at a time" ' +
+    "event=user_limit",
+  ]);
+  hit();
+  assert.equal(lines.length, 2);
+  // Each limit, and each user, for itself.
+  guests.limited("anna", CloseCode.expired, route);
+  guests.limited("bert", CloseCode.tooManyConnections);
+  assert.equal(lines.length, 4);
+  assert.match(lines[2]!, /user=anna from=192\.0\.2\.7:4711 limit="the account has expired"/);
+});

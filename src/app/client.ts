@@ -13,12 +13,12 @@ import { AwakeCores } from "./awake_cores.ts";
 import { cipherOf } from "./cipher.ts";
 import { Descriptors } from "./descriptors.ts";
 import { Parts } from "./part.ts";
+import { afterMs, SessionLog } from "./session_log.ts";
 import { CLIENT_NEEDS, closeMemory, giveUpAllBut } from "./privileges.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
 import type { InboundSpec } from "../inbound/spec.ts";
 import { Pool } from "../loop/pool.ts";
-import { refusalWords } from "../tunnel/close_words.ts";
 import { keysOfClient } from "../tunnel/client/service.ts";
 import type { ClientProtocol, ClientStart, SessionReport } from "../tunnel/protocol.ts";
 import { summaryOf } from "../tunnel/summary.ts";
@@ -69,7 +69,10 @@ export class Client {
     const descriptors = new Descriptors(libs.native);
     const lookup = NameLookup.of("system", descriptors.lookupsMax);
     const servers = await findServer(lookup, options);
-    const states = new StateLog(log, formatAddress(config.server));
+    const states = new SessionLog({
+      ...{ log, server: formatAddress(config.server) },
+      ...{ unixMs: Date.now, after: afterMs },
+    });
     const search = new ServerSearch(lookup, config.server, servers, (found) => {
       log.info("server_moved", "the server's name has other addresses now", {
         name: config.server.host,
@@ -98,7 +101,13 @@ export class Client {
     });
     const datagrams = () => summaryOf(workers.counters()).datagrams;
     const parts = new Parts(log);
-    parts.add({ name: "tunnel", stop: () => workers.stop() });
+    parts.add({
+      name: "tunnel",
+      stop: () => {
+        states.stop();
+        return workers.stop();
+      },
+    });
     if (config.lowLatency) parts.add(new AwakeCores({ datagrams, log }));
     parts.begin();
     return new Client(libs.native, workers, servers, parts);
@@ -126,40 +135,6 @@ export class Client {
 
   async stop(): Promise<void> {
     await this.#parts.stop();
-  }
-}
-
-/** A server is silent to all who can't prove that they know its key. */
-const NO_ANSWER = "check address, port and keys, and that both clocks agree within 30 seconds";
-
-/** Tells of the session when its state changes. */
-class StateLog {
-  readonly #log: Log;
-  readonly #server: string;
-  #state = "";
-
-  constructor(log: Log, server: string) {
-    this.#log = log;
-    this.#server = server;
-  }
-
-  heard({ state, rttMs, closeCode }: SessionReport): void {
-    const before = this.#state;
-    if (state === before) return;
-    this.#state = state;
-    const server = this.#server;
-    if (state === "open") {
-      this.#log.info("connected", "connected", { server, rttMs: round(rttMs) });
-    } else if (state === "connecting") {
-      this.#log.debug("connecting", "connecting", { server });
-    } else if (refusalWords(closeCode) !== undefined) {
-      const cause = refusalWords(closeCode);
-      this.#log.warn("refused", "the server lets this user in no more", { server, cause });
-    } else if (before === "open") {
-      this.#log.warn("connection_lost", "the connection is lost", { server });
-    } else if (before === "connecting") {
-      this.#log.warn("no_answer", "the server does not answer", { server, remedy: NO_ANSWER });
-    }
   }
 }
 
@@ -205,10 +180,6 @@ function namesOf(servers: readonly Endpoint[]): string {
 
 function endpointsOf(addresses: readonly string[], port: number): Endpoint[] {
   return addresses.map((address) => endpoint(ipBytes(address), port));
-}
-
-function round(ms: number): number {
-  return Math.round(ms * 10) / 10;
 }
 
 /** All addresses of the server; waits for its name to be found. */

@@ -37,6 +37,8 @@ export const command: Command = {
           inbounds: describe(config),
           ms: Math.round(performance.now()),
         });
+        // Whoever starts a client wants to know whether it gets through.
+        client.ask();
         const signal = await Promise.race([stopped, client.failure]);
         log.info("stopping", "stopping", { signal });
       } finally {

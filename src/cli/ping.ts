@@ -1,5 +1,6 @@
 /** `phantom ping` */
 
+import { causesOfSilence } from "../app/session_log.ts";
 import { type ClientConfig, formatAddress } from "../config/mod.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
 import { CLIENT_OPTIONS, clientConfig } from "./client_config.ts";
@@ -34,9 +35,13 @@ export const command: Command = {
       config.key?.wipe();
     }
     const summary = summaryOf(rtts);
-    if (isJson) console.log(JSON.stringify({ server, asked: count, ...summary }));
-    else if (rtts.length === 0) console.log(`${server}: no answer; a server answers only its keys`);
-    else {
+    if (isJson) {
+      const causes = rtts.length === 0 ? { causes: causesOfSilence(Date.now()) } : {};
+      console.log(JSON.stringify({ server, asked: count, ...summary, ...causes }));
+    } else if (rtts.length === 0) {
+      console.log(`${server}: no answer. A server answers only its keys; the likely causes:`);
+      for (const cause of causesOfSilence(Date.now())) console.log(`  - ${cause}`);
+    } else {
       const { minMs, meanMs, maxMs } = summary;
       const figures = [minMs, meanMs, maxMs].map((ms) => ms?.toFixed(1)).join("/");
       console.log(`${rtts.length} of ${count} answered, min/mean/max ${figures} ms`);

@@ -144,8 +144,8 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
 
   tick(now: number): void {
     this.tunnel.pump?.tick();
-    if (this.tunnel.state !== this.#told) this.#report();
-    if (this.#owesReport && now >= this.#pingAt + PONG_MS) this.#report();
+    if (!this.#owesReport) this.runTask();
+    else if (now >= this.#pingAt + PONG_MS) this.#report();
     const text = this.#tooLong.text(now, this.inbounds.context.counters.datagramsTooLong);
     if (text !== undefined) this.#host.log.warn("datagram_too_long", text);
   }
@@ -161,7 +161,11 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
 
   /** The end of a round in which the session's state changed. */
   runTask(): void {
-    if (this.tunnel.state !== this.#told) this.#report();
+    const { state } = this.tunnel;
+    if (state === this.#told) return;
+    // A session that has just opened is told of once its round trip is measured.
+    if (state !== "open") this.#report();
+    else if (!this.#owesReport) this.#asked();
   }
 
   stateChanged(): void {
@@ -195,7 +199,7 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
       // One that nobody has asked for yet is as good as lost.
       state: state === "idle" ? "lost" : state,
       closeCode: this.tunnel.closeCode ?? CloseCode.done,
-      rttMs: measuredMs > 0 ? measuredMs : way?.rtt.smoothed ?? 0,
+      rttMs: measuredMs > 0 ? measuredMs : way?.rtt.sampled === true ? way.rtt.smoothed : 0,
       lostShare: way === undefined ? 0 : way.counters.lostPackets / (way.counters.sentPackets || 1),
       // A splice's names are those of the server: up is towards the socket.
       bytesUp: splicer.counters.bytesDown + counters.datagramBytesUp,

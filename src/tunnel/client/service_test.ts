@@ -113,9 +113,12 @@ Deno.test("the session's state is told when it changes, and when it is asked for
       main.tunnel.state = "open";
       main.events.sessionOpened(session(), "ann");
     },
-    () => main.tell({ kind: "report" }),
+    // It is told of once its round trip is measured.
     () => {},
     () => main.events.pong(session(), 0, 0, main.tunnel.pings[0]!),
+    () => main.tell({ kind: "report" }),
+    () => {},
+    () => main.events.pong(session(), 0, 0, main.tunnel.pings[1]!),
     () => {
       main.events.closed(session(), 0, true);
       main.tunnel.state = "lost";
@@ -125,11 +128,10 @@ Deno.test("the session's state is told when it changes, and when it is asked for
   );
   const reports = main.bench.said<SessionReport>("tunnel");
   assert.deepEqual(reports.map(({ state }) => state), ["connecting", "open", "open", "lost"]);
-  assert.equal(reports[1]!.rttMs, 7);
   assert.equal(reports[1]!.lostShare, 0.25);
   // Measured, not what recovery believes.
-  assert.ok(reports[2]!.rttMs > 1 && reports[2]!.rttMs !== 7);
-  assert.equal(main.tunnel.pings.length, 1);
+  for (const { rttMs } of reports.slice(1, 3)) assert.ok(rttMs > 1 && rttMs !== 7);
+  assert.equal(main.tunnel.pings.length, 2);
 });
 
 Deno.test("the server's addresses of now reach the tunnel", () => {

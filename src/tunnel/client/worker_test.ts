@@ -69,7 +69,10 @@ interface Bench {
 async function bench(test: (bench: Bench) => Promise<void>): Promise<void> {
   const targets = new Targets();
   await targets.open();
-  const common = { libs, log: new Log(({ message }) => assert.fail(message)) };
+  const common = {
+    libs,
+    log: new Log(({ level, message }) => level === "info" || assert.fail(message)),
+  };
   const server = await Pool.start<ServerProtocol>({
     ...common,
     code: new URL("../server/worker.ts", import.meta.url),

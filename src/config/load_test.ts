@@ -55,7 +55,7 @@ Deno.test("loadConfig() reads the first published file as it is, apart from the 
   ]);
   const text = FIRST_FILE.replace("your-32-byte-psk-here", PSK);
   const { config, warnings } = loadConfig(text, sources());
-  assert.deepEqual(warnings, []);
+  assert.deepEqual(warnings.map(({ path }) => path), ["switcher.priority"]);
   const { psk, ...rest } = config;
   assert.deepEqual(psk.expose(), KEY);
   assert.deepEqual(rest, {
@@ -328,6 +328,18 @@ Deno.test("loadConfig() warns of a mode whose data plane is off", () => {
     "/etc/phantom/phantom.yaml:2:7: mode: asks for a carrier that ebpf.enabled turns off. " +
     'Set ebpf.enabled to true, or mode to "auto".',
   ]);
+});
+
+Deno.test("loadConfig() warns of what does nothing yet, where it is not what runs anyway", () => {
+  const warned = (text: string) =>
+    loadConfig(`${PSK_LINE}${text}\n`, sources()).warnings.map(formatProblem);
+  assert.deepEqual(warned("mode: websocket\narq: {enable_sack: false}"), [
+    "/etc/phantom/phantom.yaml:2:7: mode: does nothing yet. " +
+    "Leave it out until the changelog has it.",
+    "/etc/phantom/phantom.yaml:3:20: arq.enable_sack: does nothing yet. " +
+    "Leave it out until the changelog has it.",
+  ]);
+  assert.deepEqual(warned("mode: udp\nswitcher: {enabled: true, loss_threshold: 0.3}"), []);
 });
 
 Deno.test("loadConfig() shows no key that stands in a wrong place", () => {

@@ -70,6 +70,30 @@ export function section<F extends Fields>(doc: string, fields: F): Section<F> {
   return { kind: "section", doc, fields };
 }
 
+/** A setting that the program reads and does not heed yet, but for values of which it is true. */
+export function notYet<T, S extends string>(
+  leaf: Leaf<T, S>,
+  alreadyTrue: readonly T[] = [leaf.fallback],
+): Leaf<T, S> {
+  const known = new Set(alreadyTrue.map((value) => JSON.stringify(value)));
+  return {
+    ...leaf,
+    doc: `${leaf.doc} (Does nothing yet.)`,
+    read: (node, path, report, place) => {
+      const value = leaf.read(node, path, report, place);
+      if (value !== undefined && !known.has(JSON.stringify(value))) {
+        report.warn(
+          node.offset,
+          path,
+          "does nothing yet",
+          "Leave it out until the changelog has it.",
+        );
+      }
+      return value;
+    },
+  };
+}
+
 /** A setting of the schema with its dotted path, in the order of the file. */
 export interface Entry {
   readonly path: string;

@@ -29,7 +29,7 @@ import {
   texts,
 } from "./list_leaves.ts";
 import { RELAY, RELAY_ITEM, RELAYS_MAX } from "./relay_settings.ts";
-import { type Fault, type Infer, section, sections } from "./schema.ts";
+import { type Fault, type Infer, notYet, section, sections } from "./schema.ts";
 
 /** What the example file holds in place of a key. It is refused as one. */
 export const PLACEHOLDER = "your-32-byte-psk-here";
@@ -38,38 +38,38 @@ export const PLACEHOLDER = "your-32-byte-psk-here";
 export const CARRIERS = ["ebpf", "faketcp", "udp", "tcp", "websocket"] as const;
 
 const SWITCHER = section("Measures the carriers and moves to a better one", {
-  enabled: flag({ default: true, doc: "Off pins the first carrier that works." }),
-  check_interval_ms: measured({
+  enabled: notYet(flag({ default: true, doc: "Off pins the first carrier that works." })),
+  check_interval_ms: notYet(measured({
     unit: "ms",
     default: 1000,
     min: 100,
     max: 60_000,
     doc: "How often the carrier in use is judged; shorter reacts faster and probes more.",
-  }),
-  rtt_threshold_ms: measured({
+  })),
+  rtt_threshold_ms: notYet(measured({
     unit: "ms",
     default: 300,
     min: 1,
     max: 60_000,
     doc: "A round trip longer than this counts as a failed check.",
-  }),
-  loss_threshold: decimal({
+  })),
+  loss_threshold: notYet(decimal({
     default: 0.3,
     min: 0,
     max: 1,
     doc: "A share of lost packets above this counts as a failed check.",
-  }),
-  fail_threshold: integer({
+  })),
+  fail_threshold: notYet(integer({
     unit: "checks",
     default: 3,
     min: 1,
     max: 100,
     doc: "Failed checks in a row before switching; more avoids flapping.",
-  }),
-  priority: listOf(CARRIERS, {
+  })),
+  priority: notYet(listOf(CARRIERS, {
     default: CARRIERS,
     doc: "Carriers that may be used, most wanted first.",
-  }),
+  })),
 });
 
 const INTERFACES_MAX = 64;
@@ -140,7 +140,7 @@ const EBPF = section(EBPF_DOC, {
 
 /** Shared by server and client. */
 export const ARQ = section("Repeats lost packets", {
-  enabled: flag({ default: true, doc: "Off leaves lost packets to the carried protocol." }),
+  enabled: notYet(flag({ default: true, doc: "Off leaves lost packets to the carried protocol." })),
   window_size: integer({
     unit: "packets",
     default: 256,
@@ -155,10 +155,10 @@ export const ARQ = section("Repeats lost packets", {
     max: 100,
     doc: "How often one packet is sent again before the path counts as dead.",
   }),
-  enable_sack: flag({
+  enable_sack: notYet(flag({
     default: true,
     doc: "Acknowledges ranges, so that one loss does not hold up the rest.",
-  }),
+  })),
 });
 
 const HYSTERIA2 = section("Sends at a stated rate where congestion control would back off", {
@@ -349,10 +349,13 @@ export const SETTINGS = section("Phantom", {
     default: "text",
     doc: "text is for people, json for collectors.",
   }),
-  mode: oneOf(["auto", ...CARRIERS], {
-    default: "auto",
-    doc: "The carrier to use; auto lets the switcher choose.",
-  }),
+  mode: notYet(
+    oneOf(["auto", ...CARRIERS], {
+      default: "auto",
+      doc: "The carrier to use; today all are UDP, with XDP where that runs.",
+    }),
+    ["auto", "ebpf", "udp"],
+  ),
   workers: autoOr({ min: 1, max: 64, doc: "Data-plane threads; auto is one a core." }),
   cipher: CIPHER,
   low_latency: LOW_LATENCY,

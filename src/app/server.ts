@@ -3,6 +3,7 @@
  * does, and the log says why.
  */
 
+import denoJson from "../../deno.json" with { type: "json" };
 import { endpoint } from "../../ffi/endpoint.ts";
 import { SysError } from "../../ffi/errors.ts";
 import { type Libraries, openLibraries } from "../../ffi/libraries.ts";
@@ -187,6 +188,7 @@ async function statusPart(
     status: () => ({
       instance,
       pid: Deno.pid,
+      version: denoJson.version,
       startedAt,
       descriptors: descriptors.status(),
       linesHeldBack: log.limit?.heldBack ?? 0,

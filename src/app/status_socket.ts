@@ -12,11 +12,12 @@ import type { InterfaceState } from "../kernel/xdp_hook.ts";
 import type { CounterValues } from "../loop/counters.ts";
 import type { LookupCounts } from "../loop/name_lookup.ts";
 import type { TunnelSummary } from "../tunnel/summary.ts";
+import type { UserStatus } from "../tunnel/server/account_book.ts";
 import type { DescriptorStatus } from "./descriptors.ts";
 
 const ANSWER_MS = 1000;
 /** A text longer than this is no answer of ours. */
-const ANSWER_BYTES_MAX = 1 << 20;
+const ANSWER_BYTES_MAX = 16 << 20;
 /** How long nobody is taken after the system would not let us: no descriptors, mostly. */
 const ACCEPT_PAUSE_MS = 100;
 
@@ -24,6 +25,7 @@ const ACCEPT_PAUSE_MS = 100;
 export interface ServerStatus {
   readonly instance: string;
   readonly pid: number;
+  readonly version: string;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
   readonly level: string;
@@ -32,6 +34,8 @@ export interface ServerStatus {
   readonly counters: TunnelSummary;
   /** All that the services of the workers count, by service and name. */
   readonly services: CounterValues;
+  /** Those with a key of their own. */
+  readonly users: readonly UserStatus[];
   readonly descriptors: DescriptorStatus;
   /** Names that main looks up for the workers. */
   readonly names: LookupCounts;

@@ -143,6 +143,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
       counters: summaryOf(this.counters()),
       sessions: this.#control?.sessions ?? null,
       names: this.#lookup.counts,
+      users: this.#options.users.status(),
     };
   }
 
@@ -174,7 +175,8 @@ export class TunnelPart implements Part<Config, ServerStatus> {
         "tunnel",
         (index) => index === by ? undefined : { kind: "crowded", user },
       );
-    } else this.#memory.ended(said.ended);
+    } else if (said.kind === "seen") this.#options.users.seen(said.user, said.from, Date.now());
+    else this.#memory.ended(said.ended);
   }
 }
 

@@ -17,14 +17,20 @@ export const CONFIG_OPTION: Option = {
   name: "config",
   short: "c",
   value: "FILE",
-  help: "the configuration (default: ./phantom.yaml, else /etc/phantom/phantom.yaml)",
+  help:
+    "the configuration (default: ./phantom.yaml, else phantom.yaml or config.yaml of /etc/phantom)",
 };
 
-const CANDIDATES = ["phantom.yaml", "/etc/phantom/phantom.yaml"];
+const CANDIDATES = ["phantom.yaml", "/etc/phantom/phantom.yaml", "/etc/phantom/config.yaml"];
 
 /** The file that -c names, or the first of the usual ones that exists. */
 export function configPath(given: Given): string {
-  return given.value("config") ?? CANDIDATES.find(isFile) ?? CANDIDATES[0]!;
+  return given.value("config") ?? usualConfig() ?? CANDIDATES[0]!;
+}
+
+/** The first of the usual ones that exists. */
+export function usualConfig(): string | undefined {
+  return CANDIDATES.find(isFile);
 }
 
 /** Reads the configuration, all its problems at once; warnings go to standard error. */

@@ -29,9 +29,9 @@ export interface Places {
   readonly stateDir: string;
 }
 
-/** Where an instance keeps what is its own. */
-export function placesOf(given: Given): Places {
-  const file = given.value("config");
+/** Where an instance keeps what is its own; `usual`: a configuration need not be named. */
+export function placesOf(given: Given, usual?: string): Places {
+  const file = given.value("config") ?? usual;
   const config = file === undefined ? undefined : readConfig(file).config;
   const pinPath = given.value("pin-path") ?? config?.ebpf.pinPath ?? DEFAULT_PIN_PATH;
   const instance = given.value("instance") ?? config?.instance ?? DEFAULT_INSTANCE;

@@ -104,6 +104,8 @@ export type FromServer =
   | { readonly kind: "marks"; readonly marks: Uint8Array }
   /** For the other workers. */
   | { readonly kind: "crowded"; readonly user: string; readonly by: number }
+  /** A session of a named user has begun to speak, from an address, or is over. */
+  | { readonly kind: "seen"; readonly user: string; readonly from?: string }
   /** Of a clean stop: the sessions that ended (ended_sessions.ts), for the next start. */
   | { readonly kind: "ended"; readonly ended: Uint8Array };
 

@@ -18,6 +18,23 @@ const UNUSED: Usage = { upBytes: 0, downBytes: 0, connections: 0, sessions: 0 };
 /** Users may come and go while their slots are not given to others at once. */
 const SPARE_SLOTS = 1024;
 
+/** A user as `phantom status` shows them. */
+export interface UserStatus extends Usage {
+  readonly name: string;
+  readonly isEnabled: boolean;
+  /** Where their last session came from, and when they were seen last; of this process. */
+  readonly from?: string;
+  readonly seenAtMs?: number;
+  /** 0: no limit. */
+  readonly trafficMax: number;
+  readonly expiresAtMs: number;
+}
+
+interface Seen {
+  readonly from?: string;
+  readonly atMs: number;
+}
+
 export class ServerUsers {
   /** For all workers. */
   readonly accounts: SharedArrayBuffer;
@@ -30,6 +47,9 @@ export class ServerUsers {
   readonly #known: Map<string, Usage>;
   readonly #slotCount: number;
   #saved = "";
+  #users: readonly UserConfig[] = [];
+  /** Of users that there are. */
+  readonly #seen = new Map<string, Seen>();
 
   /** `usersMax`: how many there may ever be at a time. */
   constructor(folder: StateFolder, usersMax: number, log: Log) {
@@ -47,7 +67,9 @@ export class ServerUsers {
       if (names.has(name)) continue;
       this.#slots.delete(name);
       this.#gone.set(name, slot);
+      this.#seen.delete(name);
     }
+    this.#users = users;
     return users.map((user) => ({
       name: user.name,
       isEnabled: user.enabled,
@@ -75,6 +97,25 @@ export class ServerUsers {
   usage(name: string): Usage | undefined {
     const slot = this.#slots.get(name);
     return slot === undefined ? undefined : usageOf(this.accounts, slot);
+  }
+
+  /** A session of theirs has begun, from somewhere, or is over. */
+  seen(name: string, from: string | undefined, atMs: number): void {
+    const last = from ?? this.#seen.get(name)?.from;
+    if (!this.#slots.has(name)) return;
+    this.#seen.set(name, { ...(last === undefined ? {} : { from: last }), atMs });
+  }
+
+  status(): UserStatus[] {
+    return this.#users.map(({ name, enabled, trafficMaxBytes, expiresAtMs }) => {
+      const { from, atMs } = this.#seen.get(name) ?? {};
+      return {
+        ...{ name, isEnabled: enabled, ...this.usage(name) ?? UNUSED },
+        ...(from === undefined ? {} : { from }),
+        ...(atMs === undefined ? {} : { seenAtMs: atMs }),
+        ...{ trafficMax: trafficMaxBytes, expiresAtMs: expiresAtMs },
+      };
+    });
   }
 
   /** Writes what was used, where anything was; what the machine can't keep is told. */

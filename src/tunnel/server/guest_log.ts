@@ -16,18 +16,23 @@ const LIMITS_MAX = 4096;
 export class GuestLog {
   readonly #log: Log;
   readonly #now: () => number;
+  readonly #seen: (user: string, from?: string) => void;
   /** By user and limit: when it was told of. */
   readonly #toldAt = new Map<string, number>();
 
-  constructor(log: Log, now: () => number) {
+  /** `seen`: a named user shows life, for who keeps that. */
+  constructor(log: Log, now: () => number, seen: (user: string, from?: string) => void) {
     this.#log = log;
     this.#now = now;
+    this.#seen = seen;
   }
 
   /** The first packet of a session has opened: somebody is there. */
   came(guest: Guest, carrier: string): void {
     guest.cameAt = this.#now();
-    this.#log.info("client_in", "client in", { ...whoOf(guest), carrier });
+    const who = whoOf(guest);
+    this.#log.info("client_in", "client in", { ...who, carrier });
+    if (who.user !== undefined) this.#seen(who.user, who.from);
   }
 
   /** Its session is over, by a CloseCode of ours or of theirs. */
@@ -39,7 +44,9 @@ export class GuestLog {
     const done = isLocal ? "the server stops" : "the client stopped";
     const why = code === CloseCode.done ? done : endWords(code);
     const bytes = { in: receivedBytes, out: sentBytes };
-    this.#log.info("client_gone", "client gone", { ...whoOf(guest), ...bytes, seconds, why });
+    const who = whoOf(guest);
+    this.#log.info("client_gone", "client gone", { ...who, ...bytes, seconds, why });
+    if (who.user !== undefined) this.#seen(who.user);
   }
 
   /** A user who has proved their key is not let in, or not served, as this code says. */

@@ -11,7 +11,9 @@ function setUp() {
   const clock = { now: 1000 };
   const write = (line: string) => void lines.push(line.trim().split(/ INFO +/)[1]!);
   const log = Log.to({ level: "info", format: "text", write, now: () => 0 });
-  return { lines, clock, guests: new GuestLog(log, () => clock.now) };
+  const seen: string[] = [];
+  const guests = new GuestLog(log, () => clock.now, (...who) => void seen.push(who.join(" ")));
+  return { lines, clock, seen, guests };
 }
 
 const route = routeTo(endpoint(ipBytes("192.0.2.7"), 4711));
@@ -26,7 +28,7 @@ function guestOf(name: string): Guest {
 }
 
 Deno.test("who comes and goes is a line each, with what went and why", () => {
-  const { lines, clock, guests } = setUp();
+  const { lines, clock, seen, guests } = setUp();
   const anna = guestOf("anna");
   guests.came(anna, "udp");
   clock.now += 61_400;
@@ -42,6 +44,7 @@ Deno.test("who comes and goes is a line each, with what went and why", () => {
     "phantom: client gone from=192.0.2.7:4711 in=1200 out=34000 seconds=0 " +
     'why="the client stopped" event=client_gone',
   ]);
+  assert.deepEqual(seen, ["anna 192.0.2.7:4711", "anna"]);
 });
 
 Deno.test("a session that never came in is not told of", () => {

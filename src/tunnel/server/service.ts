@@ -90,7 +90,11 @@ export class TunnelService implements Service<ToServer> {
     const accountOf = (user: string) => this.tunnel.accountOf?.(user);
     const turns = this.#turns = new Turns(loop);
     this.#own.set(start.own ?? []);
-    const guests = new GuestLog(host.log.with({ component: "tunnel" }), () => loop.now);
+    const guests = new GuestLog(
+      host.log.with({ component: "tunnel" }),
+      () => loop.now,
+      (user, from) => this.#say({ kind: "seen", user, ...(from === undefined ? {} : { from }) }),
+    );
     const denied = (user: string, admission: Admission) =>
       guests.limited(user, refusalOf(admission));
     const options = { ...routesOf(start, this.#own), waker, resolver, accountOf, denied, turns };

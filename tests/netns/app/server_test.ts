@@ -514,7 +514,8 @@ test("status and unload tell people and programs what is there", async (bench) =
   assert.ok(await counts(bench));
   await server.kill("SIGTERM");
   const { code, stdout } = await bench.phantom("status", "-c", config);
-  assert.equal(code, 0);
+  assert.equal(code, 1);
+  assert.match(stdout, /^no server runs, /);
   assert.match(stdout, /^ {2}va {2}native XDP, program \d+$/m);
   assert.match(stdout, /^ {2}drop short +5 packets, \d+ bytes$/m);
   const unload = await bench.phantom("unload", "--json", "-c", config);
@@ -546,8 +547,13 @@ test("status asks the server that runs, and does without one that does not", asy
     assert.equal(typeof said.counters.datagrams, "number");
     assert.ok(maps.some(({ name }: { name: string }) => name === "listen_ports"));
     const { stdout } = await bench.phantom("status", "-c", config);
-    assert.match(stdout, /^server\n {2}process +\d+, since 2/m);
-    assert.match(stdout, /^ {2}workers +2$/m);
+    const [running, carried, level] = stdout.split("\n");
+    assert.match(running!, /^running since 2.* UTC \(\d+ s\): version .*, 2 workers, pid \d+$/);
+    assert.match(carried!, /^0 clients, 0 connections; \d+.* in, 0 B out$/);
+    assert.equal(level, "native XDP on va");
+    const all = (await bench.phantom("status", "--all", "-c", config)).stdout;
+    assert.match(all, /^ {2}drop short +\d+ packets, \d+ bytes$/m);
+    assert.doesNotMatch(all, / 0$/m);
     await server.kill(signal);
     assert.equal((await asked()).server, null);
   }
@@ -566,7 +572,7 @@ test("a server whose program is taken off has it back within two seconds", async
   const ms = performance.now() - began;
   assert.ok(ms < 2000, `${ms} ms`);
   assert.match(await server.until("attaching anew"), /WARN .*interface=va/);
-  const { stdout } = await bench.phantom("status", "-c", config);
+  const { stdout } = await bench.phantom("status", "--all", "-c", config);
   assert.match(stdout, /^ {2}lost +1$/m);
   assert.match(stdout, /^ {2}reattached +1$/m);
   assert.ok(await counts(bench));

@@ -9,6 +9,7 @@
 
 import { EpollEvent } from "../../ffi/loop.ts";
 import { tcpAgain } from "../../ffi/tcp.ts";
+import { Outcome } from "../proxy/outcome.ts";
 import { OpenedCode } from "../wire/frames.ts";
 import type { Session } from "../session/session.ts";
 import { RstCode } from "../wire/frames.ts";
@@ -31,7 +32,7 @@ export interface Answerer {
   drain(out: Uint8Array, at: number, room: number): number;
   /** With the address that the server's connection has, as on the wire. */
   accept(bytes: Uint8Array, at: number, length: number): void;
-  /** With a code of OPENED. */
+  /** With an Outcome. */
   refuse(code: number): void;
 }
 
@@ -61,11 +62,11 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Holder {
   /** Opens the stream; `bytes`: what the client sent behind its request. */
   begin(address: Uint8Array, bytes: Uint8Array<ArrayBuffer>, at: number, length: number): void {
     const { streams, counters, tunnel } = this.#context;
+    this.#address = address;
     if (!streams.open(this, address)) {
       counters.streamsRefused++;
-      return this.#refuse(OpenedCode.tooManyStreams);
+      return this.#refuse(Outcome.tooManyStreams);
     }
-    this.#address = address;
     if (length > 0) this.#said.say(this.session!, this.stream, bytes, at, length);
     this.#connection.watch(this.#said.hasRest ? 0 : EpollEvent.in | EpollEvent.readHangUp);
     if (this.session !== undefined) tunnel.wake(this.session);
@@ -100,6 +101,7 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Holder {
   }
 
   #refuse(code: number): void {
+    this.#context.failed(this.#address, code);
     this.#said.drop();
     this.#context.streams.forget(this);
     const connection = this.#connection;
@@ -157,7 +159,7 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Holder {
   }
 
   wasReset(_code: number): void {
-    if (this.#end === undefined) this.#refuse(OpenedCode.unreachable);
+    if (this.#end === undefined) this.#refuse(Outcome.unreachable);
     else this.abort();
   }
 
@@ -167,7 +169,8 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Holder {
 
   lost(isUnheard: boolean): void {
     if (isUnheard && this.#said.canRepeat) this.#context.reopening.add(this);
-    else this.wasReset(RstCode.cancelled);
+    else if (this.#end === undefined) this.#refuse(Outcome.tunnelDown);
+    else this.abort();
   }
 
   /** In the next session, as if nothing had been. */
@@ -176,7 +179,7 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Holder {
     if (this.#connection.isOver) return;
     if (!streams.open(this, this.#address)) {
       counters.streamsRefused++;
-      return this.#refuse(OpenedCode.tooManyStreams);
+      return this.#refuse(Outcome.tooManyStreams);
     }
     counters.reopened++;
     const session = this.session!;

@@ -2,6 +2,7 @@
 
 import type { Native } from "../../ffi/native.ts";
 import type { TcpSocket } from "../../ffi/tcp.ts";
+import { Target } from "../proxy/target.ts";
 import type { Session } from "../session/session.ts";
 import { SessionIndex } from "../session/session_index.ts";
 import { Associations } from "./associations.ts";
@@ -108,6 +109,8 @@ export class InboundContext {
   readonly live: Set<Live> = new Set();
   /** For requests: holds something during one call only. */
   readonly arena: Uint8Array<ArrayBuffer> = new Uint8Array(REQUEST_READ_BYTES);
+  /** Hears of requests and forwards that came to nothing: their target, and an Outcome. */
+  onFailed: (target: Target, outcome: number) => void = () => {};
   readonly #reply = new Uint8Array(REPLY_BYTES);
 
   constructor(loop: Loop, tunnel: InboundTunnel, connectionsMax = CONNECTIONS_MAX) {
@@ -125,6 +128,12 @@ export class InboundContext {
   fault(error: unknown): void {
     this.counters.faults++;
     this.loop.fault(error);
+  }
+
+  /** What a stream was opened for came to nothing; `address` as on the wire. */
+  failed(address: Uint8Array, outcome: number): void {
+    const target = new Target();
+    if (target.readSocks(address, 0, address.length) > 0) this.onFailed(target, outcome);
   }
 
   /** Writes what a parser has to say; false: the socket did not take all of it. */

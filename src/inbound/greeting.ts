@@ -5,7 +5,7 @@ import { tcpAgain } from "../../ffi/tcp.ts";
 import type { Credentials } from "../proxy/credentials.ts";
 import { HttpInbound } from "../proxy/http_inbound.ts";
 import { detectInbound } from "../proxy/inbound_detect.ts";
-import { httpStatusOf, SocksReply, socksReplyOf } from "../proxy/outcome.ts";
+import { SocksReply, socksReplyOf } from "../proxy/outcome.ts";
 import { Socks5Inbound, SocksCommand } from "../proxy/socks5_inbound.ts";
 import { Target } from "../proxy/target.ts";
 import { type Answerer, Connect } from "./connect.ts";
@@ -71,7 +71,7 @@ export class HttpAnswerer implements Answerer {
   }
 
   refuse(code: number): void {
-    this.#parser.refuse(httpStatusOf(code));
+    this.#parser.refuse(code);
   }
 }
 

@@ -2,7 +2,7 @@
 
 import type { HttpInbound } from "../proxy/http_inbound.ts";
 import { HttpResponse } from "../proxy/http_response.ts";
-import { httpStatusOf } from "../proxy/outcome.ts";
+import { Outcome } from "../proxy/outcome.ts";
 import type { Session } from "../session/session.ts";
 import { OpenedCode, RstCode } from "../wire/frames.ts";
 import type { InboundContext, StreamUser } from "./context.ts";
@@ -10,16 +10,14 @@ import { Leftover } from "./leftover.ts";
 import type { ResponseBuffer } from "./response_buffer.ts";
 import { type Reopener, Said } from "./said.ts";
 
-const BAD_GATEWAY = 502;
-
 /** Whose request it is. */
 export interface ExchangeOwner {
   /** The stream gave something, or ended: to be seen to at the end of the round. */
   gave(): void;
   /** More of the request can be said. */
   goOn(): void;
-  /** It came to nothing: a status for the client, where it has heard nothing yet. */
-  failed(status: number): void;
+  /** It came to nothing: an Outcome for the client, where it has heard nothing yet. */
+  failed(outcome: number): void;
   /** The client's socket is broken. */
   broken(): void;
 }
@@ -126,7 +124,7 @@ export class HttpExchange implements StreamUser, Reopener {
   /** In the next session, as if nothing had been. */
   reopen(): void {
     if (this.#isOver) return;
-    if (!this.#open()) return this.#owner.failed(httpStatusOf(OpenedCode.tooManyStreams));
+    if (!this.#open()) return this.#owner.failed(Outcome.tooManyStreams);
     this.#context.counters.reopened++;
     this.#said.repeat(this.session!, this.stream);
     if (this.#said.hasRest) this.#retryLater();
@@ -177,7 +175,7 @@ export class HttpExchange implements StreamUser, Reopener {
     if (code === OpenedCode.ok) return;
     this.#context.counters.targetsRefused++;
     this.#context.streams.forget(this);
-    this.#owner.failed(httpStatusOf(code));
+    this.#owner.failed(code);
   }
 
   data(bytes: Uint8Array, from: number, length: number): number {
@@ -192,7 +190,7 @@ export class HttpExchange implements StreamUser, Reopener {
       // What an origin says behind its answer is nobody's.
       if (state === "done") return length;
       if (state === "failed") {
-        this.#owner.failed(BAD_GATEWAY);
+        this.#owner.failed(Outcome.badAnswer);
         return 0;
       }
       if (state === "head") at += response.feed(bytes, at, end - at);
@@ -209,25 +207,27 @@ export class HttpExchange implements StreamUser, Reopener {
     this.#streamEnded = true;
     if (this.#isOver) return;
     if (this.#response.end()) this.#owner.gave();
-    else this.#owner.failed(BAD_GATEWAY);
+    else this.#owner.failed(Outcome.badAnswer);
   }
 
   wasReset(_code: number): void {
     this.#context.streams.forget(this);
-    this.#broken();
+    this.#broken(Outcome.unreachable);
   }
 
   lost(isUnheard: boolean): void {
-    if (!isUnheard || !this.#said.canRepeat || this.#isOver) return this.#broken();
+    if (!isUnheard || !this.#said.canRepeat || this.#isOver) {
+      return this.#broken(Outcome.tunnelDown);
+    }
     this.#said.dropRest();
     this.#context.reopening.add(this);
   }
 
   /** The stream is no more: bad, unless it had said everything. */
-  #broken(): void {
+  #broken(outcome: number): void {
     this.#streamEnded = true;
     if (this.isDone) this.#owner.gave();
-    else this.#owner.failed(BAD_GATEWAY);
+    else this.#owner.failed(outcome);
   }
 
   writable(): void {

@@ -176,10 +176,12 @@ Deno.test("SOCKS5 with a password", async () => {
 });
 
 Deno.test("what the server says of a target becomes the proxy's reply", async () => {
-  const codes = [[1, 5, 502], [2, 3, 502], [3, 4, 502], [4, 2, 403], [5, 6, 504], [6, 1, 502]];
+  const codes = [[1, 5, 502], [2, 3, 502], [3, 4, 502], [4, 2, 403], [5, 6, 504], [6, 1, 503]];
   for (const [code, reply, status] of codes) {
     const answer = () => code;
     await bench(mixed, { answer }, async ({ connect, inbounds }) => {
+      const failures: string[] = [];
+      inbounds.context.onFailed = (target, outcome) => failures.push(`${target} ${outcome}`);
       const socks = await connect();
       await send(socks, concat([GREETING, CONNECT, utf8("early")]));
       assert.deepEqual([...(await readAll(socks)).subarray(0, 4)], [5, 0, 5, reply]);
@@ -190,6 +192,8 @@ Deno.test("what the server says of a target becomes the proxy's reply", async ()
       await send(plain, utf8("GET http://t.example/ HTTP/1.1\r\nHost: t.example\r\n\r\n"));
       assert.match(text(await readAll(plain)), new RegExp(`^HTTP/1.1 ${status} `));
       assert.equal(inbounds.counters.targetsRefused, 3);
+      const targets = ["t.example:80", "t.example:443", "t.example:80"];
+      assert.deepEqual(failures, targets.map((target) => `${target} ${code}`));
     });
   }
 });
@@ -284,7 +288,7 @@ Deno.test("a plain HTTP request and a forward are asked again, too", async () =>
 
 Deno.test("no stream is opened again twice, after an answer, or with no server", async () => {
   const says = concat([GREETING, CONNECT, utf8("hello")]);
-  const failed = [5, 0, 5, 3];
+  const failed = [5, 0, 5, 1];
   const answer = () => undefined;
   await bench(mixed, { answer }, async ({ connect, tunnel, inbounds }) => {
     const begin = async (bytes = says): Promise<Deno.TcpConn> => {
@@ -634,8 +638,8 @@ Deno.test("a lost session resets its connections; new ones get a new session", a
     await until(() => tunnel.current!.streams.size === 3);
     tunnel.lose();
     await assert.rejects(read(spliced, 1), /reset/i);
-    assert.deepEqual([...(await readAll(waiting)).subarray(0, 4)], [5, 0, 5, 3]);
-    assert.match(text(await readAll(http)), /^HTTP\/1.1 502/);
+    assert.deepEqual([...(await readAll(waiting)).subarray(0, 4)], [5, 0, 5, 1]);
+    assert.match(text(await readAll(http)), /^HTTP\/1.1 503 .*no connection to the Phantom/s);
     assert.equal(inbounds.context.streams.count, 0);
     isOpen = true;
     const next = await connect();

@@ -10,8 +10,7 @@
 import { EpollEvent } from "../../ffi/loop.ts";
 import { tcpAgain } from "../../ffi/tcp.ts";
 import type { HttpInbound } from "../proxy/http_inbound.ts";
-import { httpStatusOf } from "../proxy/outcome.ts";
-import { OpenedCode } from "../wire/frames.ts";
+import { Outcome } from "../proxy/outcome.ts";
 import { GREETING_MS, type InboundContext } from "./context.ts";
 import { type ExchangeOwner, HttpExchange } from "./http_exchange.ts";
 import { Linger } from "./linger.ts";
@@ -158,7 +157,7 @@ export class PlainHttp implements ExchangeOwner, Holder, Timer, Task {
   #request(): void {
     const exchange = new HttpExchange(this.#context, this, this.#parser, this.#out);
     if (exchange.begin()) this.#exchange = exchange;
-    else this.failed(httpStatusOf(OpenedCode.tooManyStreams));
+    else this.failed(Outcome.tooManyStreams);
   }
 
   // ---- what the exchange says ----
@@ -178,10 +177,11 @@ export class PlainHttp implements ExchangeOwner, Holder, Timer, Task {
   }
 
   /** Says why, where nothing else was said for this request; else all that is left is a cut. */
-  failed(status: number): void {
+  failed(outcome: number): void {
     if (this.#isOver) return;
     if (this.#exchange?.isStarted || this.#parser.state === "failed") return this.#cut();
-    this.#parser.refuse(status);
+    this.#context.onFailed(this.#parser.target, outcome);
+    this.#parser.refuse(outcome);
     this.#sayFailure();
   }
 

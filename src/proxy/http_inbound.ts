@@ -8,6 +8,7 @@
 //              ↘ body → complete → (next) head plain
 //   any of them → failed                       drain the reply, then close
 
+import { tellingOf } from "./outcome.ts";
 import { type Credentials, NO_CREDENTIAL } from "./credentials.ts";
 import { BodyReader } from "./http_body.ts";
 import {
@@ -41,15 +42,13 @@ const REASONS: Readonly<Record<number, string>> = {
   407: "Proxy Authentication Required",
   431: "Request Header Fields Too Large",
   502: "Bad Gateway",
+  503: "Service Unavailable",
   504: "Gateway Timeout",
 };
 const TEXTS: Readonly<Record<number, string>> = {
   400: "The proxy could not understand this request.",
-  403: "The proxy's rules do not allow this destination.",
   407: "The proxy wants a user name and a password.",
   431: "The header of this request is too large.",
-  502: "The proxy could not reach the destination.",
-  504: "The destination did not answer in time.",
 };
 const ESTABLISHED = ascii("HTTP/1.1 200 Connection established\r\n\r\n");
 const NOTHING = new Uint8Array(0);
@@ -151,10 +150,12 @@ export class HttpInbound {
   }
 
   /** The target can't be had, or gave no answer of which a byte went out: 403, 502 or 504. */
-  refuse(status: number): void {
+  refuse(outcome: number): void {
     const { state } = this;
     if (state !== "body" && (state !== "complete" || this.isConnect)) this.#assertReady();
-    this.#fail(status, "refused");
+    const { status, words, error } = tellingOf(outcome);
+    const text = `${words[0]!.toUpperCase()}${words.slice(1)}.`;
+    this.#fail(status, "refused", text, `Proxy-Status: phantom; error=${error}\r\n`);
   }
 
   /** Moves the head for the origin into a buffer; it goes before the body. */
@@ -270,16 +271,16 @@ export class HttpInbound {
     return true;
   }
 
-  #fail(status: number, fault: string): void {
+  #fail(status: number, fault: string, words = TEXTS[status]!, field = ""): void {
     this.fault = fault;
     this.#state = "failed";
     this.keepAlive = false;
     if (status === 0) return;
-    const text = `${TEXTS[status] ?? "The proxy could not serve this request."}\n`;
+    const text = `${words}\n`;
     const realm = this.#options.realm ?? "proxy";
     const challenge = status === 407 ? `Proxy-Authenticate: Basic realm="${realm}"\r\n` : "";
     this.#setReply(ascii(
-      `HTTP/1.1 ${status} ${REASONS[status] ?? "Error"}\r\n${challenge}` +
+      `HTTP/1.1 ${status} ${REASONS[status] ?? "Error"}\r\n${challenge}${field}` +
         `Content-Type: text/plain\r\nContent-Length: ${text.length}\r\n` +
         `Connection: close\r\n\r\n${this.isHead ? "" : text}`,
     ));

@@ -1,3 +1,4 @@
+import { Outcome, tellingOf } from "./outcome.ts";
 import assert from "node:assert/strict";
 import { Credentials } from "./credentials.ts";
 import { HEAD_BYTES_MAX } from "./http_head.ts";
@@ -214,16 +215,19 @@ Deno.test("credentials are asked for and checked", () => {
 });
 
 Deno.test("refusals have a text, but not for HEAD", () => {
-  for (const status of [403, 502, 504]) {
+  const outcomes = [Outcome.denied, Outcome.refused, Outcome.timedOut, Outcome.tunnelDown];
+  for (const outcome of outcomes) {
     const http = feed("GET http://a.b/ HTTP/1.1\r\nHost: a.b\r\n\r\n");
-    http.refuse(status);
+    http.refuse(outcome);
+    const { status, error } = tellingOf(outcome);
     const [head = "", text = ""] = drain(http).split("\r\n\r\n");
     assert.match(head, new RegExp(`^HTTP/1\\.1 ${status} .*Content-Length: ${text.length}\r`, "s"));
+    assert.match(head, new RegExp(`^Proxy-Status: phantom; error=${error}\r$`, "m"));
     assert.ok(text.length > 10);
     assert.equal(http.state, "failed");
   }
   const http = feed("HEAD http://a.b/ HTTP/1.1\r\nHost: a.b\r\n\r\n");
   http.accept();
-  http.refuse(502);
+  http.refuse(Outcome.refused);
   assert.ok(drain(http).endsWith("\r\n\r\n"));
 });

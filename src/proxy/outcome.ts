@@ -15,6 +15,62 @@ export const SocksReply = {
   BAD_ADDRESS_TYPE: 8,
 } as const;
 
+/** How a request ended: as OPENED says it, or what no server said. */
+export const Outcome = {
+  ...OpenedCode,
+  /** There is no session, or it was lost before the answer. */
+  tunnelDown: 100,
+  /** What the target said is no HTTP. */
+  badAnswer: 101,
+} as const;
+
+interface Telling {
+  readonly status: number;
+  readonly words: string;
+  /** Of the field Proxy-Status (RFC 9209 §2.3), for programs. */
+  readonly error: string;
+}
+
+const UNREACHABLE: Telling = {
+  ...{ status: 502, words: "the server can't reach the target" },
+  error: "destination_ip_unroutable",
+};
+const TELLINGS: Readonly<Record<number, Telling>> = {
+  [Outcome.refused]: {
+    ...{ status: 502, words: "the target refused the connection" },
+    error: "connection_refused",
+  },
+  [Outcome.nameNotFound]: {
+    ...{ status: 502, words: "the server finds no address of that name" },
+    error: "dns_error",
+  },
+  [Outcome.denied]: {
+    ...{ status: 403, words: "the server's rules do not allow this target" },
+    error: "http_request_denied",
+  },
+  [Outcome.timedOut]: {
+    ...{ status: 504, words: "the target did not answer in time" },
+    error: "connection_timeout",
+  },
+  [Outcome.tooManyStreams]: {
+    ...{ status: 503, words: "there is no room for one more connection, here or at the server" },
+    error: "connection_limit_reached",
+  },
+  [Outcome.tunnelDown]: {
+    ...{ status: 503, words: "there is no connection to the Phantom server" },
+    error: "proxy_internal_error",
+  },
+  [Outcome.badAnswer]: {
+    ...{ status: 502, words: "what the target answered is no HTTP" },
+    error: "http_protocol_error",
+  },
+};
+
+/** What a person, and a program, is told of an Outcome that is not ok. */
+export function tellingOf(outcome: number): Telling {
+  return TELLINGS[outcome] ?? UNREACHABLE;
+}
+
 const TO_SOCKS = [
   SocksReply.OK,
   SocksReply.REFUSED,
@@ -33,9 +89,8 @@ const FROM_SOCKS = [
   OpenedCode.refused,
   OpenedCode.timedOut,
 ];
-const TO_HTTP = [200, 502, 502, 502, 403, 504, 502];
 
-/** REP for a code of OPENED. */
+/** REP for an Outcome. */
 export function socksReplyOf(code: number): number {
   return TO_SOCKS[code] ?? SocksReply.FAILURE;
 }
@@ -43,11 +98,6 @@ export function socksReplyOf(code: number): number {
 /** Code of OPENED for a REP of an upstream proxy. */
 export function openedCodeOfSocks(reply: number): number {
   return FROM_SOCKS[reply] ?? OpenedCode.unreachable;
-}
-
-/** HTTP status for a code of OPENED. */
-export function httpStatusOf(code: number): number {
-  return TO_HTTP[code] ?? 502;
 }
 
 /** Code of OPENED for the status of an upstream proxy. */

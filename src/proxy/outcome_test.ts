@@ -1,22 +1,29 @@
 import assert from "node:assert/strict";
 import { OpenedCode } from "../wire/frames.ts";
 import {
-  httpStatusOf,
   openedCodeOfHttp,
   openedCodeOfSocks,
+  Outcome,
   SocksReply,
   socksReplyOf,
+  tellingOf,
 } from "./outcome.ts";
 
-Deno.test("every code of OPENED has a SOCKS5 reply and an HTTP status", () => {
-  const statuses = [200, 502, 502, 502, 403, 504, 502];
+Deno.test("every outcome has a SOCKS5 reply, an HTTP status and words of its own", () => {
+  const statuses = [200, 502, 502, 502, 403, 504, 503];
   const replies = [0, 5, 3, 4, 2, 6, 1];
   for (const code of Object.values(OpenedCode)) {
-    assert.equal(httpStatusOf(code), statuses[code]);
+    if (code !== OpenedCode.ok) assert.equal(tellingOf(code).status, statuses[code]);
     assert.equal(socksReplyOf(code), replies[code]);
   }
-  assert.equal(httpStatusOf(99), 502);
-  assert.equal(socksReplyOf(99), SocksReply.FAILURE);
+  const failures = Object.values(Outcome).filter((code) => code !== Outcome.ok).map(tellingOf);
+  for (const name of ["words", "error"] as const) {
+    assert.equal(new Set(failures.map((one) => one[name])).size, failures.length);
+  }
+  assert.equal(tellingOf(Outcome.tunnelDown).status, 503);
+  assert.equal(socksReplyOf(Outcome.tunnelDown), SocksReply.FAILURE);
+  // Of a server that knows more than we do.
+  assert.equal(tellingOf(99).status, 502);
 });
 
 Deno.test("every answer of an upstream has a code of OPENED", () => {

@@ -14,6 +14,7 @@ import type { InboundSpec } from "../../inbound/spec.ts";
 import type { CounterSources } from "../../loop/counters.ts";
 import type { Host, Service } from "../../loop/host.ts";
 import type { Loop, Task } from "../../loop/loop.ts";
+import { tellingOf } from "../../proxy/outcome.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { PacketPump } from "../packet_pump.ts";
 import type { Peer } from "../peer.ts";
@@ -99,6 +100,11 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
       ...start,
       listener: this,
     });
+    const log = host.log.with({ component: "inbound" });
+    this.inbounds.context.onFailed = (target, outcome) => {
+      const cause = tellingOf(outcome).words;
+      log.info("request_failed", "a request failed", { target: target.toString(), cause });
+    };
     this.tunnel = makeTunnel(host, start, this.inbounds);
   }
 

@@ -290,6 +290,27 @@ Deno.test("bursts arrive whole, of one size, of many, to several", () => {
   assert.equal(bench.associations.counters.sent, 401);
 });
 
+Deno.test("a burst to more targets than a batch holds reaches each, and harms nothing after it", () => {
+  using bench = new Bench();
+  const targets = Array.from({ length: 10 }, () => socketOn());
+  const inbox = new UdpInbox();
+  try {
+    for (let count = 60; count <= 260; count += 10) {
+      for (let i = 0; i < count; i++) {
+        bench.send(1, "127.0.0.1", targets[i % 10]!.local.port, Uint8Array.of(i));
+      }
+      const got = targets.map(() => 0);
+      const isWhole = () => {
+        targets.forEach((target, i) => got[i]! += target.receive(inbox));
+        return got.every((one) => one === count / 10);
+      };
+      bench.until(isWhole);
+    }
+  } finally {
+    for (const target of targets) target.close();
+  }
+});
+
 Deno.test("datagrams of many associations, one after the other, keep their order and port", () => {
   using bench = new Bench();
   using target = socketOn();

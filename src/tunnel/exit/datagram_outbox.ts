@@ -4,7 +4,13 @@
  */
 
 import { endpointWords, type Route, routeWords } from "../../../ffi/endpoint.ts";
-import { udpGsoMax, UdpOutbox, udpPayloadMax, type UdpSocket } from "../../../ffi/udp.ts";
+import {
+  udpBatchMax,
+  udpGsoMax,
+  UdpOutbox,
+  udpPayloadMax,
+  type UdpSocket,
+} from "../../../ffi/udp.ts";
 import type { CheckedTarget } from "../../proxy/rules.ts";
 import { copyBytes } from "../../base/copy.ts";
 import type { Loop } from "../../loop/loop.ts";
@@ -54,12 +60,14 @@ export class DatagramOutbox {
     at: number,
     length: number,
   ): void {
-    const isFull = this.#outbox.isFull || this.#used + length > ARENA_BYTES;
-    if (socket !== this.#socket || isFull) this.flush();
-    this.#socket = socket;
     to.copyIp(this.#targetIp, 0);
     this.#target[PORT_WORD] = to.port;
-    if (!this.#joins(length)) this.#begin(length);
+    if (socket !== this.#socket || this.#used + length > ARENA_BYTES) this.flush();
+    if (!this.#joins(length)) {
+      if (this.#isFull) this.flush();
+      this.#begin(length);
+    }
+    this.#socket = socket;
     copyBytes(this.#outbox.arena, this.#used, bytes, at, length);
     this.#used += length;
     this.#runCount++;
@@ -71,9 +79,9 @@ export class DatagramOutbox {
   flush(): void {
     const socket = this.#socket;
     if (socket === undefined) return;
-    this.#endRun();
     const outbox = this.#outbox;
     try {
+      this.#endRun();
       const dealt = socket.send(outbox);
       let lost = outbox.count - dealt;
       for (let i = 0; i < dealt; i++) if (outbox.result(i) < 0) lost++;
@@ -83,10 +91,17 @@ export class DatagramOutbox {
       this.#counters.faults++;
       this.#loop.fault(error);
     }
+    // Whatever happened: what stays would go wrong in each round to come.
     outbox.clear();
+    this.#runAt = NO_RUN;
     this.#socket = undefined;
     this.#used = 0;
     this.#datagrams = 0;
+  }
+
+  /** No entry is left but for the run that is being made. */
+  get #isFull(): boolean {
+    return this.#runAt !== NO_RUN && this.#outbox.count === udpBatchMax - 1;
   }
 
   #joins(length: number): boolean {

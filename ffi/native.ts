@@ -251,6 +251,8 @@ export const nativeSymbols = {
   // int32_t ph_tcp_write(int32_t fd, const uint8_t *arena, uint32_t arena_len, uint32_t offset,
   //   uint32_t length)
   ph_tcp_write: { parameters: ["i32", "buffer", "u32", "u32", "u32"], result: "i32" },
+  // int32_t ph_tcp_held(int32_t fd)
+  ph_tcp_held: { parameters: ["i32"], result: "i32" },
   // int32_t ph_tcp_finish(int32_t fd)
   ph_tcp_finish: { parameters: ["i32"], result: "i32" },
   // int32_t ph_tcp_abort(int32_t fd)

@@ -215,6 +215,12 @@ export class TcpSocket extends Handle {
     return this.#native.symbols.ph_tcp_finish(this.#fd);
   }
 
+  /** Bytes of the kernel's memory that its queues hold. */
+  held(): number {
+    this.assertOpen();
+    return Math.max(0, this.#native.symbols.ph_tcp_held(this.#fd));
+  }
+
   /** Closes with RST: the peer learns that something was lost. */
   abort(): void {
     this.#aborting = true;

@@ -607,6 +607,8 @@ PH_API int32_t ph_tcp_write(int32_t fd, const uint8_t *arena, uint32_t arena_len
 
 /* Says that nothing more will be written; what was written still goes out. */
 PH_API int32_t ph_tcp_finish(int32_t fd);
+/* Bytes of the kernel's memory that its two queues hold. */
+PH_API int32_t ph_tcp_held(int32_t fd);
 /* Closes with RST: neither side keeps anything, and the peer's reads fail. */
 PH_API int32_t ph_tcp_abort(int32_t fd);
 

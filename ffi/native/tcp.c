@@ -4,6 +4,7 @@
  * call. Nothing is kept here; a descriptor and the caller's arena are all there is.
  */
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/tcp.h>
 #include <poll.h>
 #include <stdbool.h>
@@ -258,6 +259,19 @@ int32_t ph_tcp_write(int32_t fd, const uint8_t *arena, uint32_t arena_len, uint3
 int32_t ph_tcp_finish(int32_t fd)
 {
 	return shutdown(fd, SHUT_WR) < 0 ? -errno : 0;
+}
+
+int32_t ph_tcp_held(int32_t fd)
+{
+	uint32_t info[SK_MEMINFO_VARS] = { 0 };
+	socklen_t length = sizeof(info);
+	uint64_t held;
+
+	if (getsockopt(fd, SOL_SOCKET, SO_MEMINFO, info, &length) < 0)
+		return -errno;
+	held = (uint64_t)info[SK_MEMINFO_RMEM_ALLOC] + info[SK_MEMINFO_WMEM_QUEUED] +
+	       info[SK_MEMINFO_BACKLOG];
+	return held > INT32_MAX ? INT32_MAX : (int32_t)held;
 }
 
 int32_t ph_tcp_abort(int32_t fd)

@@ -26,6 +26,7 @@ import type { Descriptors, WorkerLimits } from "./descriptors.ts";
 import { cipherOf } from "./cipher.ts";
 import { hasAfXdp, type KernelPart } from "./kernel_part.ts";
 import { LocalAddresses } from "./local_addresses.ts";
+import { tcpMemory } from "./tcp_memory.ts";
 import type { Part } from "./part.ts";
 import type { ServerStatus } from "./status_socket.ts";
 
@@ -113,7 +114,8 @@ export class TunnelPart implements Part<Config, ServerStatus> {
 
   /** Keeps each worker to what it may have open for clients. */
   limit(limits: WorkerLimits): void {
-    this.#pool.tell("tunnel", { kind: "limits", ...limits });
+    const stalledBytesMax = tcpMemory() / this.workers;
+    this.#pool.tell("tunnel", { kind: "limits", ...limits, stalledBytesMax });
   }
 
   /** Rejects when a worker fails; else it never settles. */

@@ -10,6 +10,7 @@ import {
   parseLocalAddress,
 } from "../config/mod.ts";
 import { type Given, type Option, UsageError } from "./args.ts";
+import { readRegular } from "./config_file.ts";
 
 /** A link on a command line can be seen by every user of the machine; here it can't. */
 const LINK_VARIABLE = "PHANTOM_LINK";
@@ -66,7 +67,7 @@ function ofFile(given: string | undefined): ClientConfig {
   const { config, warnings } = loadClientConfig(readText(path), {
     file: path,
     env: (name) => Deno.env.get(name),
-    readFile: (name) => Deno.readTextFileSync(name),
+    readFile: readRegular,
     fileMode: (name) => Deno.statSync(name).mode,
   });
   for (const warning of warnings) console.error(`warning: ${formatProblem(warning)}`);

@@ -21,6 +21,9 @@ export const CONFIG_OPTION: Option = {
     "the configuration (default: ./phantom.yaml, else phantom.yaml or config.yaml of /etc/phantom)",
 };
 
+/** Of a key, a list of rules, a configuration. */
+const READ_CHARS_MAX = 64 << 20;
+const PIECE_BYTES = 64 << 10;
 const CANDIDATES = ["phantom.yaml", "/etc/phantom/phantom.yaml", "/etc/phantom/config.yaml"];
 
 /** The file that -c names, or the first of the usual ones that exists. */
@@ -38,12 +41,31 @@ export function readConfig(path: string): LoadedConfig {
   const loaded = loadConfig(readText(path), {
     file: path,
     env: (name) => Deno.env.get(name),
-    readFile: (name) => Deno.readTextFileSync(name),
+    readFile: readRegular,
     fileMode: (name) => Deno.statSync(name).mode,
     checkRules,
   });
   for (const warning of loaded.warnings) console.error(`warning: ${formatProblem(warning)}`);
   return loaded;
+}
+
+/** What a configuration names: a device or a pipe may never end. */
+export function readRegular(name: string): string {
+  if (!Deno.statSync(name).isFile) throw new Error("it is no regular file");
+  return readBounded(name);
+}
+
+/** A configuration may come by a pipe, but not without an end. */
+function readBounded(name: string): string {
+  using file = Deno.openSync(name);
+  const decoder = new TextDecoder();
+  const piece = new Uint8Array(PIECE_BYTES);
+  let text = "";
+  for (let count = file.readSync(piece); count !== null; count = file.readSync(piece)) {
+    text += decoder.decode(piece.subarray(0, count), { stream: true });
+    if (text.length > READ_CHARS_MAX) throw new Error("it is larger than 64 MiB");
+  }
+  return text + decoder.decode();
 }
 
 /** What the rules' own compiler says of them. */
@@ -70,7 +92,7 @@ export function initConfig(path: string): boolean {
 
 function readText(path: string): string {
   try {
-    return Deno.readTextFileSync(path);
+    return readBounded(path);
   } catch (cause) {
     if (!(cause instanceof Deno.errors.NotFound)) {
       throw new Error(`Cannot read ${path}`, { cause });

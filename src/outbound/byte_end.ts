@@ -10,6 +10,9 @@
 export interface ByteEnd {
   /** When bytes passed last, in ms of the loop, where that is known. */
   readonly lastUsed?: number;
+  /** Of a socket: see Stalled (src/tunnel/exit/stalled.ts). */
+  look?(): number;
+  readonly stalled?: number;
   /**
    * Takes bytes; how many. After less than `length` the peer is resumed once there is room: what
    * was not taken is the peer's to keep.

@@ -60,6 +60,10 @@ export class SocketEnd implements ByteEnd, Watcher {
   #tag = NOT_WATCHED;
   #isClosed = false;
   lastUsed: number;
+  /** Bytes that the kernel held when it was looked at, where they did not move. */
+  stalled = 0;
+  /** Bytes that passed since then. */
+  #moved = 0;
   // Towards the socket.
   #isBlocked = false;
   #slot = NO_SLOT;
@@ -135,6 +139,13 @@ export class SocketEnd implements ByteEnd, Watcher {
     this.#tag = this.#shared.loop.watch(this.#fd, WATCHED, this);
   }
 
+  look(): number {
+    const moved = this.#moved;
+    this.#moved = 0;
+    const held = this.#isClosed ? 0 : this.#socket.held();
+    return this.stalled = held > moved ? held : 0;
+  }
+
   // ---- what the peer asks ----
 
   write(bytes: Uint8Array<ArrayBuffer>, at: number, length: number): number {
@@ -142,7 +153,7 @@ export class SocketEnd implements ByteEnd, Watcher {
     if (this.#slot === NO_SLOT) {
       if (length >= DIRECT_BYTES) return this.#write(bytes, at, length);
       // What gathers counts as taken before the socket has it: not where copies add up.
-      if (!this.#shared.mayHold(this.#owner)) {
+      if (this.#shared.holdable(this.#owner) < GATHER_BYTES) {
         this.#shared.counters.heldFull++;
         return this.#write(bytes, at, length);
       }
@@ -245,6 +256,7 @@ export class SocketEnd implements ByteEnd, Watcher {
   /** What the socket took; less than `length`: it is blocked, or closed. */
   #write(bytes: Uint8Array<ArrayBuffer>, at: number, length: number): number {
     const taken = this.#socket.write(bytes, at, length);
+    if (taken > 0) this.#moved += taken;
     if (taken === length) {
       this.lastUsed = this.#shared.loop.now;
       this.#shared.counters.bytesUp += taken;
@@ -309,6 +321,7 @@ export class SocketEnd implements ByteEnd, Watcher {
         break;
       }
       left -= count;
+      this.#moved += count;
       this.lastUsed = this.#shared.loop.now;
       this.#shared.hasRead(count);
       const taken = peer.write(readArena, 0, count);
@@ -322,7 +335,9 @@ export class SocketEnd implements ByteEnd, Watcher {
   /** Bytes to ask the socket for; 0: the peer has to make room first. */
   #roomToRead(left: number): number {
     const room = Math.min(this.#peer!.room(), READ_BYTES, left);
-    if (room > 0 && this.#shared.mayHold(this.#owner)) return room;
+    // What the peer does not take in the end has to be kept.
+    const holdable = room > 0 ? this.#shared.holdable(this.#owner) : 0;
+    if (holdable > 0) return Math.min(room, holdable);
     this.#isFull = true;
     if (room > 0) {
       this.#shared.counters.heldFull++;

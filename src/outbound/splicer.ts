@@ -17,13 +17,18 @@ export const GATHER_BYTES = 64 << 10;
 const GATHER_SLOTS = 32;
 /**
  * What all ends may hold in copies: pieces that a socket or its peer did not take. Nobody can be
- * made to give them up: a session, and all of one user, may hold no more than what is left.
+ * made to give them up: a session, and all of one user, may hold no more than what is left ...
  */
 export const HELD_BYTES_MAX = 32 << 20;
+/** ... but so much whatever the others hold: who comes late is served, too. */
+export const HELD_BYTES_SURE = 16 << 10;
 /** Up to here it is not asked who holds them. */
 const HELD_BYTES_FREE = 8 << 20;
-/** When to offer again what there was no memory for. */
+/** Less is not worth a read. */
+const HELD_BYTES_MIN = 1 << 10;
+/** When to offer again what there was no memory for, and to how many at a time. */
 const RETRY_MS = 20;
+const RETRIES_AT_ONCE = 256;
 
 export const NO_SLOT = -1;
 const NOBODY: Holder = {};
@@ -116,13 +121,15 @@ export class Splicer implements Task {
     this.counters.bytesDown += bytes;
   }
 
-  /** Whether an end may make one more copy. */
-  mayHold({ asker, user = "" }: Holder): boolean {
-    if (this.held < HELD_BYTES_FREE) return true;
+  /** Bytes that an end may have to keep a copy of: no more should be read for it. */
+  holdable({ asker, user = "" }: Holder): number {
+    if (this.held < HELD_BYTES_FREE) return READ_BYTES;
     const left = HELD_BYTES_MAX - this.held;
-    if (left <= 0 || asker === undefined) return left > 0;
-    if (this.#holders.heldBy(asker) >= left) return false;
-    return user === "" || this.#holders.heldByGroup(user) < left;
+    if (asker === undefined) return Math.max(0, Math.min(READ_BYTES, left));
+    const held = this.#holders.heldBy(asker);
+    const ofGroup = user === "" ? held : Math.max(held, this.#holders.heldByGroup(user));
+    const bytes = Math.max(left - ofGroup, HELD_BYTES_SURE - held);
+    return bytes < HELD_BYTES_MIN ? 0 : Math.min(READ_BYTES, bytes);
   }
 
   hold({ asker, user = "" }: Holder, bytes: number): void {
@@ -173,7 +180,8 @@ export class Splicer implements Task {
   }
 
   #retry(): void {
-    for (const retrier of this.#retries.splice(0)) retrier.retry();
+    for (const retrier of this.#retries.splice(0, RETRIES_AT_ONCE)) retrier.retry();
+    if (this.#retries.length > 0) this.loop.arm(this.#retryTimer, this.loop.now + RETRY_MS);
   }
 }
 

@@ -92,7 +92,13 @@ export type ToServer =
   /** Another worker has found this user at their maximum of sessions. */
   | { readonly kind: "crowded"; readonly user: string }
   /** What may be open for clients from now on. */
-  | { readonly kind: "limits"; readonly connectionsMax: number; readonly associationsMax: number }
+  | {
+    readonly kind: "limits";
+    readonly connectionsMax: number;
+    readonly associationsMax: number;
+    /** What the kernel may hold for connections that do not move. */
+    readonly stalledBytesMax: number;
+  }
   /** Addresses of this machine from now on. */
   | { readonly kind: "own"; readonly own: readonly OwnBlock[] }
   /** How datagrams come in from now on; nothing: by the UDP socket alone. */

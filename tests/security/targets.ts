@@ -4,6 +4,7 @@
  *
  *     download  sends PACE bytes a second to each connection
  *     endless   sends as fast as it is read
+ *     parcel    sends PARCEL_BYTES, and then nothing: many of them fit into this machine
  *     sink      reads to the end
  *     stuck     never reads
  *     echo      TCP, and UDP at the same port
@@ -15,6 +16,7 @@ import { createSocket } from "node:dgram";
 export interface Ports {
   readonly download: number;
   readonly endless: number;
+  readonly parcel: number;
   readonly sink: number;
   readonly stuck: number;
   readonly echo: number;
@@ -24,6 +26,7 @@ export interface Ports {
 /** Of `download`, in bytes a second: what an honest client asks for. */
 export const PACE = 800_000;
 const BEAT_MS = 20;
+const PARCEL_BYTES = 100 << 10;
 const CHUNK = new Uint8Array(64 << 10);
 
 /** Serves each connection with `serve`; one that breaks is nobody's business. */
@@ -64,6 +67,11 @@ async function endless(connection: Deno.TcpConn): Promise<void> {
   for (;;) await writeAll(connection, CHUNK);
 }
 
+async function parcel(connection: Deno.TcpConn): Promise<void> {
+  await writeAll(connection, new Uint8Array(PARCEL_BYTES));
+  return new Promise(() => {});
+}
+
 async function sink(connection: Deno.TcpConn): Promise<void> {
   const buffer = new Uint8Array(CHUNK.length);
   while (await connection.read(buffer) !== null);
@@ -95,6 +103,7 @@ if (import.meta.main) {
   await echoDatagrams(echoPort);
   const ports: Ports = {
     ...{ download: listen(download), endless: listen(endless), sink: listen(sink) },
+    parcel: listen(parcel),
     ...{ stuck: listen(() => new Promise(() => {})), echo: echoPort, counted: listen(counted) },
   };
   console.log(JSON.stringify(ports));

@@ -158,6 +158,10 @@ export class ExitSessions<S extends object, T extends ExitItem> {
     return this.#items.get(session, id);
   }
 
+  each(session: S): Iterable<T> {
+    return this.#items.each(session);
+  }
+
   itemsOf(session: S): T[] {
     return this.#items.itemsOf(session);
   }

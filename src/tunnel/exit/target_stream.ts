@@ -79,6 +79,14 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
     return this.end?.lastUsed ?? this.#begunAt;
   }
 
+  look(): number {
+    return this.end?.look?.() ?? 0;
+  }
+
+  get stalled(): number {
+    return this.end?.stalled ?? 0;
+  }
+
   begin(user: string, target: Target): void {
     this.user = user;
     try {

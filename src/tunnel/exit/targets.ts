@@ -17,6 +17,7 @@ import { Turns } from "../../outbound/turns.ts";
 import type { Waker } from "../../outbound/stream_end.ts";
 import { BenchTargets } from "./bench_target.ts";
 import { type ExitOptions, ExitSessions } from "./exit_sessions.ts";
+import { Stalled } from "./stalled.ts";
 import { type StreamHost, type TargetSession, TargetStream } from "./target_stream.ts";
 
 /**
@@ -43,6 +44,8 @@ export class TargetCounters {
   overLimit = 0;
   /** Ended so that others could begin. */
   gaveWay = 0;
+  /** Ended since they held too much of the kernel's memory, and did not move. */
+  stalledCut = 0;
   /** Exceptions that ended one stream: none is expected. */
   faults = 0;
 
@@ -60,6 +63,7 @@ export class Targets implements StreamHost {
   readonly loop: Loop;
   readonly waker: Waker<TargetSession>;
   readonly #sessions: ExitSessions<TargetSession, TargetStream>;
+  readonly #stalled: Stalled<TargetSession>;
   readonly #target = new Target();
   readonly #max: number;
 
@@ -77,6 +81,21 @@ export class Targets implements StreamHost {
     this.#max = connectionsMax;
     const limits = { max: connectionsMax, sessionMax: sessionConnectionsMax };
     this.#sessions = new ExitSessions(options, limits, this.counters, this.turns);
+    this.#stalled = new Stalled(this.#sessions, this.counters);
+  }
+
+  /** A few times a second. */
+  tick(): void {
+    this.#stalled.tick();
+  }
+
+  /** Bytes that the kernel holds for connections that do not move, and how many it may. */
+  get stalledBytes(): number {
+    return this.#stalled.bytes;
+  }
+
+  setStalledMax(bytes: number): void {
+    this.#stalled.max = bytes;
   }
 
   /** Streams that are not over. */

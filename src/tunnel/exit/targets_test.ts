@@ -326,7 +326,7 @@ Deno.test("what one user's targets did not read stops no other user's downloads"
   const sessions = Array.from({ length: 10 }, () => ({ asker: {}, user: "mallory" }));
   const held: [typeof sessions[0], number][] = [];
   for (const one of sessions) {
-    while (splicer.mayHold(one)) {
+    while (splicer.holdable(one) >= 64 << 10) {
       splicer.hold(one, 64 << 10);
       held.push([one, 64 << 10]);
     }
@@ -341,6 +341,36 @@ Deno.test("what one user's targets did not read stops no other user's downloads"
   assert.equal(splicer.counters.heldFull, 0);
   for (const [one, bytes] of held) splicer.letGo(one, bytes);
   far.close();
+});
+
+Deno.test("what the kernel holds for streams that do not move is bounded", () => {
+  using bench = new Bench();
+  const all = pattern(4 << 20);
+  const stuck = Array.from({ length: 8 }, () => bench.connect());
+  for (const { stream } of stuck) stream.room = 0;
+  const moving = bench.connect();
+  const ticks = (most: number) => {
+    let sent = 0;
+    for (let i = 0; i < 40; i++) {
+      for (const { far } of stuck) far.write(all, 0, 256 << 10);
+      sent += Math.max(0, moving.far.write(all, sent % all.length, 64 << 10));
+      bench.loop.round(1);
+      bench.targets.tick();
+    }
+    assert.ok(bench.targets.stalledBytes <= most, `${bench.targets.stalledBytes}`);
+    assert.ok(sent > 0);
+  };
+  ticks(Infinity);
+  const held = bench.targets.stalledBytes;
+  assert.ok(held > 8 * (32 << 10), `${held}`);
+  assert.equal(bench.targets.count, 9);
+  bench.targets.setStalledMax(held / 2);
+  ticks(held / 2);
+  const { stalledCut } = bench.targets.counters;
+  assert.ok(stalledCut >= 3 && stalledCut < 8, `${stalledCut}`);
+  assert.equal(bench.targets.count, 9 - stalledCut);
+  assert.equal(moving.stream.resetCode, undefined);
+  for (const { far } of [...stuck, moving]) far.close();
 });
 
 Deno.test("a session without room stops the socket, and goes on when it says so", () => {

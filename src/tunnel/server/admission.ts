@@ -9,6 +9,11 @@ import type { ServerCounters, ServerTuning } from "./tuning.ts";
 import type { TunnelUser } from "./users.ts";
 
 const SESSIONS_PER_SOURCE = 1024;
+/**
+ * Sessions of a named user that are let in though their source is full: whole offices, and all that
+ * comes by a relay, have one address, and one user must not take it from the others.
+ */
+const SESSIONS_SURE = 4;
 const HANDSHAKES_PER_SECOND = 20_000;
 const HELD_BYTES_MAX = 16 << 20;
 
@@ -84,7 +89,8 @@ export class Admission {
       counters.heldRefused++;
       return -1;
     }
-    const source = this.#sources.enter(route);
+    const isSure = user.group !== undefined && user.sessions < SESSIONS_SURE;
+    const source = this.#sources.enter(route, isSure);
     if (source < 0) counters.sourcesRefused++;
     return source;
   }

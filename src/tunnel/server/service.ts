@@ -122,6 +122,7 @@ export class TunnelService implements Service<ToServer> {
         sessions: pump?.peers.count ?? 0,
         streams: targets.count,
         streamsMax: targets.max,
+        stalledBytes: targets.stalledBytes,
         associations: associations.count,
         associationsMax: associations.max,
       }),
@@ -165,6 +166,7 @@ export class TunnelService implements Service<ToServer> {
 
   tick(now: number): void {
     this.tunnel.pump?.tick();
+    this.targets.tick();
     const marks = this.tunnel.takeMarks?.();
     if (marks !== undefined) this.#say({ kind: "marks", marks });
     const text = this.#tooLong.text(now, this.associations.counters.tooLong);
@@ -197,7 +199,9 @@ export class TunnelService implements Service<ToServer> {
     this.#delivery.set(xsk);
   }
 
-  #setLimits({ connectionsMax, associationsMax }: ToServer & { kind: "limits" }): void {
+  #setLimits(limits: ToServer & { kind: "limits" }): void {
+    const { connectionsMax, associationsMax, stalledBytesMax } = limits;
+    this.targets.setStalledMax(stalledBytesMax);
     this.targets.setMax(connectionsMax);
     this.associations.setMax(associationsMax);
   }

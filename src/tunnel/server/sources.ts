@@ -53,8 +53,11 @@ export class SourceTable extends SourceHash {
     this.#counts = new Int32Array(capacity);
   }
 
-  /** Counts a session of this source: its place for `leave`; -1: it has as many as it may. */
-  enter(route: Route): number {
+  /**
+   * Counts a session of this source: its place for `leave`; -1: it has as many as it may.
+   * `isSure`: it is let in all the same.
+   */
+  enter(route: Route, isSure = false): number {
     const hash = this.take(route);
     let slot = this.#index.first(hash);
     while (slot !== NONE && !this.#is(slot)) slot = this.#index.another();
@@ -63,7 +66,7 @@ export class SourceTable extends SourceHash {
       this.#sources.set(this.source, slot * SOURCE_BYTES);
       this.#index.insert(slot, hash);
     }
-    if (this.#counts[slot]! >= this.#max) {
+    if (this.#counts[slot]! >= this.#max && !isSure) {
       this.refused++;
       return NONE;
     }

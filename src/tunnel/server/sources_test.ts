@@ -26,6 +26,16 @@ Deno.test("sessions are counted by IPv4 address, and by IPv6 network of 64 bits"
   assert.equal(table.enter(route("192.0.2.1", 4)), first);
 });
 
+Deno.test("a full source still takes those who are sure of a place", () => {
+  const table = new SourceTable(8, 2, random);
+  const slot = table.enter(route("192.0.2.1"));
+  assert.equal(table.enter(route("192.0.2.1")), slot);
+  assert.equal(table.enter(route("192.0.2.1")), -1);
+  assert.equal(table.enter(route("192.0.2.1"), true), slot);
+  for (let i = 0; i < 3; i++) table.leave(slot);
+  assert.ok(table.enter(route("192.0.2.1")) >= 0);
+});
+
 Deno.test("sources come and go at random, and the counts stay right", () => {
   const max = 3;
   const table = new SourceTable(64, max, random);

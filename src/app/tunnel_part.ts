@@ -234,7 +234,14 @@ function startControl(
 ): KernelControl | undefined {
   const { ebpf, psk } = config;
   const log = options.log.with({ component: "kernel" });
-  if (!ebpf.enabled) return undefined;
+  if (!ebpf.enabled) {
+    if (sockets.length > 1) {
+      log.info("steering_off", "packets are not steered: clients that change port may be lost", {
+        remedy: "workers: 1, or ebpf.enabled: true",
+      });
+    }
+    return undefined;
+  }
   const code = {
     sessions: resources.bpf("xdp_sessions", ebpf.programPath),
     steer: resources.bpf("steer", ebpf.programPath),

@@ -56,7 +56,9 @@ not) or as 64 hex digits. \`phantom keygen\` makes a key. It is taken from the f
 3. \`psk\`.
 
 \`psk\` and \`psk_file\` together are an error, as are the example's placeholder and a key whose
-bytes are all equal. A file with the key that other users can open is a warning: give it mode 600.
+bytes are all equal. A key's own file that everybody may open, or its group write, is an error; one
+that its group may read, and a configuration with a key that others may open, are warnings. Give
+them mode 600.
 `;
 
 /** The text of config.example.yaml. */

@@ -179,23 +179,32 @@ export class Recovery {
     const path = this.#paths[index];
     if (path === undefined) throw new RangeError(`Cannot send on path ${index}: there is none`);
     if (this.#sent.full) this.#makeRoom();
-    const quiet = kind === PacketKind.quiet;
-    const flags = flagsOf(kind);
-    const state = quiet ? State.quiet : State.inFlight;
-    const number = this.#sent.push(index, flags, state, this.#firstStaged);
-    this.#firstStaged = NO_RECORD;
-    this.#lastStaged = NO_RECORD;
     path.counters.sentPackets += 1;
     path.counters.sentBytes += bytes;
-    if (quiet) {
-      this.#sent.describe(number, now, bytes, 0, NO_DELIVERY);
-      this.#releaseRecords(number);
-      this.#advance(now);
-    } else {
+    const number = kind === PacketKind.quiet
+      ? this.#noteQuiet(now, index, bytes)
+      : this.#sent.push(index, flagsOf(kind), State.inFlight, this.#firstStaged);
+    this.#firstStaged = NO_RECORD;
+    this.#lastStaged = NO_RECORD;
+    if (kind !== PacketKind.quiet) {
       path.onSent(now, this.#sent, number, bytes);
       if (kind === PacketKind.mtuProbe) path.pmtu.onProbeSent();
     }
     if (this.#sent.next >= this.#nextSkip) this.#skip(now, index);
+    return number;
+  }
+
+  /** A packet that is not missed: remembered only while others are, which need its place. */
+  #noteQuiet(now: number, index: number, bytes: number): number {
+    const sent = this.#sent;
+    if (sent.size === 0) {
+      this.#release(this.#firstStaged);
+      return sent.pass();
+    }
+    const number = sent.push(index, 0, State.quiet, this.#firstStaged);
+    sent.describe(number, now, bytes, 0, NO_DELIVERY);
+    this.#releaseRecords(number);
+    this.#advance(now);
     return number;
   }
 

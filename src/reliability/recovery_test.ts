@@ -6,7 +6,6 @@ import {
   PATHS_MAX,
   PROBES_PER_TIMEOUT,
   SENT_SLOTS_MAX,
-  SENT_SLOTS_MIN,
   SKIP_INTERVAL_MIN,
 } from "./params.ts";
 import { PathMtu } from "./pmtu.ts";
@@ -291,8 +290,19 @@ Deno.test("a full ring closes, gives up its oldest when it must, and shrinks whe
   assert.equal(bench.recovery.path(0)!.inFlight, 0);
   bench.recovery.removePath(1);
   bench.recovery.shrink(1e6);
-  assert.equal(bench.recovery.slots, SENT_SLOTS_MIN);
+  assert.equal(bench.recovery.slots, 0);
   assert.equal(bench.records.used, 0);
+});
+
+Deno.test("a packet that is not missed takes no place where nothing is remembered", () => {
+  const bench = new Bench();
+  assert.ok(bench.recovery.record(KIND, 1, 2, 3));
+  assert.equal(bench.recovery.onSent(1, 0, 60, PacketKind.quiet), 0);
+  assert.deepEqual([bench.recovery.slots, bench.recovery.remembered], [0, 0]);
+  assert.equal(bench.records.used, 0);
+  assert.equal(bench.recovery.nextNumber, 1);
+  assert.ok(bench.recovery.onAck(2, Float64Array.of(0, 0), 1, 0), "its ACK is no lie");
+  assert.deepEqual(bench.take(), []);
 });
 
 Deno.test("discard() forgets the frames of a packet that was not sent", () => {

@@ -50,9 +50,17 @@ const RECORDS = 0;
 /** path << 16 | flags << 8 | state */
 const STATE = 1;
 
-/** Of a session that has not sent anything: many never do. */
+/** Of a session that remembers nothing: an idle one. */
 const NO_VALUES = new Float64Array(0);
 const NO_TAGS = new Int32Array(0);
+
+/**
+ * Smallest rings that no session has now, the first half of each and the second. Sessions turn idle
+ * and busy again: memory that they left to the collector would stay for long. At most 5 MiB.
+ */
+const spareValues: Float64Array<ArrayBuffer>[] = [];
+const spareTags: Int32Array<ArrayBuffer>[] = [];
+const SPARES_MAX = 4096;
 
 /**
  * Packets `base` to `next - 1`. Those in flight on one path are linked from old to new; what is
@@ -79,7 +87,7 @@ export class SentPackets {
     return this.next - this.base >= SENT_SLOTS_MAX;
   }
 
-  /** Adds the packet `next`, zeroed but for its tags, and returns its number. */
+  /** Adds the packet `next`, to be described, and returns its number. */
   push(path: number, flags: number, state: number, records: number): number {
     if (this.size === this.#capacity) this.#resize(Math.max(SENT_SLOTS_MIN, 2 * this.#capacity));
     const number = this.next;
@@ -115,9 +123,19 @@ export class SentPackets {
     values[at + FIRST_SENT] = delivery[2]!;
   }
 
-  /** Gives the memory of a burst back. */
+  /** The number `next` goes to a packet that need not be remembered; only while none is. */
+  pass(): number {
+    this.base += 1;
+    return this.next++;
+  }
+
+  /** Gives all memory back, where nothing is remembered. */
   shrink(): void {
-    if (this.size === 0 && this.#capacity > SENT_SLOTS_MIN) this.#resize(SENT_SLOTS_MIN);
+    if (this.size > 0 || this.#capacity === 0) return;
+    this.#leave();
+    this.#values = NO_VALUES;
+    this.#tags = NO_TAGS;
+    this.#capacity = this.#mask = 0;
   }
 
   time(number: number): number {
@@ -206,17 +224,26 @@ export class SentPackets {
   }
 
   #resize(capacity: number): void {
-    const values = new Float64Array(STRIDE * capacity);
-    const tags = new Int32Array(TAGS * capacity);
+    const spare = capacity === SENT_SLOTS_MIN ? spareValues.pop() : undefined;
+    const values = spare ?? new Float64Array(STRIDE * capacity);
+    const tags = spare === undefined ? new Int32Array(TAGS * capacity) : spareTags.pop()!;
     for (let number = this.base; number < this.next; number++) {
       const from = number & this.#mask;
       const to = number & (capacity - 1);
       for (let i = 0; i < STRIDE; i++) values[STRIDE * to + i] = this.#values[STRIDE * from + i]!;
       for (let i = 0; i < TAGS; i++) tags[TAGS * to + i] = this.#tags[TAGS * from + i]!;
     }
+    this.#leave();
     this.#values = values;
     this.#tags = tags;
     this.#capacity = capacity;
     this.#mask = capacity - 1;
+  }
+
+  /** The ring is used no more. */
+  #leave(): void {
+    if (this.#capacity !== SENT_SLOTS_MIN || spareValues.length >= SPARES_MAX) return;
+    spareValues.push(this.#values);
+    spareTags.push(this.#tags);
   }
 }

@@ -29,7 +29,17 @@ Deno.test("SentPackets keeps packets while the ring grows and wraps", () => {
   assert.equal(sent.path(999), 999 % 8);
   sent.base = sent.next;
   sent.shrink();
-  assert.equal(sent.capacity, SENT_SLOTS_MIN);
+  assert.equal(sent.capacity, 0);
+  // A ring that another one had before.
+  const [left, taken] = [new SentPackets(), new SentPackets()];
+  left.push(1, Flag.mtuProbe, State.inFlight, 7);
+  left.base = left.next;
+  left.shrink();
+  assert.equal(taken.pass(), 0);
+  assert.equal(taken.capacity, 0);
+  assert.equal(taken.push(0, 0, State.quiet, NO_RECORD), 1);
+  assert.equal(taken.capacity, SENT_SLOTS_MIN);
+  assert.deepEqual([taken.flags(1), taken.state(1), taken.records(1)], [0, State.quiet, NO_RECORD]);
 });
 
 Deno.test("SentPackets.belowAcked() skips over acknowledged runs", () => {

@@ -14,7 +14,6 @@
 
 import type { NumberCell } from "../base/number_field.ts";
 import type { CongestionController } from "../reliability/congestion/controller.ts";
-import { SENT_SLOTS_MIN } from "../reliability/params.ts";
 import type { PathMtu } from "../reliability/pmtu.ts";
 import { ReceivedNumbers } from "../reliability/received.ts";
 import { Recovery, type RecoverySink } from "../reliability/recovery.ts";
@@ -403,7 +402,7 @@ export class Session implements RecoverySink {
 
   /** When it counts as idle, where it has anything to give back then. */
   #shrinkAt(): number {
-    if (this.recovery.slots <= SENT_SLOTS_MIN && !this.#messages.hasMemory) return Infinity;
+    if (this.recovery.slots === 0 && !this.#messages.hasMemory) return Infinity;
     const { lastHeard, lastSent } = this.#life;
     return Math.max(lastHeard, lastSent, this.#shrunkAt) + SHRINK_IDLE_MS;
   }

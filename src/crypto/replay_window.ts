@@ -2,14 +2,18 @@
  * Which DATA numbers of a session were seen: the last 8192, a bit each, for many sessions.
  *
  * A bit's place is its number modulo 8192, so nothing ever moves; going on clears the bits that
- * come into the window. A session's kilobyte comes from blocks that are made when first needed.
+ * come into the window. A session's kilobyte comes from blocks that are made when first needed, and
+ * takes up no memory before its first number above 31: until then a word holds all bits, and most
+ * idle sessions have never come so far.
  * Ask `check()` before opening a packet, `mark()` only once it opened: who can't seal must not be
  * able to move the window.
  */
 
 import { DATA_WINDOW_NUMBERS } from "../wire/limits.ts";
 
-const WORDS = DATA_WINDOW_NUMBERS / 32;
+/** Numbers that a word has bits for. */
+const WORD_NUMBERS = 32;
+const WORDS = DATA_WINDOW_NUMBERS / WORD_NUMBERS;
 const NUMBER_MASK = DATA_WINDOW_NUMBERS - 1;
 /** Sessions of a block: 1 MiB of bits. */
 const BLOCK_SLOTS = 1024;
@@ -18,6 +22,8 @@ const NONE = -1;
 export class ReplayWindows {
   readonly capacity: number;
   readonly #blocks: Uint32Array<ArrayBuffer>[] = [];
+  /** The bits of a session that has seen no number above 31. */
+  readonly #words: Uint32Array<ArrayBuffer>;
   /** The highest number seen; -1 before the first. */
   readonly #highest: Float64Array<ArrayBuffer>;
   readonly #nextFree: Int32Array<ArrayBuffer>;
@@ -26,6 +32,7 @@ export class ReplayWindows {
 
   constructor(capacity: number) {
     this.capacity = capacity;
+    this.#words = new Uint32Array(capacity);
     this.#highest = new Float64Array(capacity);
     this.#nextFree = new Int32Array(capacity);
   }
@@ -44,6 +51,7 @@ export class ReplayWindows {
       if (slot % BLOCK_SLOTS === 0) this.#blocks.push(new Uint32Array(BLOCK_SLOTS * WORDS));
     }
     this.#highest[slot] = -1;
+    this.#words[slot] = 0;
     return slot;
   }
 
@@ -62,6 +70,7 @@ export class ReplayWindows {
     const highest = this.#highest[slot]!;
     if (number > highest) return true;
     if (highest - number >= DATA_WINDOW_NUMBERS || number < 0) return false;
+    if (highest < WORD_NUMBERS) return (this.#words[slot]! & 1 << number) === 0;
     const bit = placeOf(number);
     const word = (slot % BLOCK_SLOTS) * WORDS + (bit >>> 5);
     return (this.#blockOf(slot)[word]! & 1 << (bit & 31)) === 0;
@@ -69,9 +78,15 @@ export class ReplayWindows {
 
   /** Notes a number for which check() is true. */
   mark(slot: number, number: number): void {
+    const highest = this.#highest[slot]!;
+    if (highest < WORD_NUMBERS && number < WORD_NUMBERS) {
+      this.#words[slot]! |= 1 << number;
+      if (number > highest) this.#highest[slot] = number;
+      return;
+    }
     const block = this.#blockOf(slot);
     const from = (slot % BLOCK_SLOTS) * WORDS;
-    const highest = this.#highest[slot]!;
+    if (highest < WORD_NUMBERS) block[from] = this.#words[slot]!;
     if (number > highest) {
       this.#highest[slot] = number;
       const ahead = number - highest;

@@ -58,6 +58,29 @@ Deno.test("ReplayWindows is exact at every place of the window", () => {
   assert.equal(windows.check(slot, -1), false);
 });
 
+Deno.test("ReplayWindows lets nothing of a session before be seen in its window", () => {
+  for (let seed = 0; seed < 40; seed++) {
+    const rng = new Rng(seed);
+    const windows = new ReplayWindows(1);
+    for (let number = 0, slot = windows.acquire(); number < 9000; number++) {
+      windows.mark(slot, number);
+    }
+    windows.release(0);
+    const slot = windows.acquire();
+    const model = new Model();
+    const reach = rng.pick([2, 20, 200, 9000]);
+    for (let i = 0, base = 0; i < 3000; i++) {
+      const number = Math.max(0, base + rng.int(-reach, reach));
+      assert.equal(windows.check(slot, number), model.check(number), `seed ${seed}, ${number}`);
+      if (model.check(number)) {
+        windows.mark(slot, number);
+        model.mark(number);
+      }
+      base += rng.int(0, reach / 10);
+    }
+  }
+});
+
 Deno.test("ReplayWindows gives each session its own, empty, and a fixed number of them", () => {
   const windows = new ReplayWindows(1500);
   const slots = Array.from({ length: 1500 }, () => windows.acquire());

@@ -1,5 +1,6 @@
 // The receiver's side of acknowledgement: which numbers arrived, and when to say so.
 
+import { Rows } from "../base/rows.ts";
 import {
   ACK_EVERY_PACKETS,
   ACK_ONLY_PACKETS_MAX,
@@ -12,6 +13,8 @@ export const ACK_LIST_LENGTH = 2 * ACK_RANGES_MAX;
 
 /** First room for ranges: most sessions never see more than one. */
 const ROOM_MIN = 4;
+const rows = new Rows(2 * ROOM_MIN, 8, (length) => new Float64Array(length));
+const NO_ROW = -1;
 const NO_RANGES = new Float64Array(0);
 
 /**
@@ -19,8 +22,11 @@ const NO_RANGES = new Float64Array(0);
  * what is below the oldest kept counts as seen.
  */
 export class ReceivedNumbers {
-  /** Ascending pairs (smallest, largest) of disjoint ranges with a gap between neighbours. */
+  /** Ascending pairs (smallest, largest) of disjoint ranges with a gap between neighbours ... */
   #ranges = NO_RANGES;
+  /** ... from here on, in a row while there is room for them. */
+  #from = 0;
+  #row = NO_ROW;
   #count = 0;
   #floor = 0;
   #largestTime = 0;
@@ -31,7 +37,7 @@ export class ReceivedNumbers {
   rangesDropped = 0;
 
   get largest(): number {
-    return this.#count === 0 ? -1 : this.#ranges[2 * this.#count - 1]!;
+    return this.#count === 0 ? -1 : this.#ranges[this.#from + 2 * this.#count - 1]!;
   }
 
   /**
@@ -41,7 +47,7 @@ export class ReceivedNumbers {
   insert(now: number, number: number, eliciting: boolean): boolean {
     const before = this.largest;
     if (number === before + 1 && this.#count > 0) {
-      this.#ranges[2 * this.#count - 1] = number;
+      this.#ranges[this.#from + 2 * this.#count - 1] = number;
     } else if (number > before) {
       this.#insertAt(this.#count, number);
     } else if (!this.#insertBelow(number)) {
@@ -76,7 +82,7 @@ export class ReceivedNumbers {
   fill(list: Float64Array): number {
     const count = Math.min(this.#count, list.length >> 1);
     for (let i = 0; i < count; i++) {
-      const from = 2 * (this.#count - 1 - i);
+      const from = this.#from + 2 * (this.#count - 1 - i);
       list[2 * i] = this.#ranges[from]!;
       list[2 * i + 1] = this.#ranges[from + 1]!;
     }
@@ -98,8 +104,17 @@ export class ReceivedNumbers {
   /** The peer has an ACK whose largest number was this: what is below need not be said again. */
   onAckAcked(largest: number): void {
     let drop = 0;
-    while (drop < this.#count - 1 && this.#ranges[2 * drop + 1]! <= largest) drop += 1;
+    const from = this.#from;
+    while (drop < this.#count - 1 && this.#ranges[from + 2 * drop + 1]! <= largest) drop += 1;
     this.#dropOldest(drop);
+  }
+
+  /** Nothing will come any more: the memory goes to others. */
+  release(): void {
+    if (this.#row !== NO_ROW) rows.give(this.#row);
+    this.#row = NO_ROW;
+    this.#ranges = NO_RANGES;
+    this.#from = this.#count = 0;
   }
 
   #schedule(now: number, outOfOrder: boolean): void {
@@ -113,19 +128,20 @@ export class ReceivedNumbers {
     if (number < this.#floor) return false;
     const ranges = this.#ranges;
     let i = this.#count - 1;
-    while (i >= 0 && ranges[2 * i]! > number) i -= 1;
+    let at = this.#from + 2 * i;
+    for (; i >= 0 && ranges[at]! > number; i -= 1) at -= 2;
     // Now range i begins at or before the number, and i + 1 after it.
-    if (i >= 0 && number <= ranges[2 * i + 1]!) return false;
-    const joinsLower = i >= 0 && ranges[2 * i + 1]! === number - 1;
-    const joinsUpper = i + 1 < this.#count && ranges[2 * i + 2]! === number + 1;
+    if (i >= 0 && number <= ranges[at + 1]!) return false;
+    const joinsLower = i >= 0 && ranges[at + 1]! === number - 1;
+    const joinsUpper = i + 1 < this.#count && ranges[at + 2]! === number + 1;
     if (joinsLower && joinsUpper) {
-      ranges[2 * i + 1] = ranges[2 * i + 3]!;
-      ranges.copyWithin(2 * i + 2, 2 * i + 4, 2 * this.#count);
+      ranges[at + 1] = ranges[at + 3]!;
+      ranges.copyWithin(at + 2, at + 4, this.#from + 2 * this.#count);
       this.#count -= 1;
     } else if (joinsLower) {
-      ranges[2 * i + 1] = number;
+      ranges[at + 1] = number;
     } else if (joinsUpper) {
-      ranges[2 * i + 2] = number;
+      ranges[at + 2] = number;
     } else {
       return this.#insertAt(i + 1, number);
     }
@@ -139,22 +155,43 @@ export class ReceivedNumbers {
       this.rangesDropped += 1;
       this.#dropOldest(1);
       at -= 1;
-    } else if (2 * this.#count === this.#ranges.length) {
-      const larger = new Float64Array(Math.max(2 * ROOM_MIN, 2 * this.#ranges.length));
-      larger.set(this.#ranges);
-      this.#ranges = larger;
+    } else if (2 * this.#count === this.#room) {
+      this.#grow();
     }
-    this.#ranges.copyWithin(2 * at + 2, 2 * at, 2 * this.#count);
-    this.#ranges[2 * at] = number;
-    this.#ranges[2 * at + 1] = number;
+    const ranges = this.#ranges;
+    const from = this.#from + 2 * at;
+    ranges.copyWithin(from + 2, from, this.#from + 2 * this.#count);
+    ranges[from] = number;
+    ranges[from + 1] = number;
     this.#count += 1;
     return true;
   }
 
+  get #room(): number {
+    return this.#row === NO_ROW ? this.#ranges.length : rows.length;
+  }
+
+  #grow(): void {
+    if (this.#ranges === NO_RANGES) {
+      this.#row = rows.take();
+      this.#ranges = rows.block(this.#row);
+      this.#from = rows.at(this.#row);
+      return;
+    }
+    const room = this.#room;
+    const larger = new Float64Array(2 * room);
+    for (let i = 0; i < room; i++) larger[i] = this.#ranges[this.#from + i]!;
+    if (this.#row !== NO_ROW) rows.give(this.#row);
+    this.#ranges = larger;
+    this.#from = 0;
+    this.#row = NO_ROW;
+  }
+
   #dropOldest(count: number): void {
     if (count === 0) return;
-    this.#floor = this.#ranges[2 * count - 1]! + 1;
-    this.#ranges.copyWithin(0, 2 * count, 2 * this.#count);
+    const from = this.#from;
+    this.#floor = this.#ranges[from + 2 * count - 1]! + 1;
+    this.#ranges.copyWithin(from, from + 2 * count, from + 2 * this.#count);
     this.#count -= count;
   }
 }

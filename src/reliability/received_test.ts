@@ -39,6 +39,24 @@ Deno.test("ReceivedNumbers equals a set, whatever the order", () => {
   }
 });
 
+Deno.test("ReceivedNumbers of many sessions keep apart, whoever had the memory before", () => {
+  const rng = new Rng(7);
+  const all = Array.from({ length: 40 }, () => ({ received: new ReceivedNumbers(), seen: [0] }));
+  for (const { received } of all) received.insert(0, 0, true);
+  for (let i = 0; i < 20_000; i++) {
+    const one = rng.pick(all);
+    const number = rng.int(0, 30);
+    assert.equal(one.received.insert(i, number, true), !one.seen.includes(number));
+    one.seen.push(number);
+    assert.equal(one.received.largest, Math.max(...one.seen));
+    if (!rng.chance(0.03)) continue;
+    one.received.release();
+    assert.equal(one.received.largest, -1);
+    one.received = new ReceivedNumbers();
+    one.seen.length = 0;
+  }
+});
+
 Deno.test("ReceivedNumbers keeps a bounded number of ranges and refuses what it forgot", () => {
   const received = new ReceivedNumbers();
   for (let i = 0; i < ACK_RANGES_MAX; i++) received.insert(0, 2 * i + 10, true);

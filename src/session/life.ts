@@ -7,6 +7,7 @@
  * While it is closing it says CLOSE, and again to a peer that goes on.
  */
 
+import type { ReceivedNumbers } from "../reliability/received.ts";
 import type { Recovery } from "../reliability/recovery.ts";
 import { CloseCode } from "../wire/frames.ts";
 import { CLOSE_DRAIN_MS, CLOSE_REPEATS_MAX } from "./limits.ts";
@@ -26,6 +27,7 @@ export class SessionLife<Owner> {
   readonly #streams: Streams<Owner>;
   readonly #messages: MessageOutput;
   readonly #recovery: Recovery;
+  readonly #received: ReceivedNumbers;
   #state: number = State.open;
   #closesLeft = 0;
 
@@ -34,11 +36,13 @@ export class SessionLife<Owner> {
     streams: Streams<Owner>,
     messages: MessageOutput,
     recovery: Recovery,
+    received: ReceivedNumbers,
   ) {
     this.lastHeard = this.lastSent = now;
     this.#streams = streams;
     this.#messages = messages;
     this.#recovery = recovery;
+    this.#received = received;
   }
 
   get isOpen(): boolean {
@@ -72,6 +76,7 @@ export class SessionLife<Owner> {
     this.#streams.close();
     this.#messages.release();
     this.#recovery.close();
+    this.#received.release();
     if (!wasOpen) return;
     this.closeCode = code;
     this.#streams.events.closed(this.#streams.owner, code, isLocal);

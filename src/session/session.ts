@@ -44,7 +44,7 @@ export class Session implements RecoverySink {
   readonly #streams: Streams<Session>;
   readonly #messages: MessageOutput;
   readonly #paths: SessionPaths;
-  readonly #received = new ReceivedNumbers();
+  readonly #received: ReceivedNumbers;
   readonly #life: SessionLife<Session>;
   readonly #input: PacketInput<Session>;
   readonly #output: PacketOutput<Session>;
@@ -56,11 +56,12 @@ export class Session implements RecoverySink {
     const { events, budget, records, isClient, keepAliveMs } = options;
     this.#options = options;
     const recovery = this.recovery = new Recovery(this, records, options);
+    const received = this.#received = new ReceivedNumbers();
     const paths = this.#paths = new SessionPaths(isClient);
     const streams = this.#streams = new Streams<Session>(this, events, this.counters, budget);
     const messages = this.#messages = new MessageOutput(this.counters);
-    const life = this.#life = new SessionLife(now, streams, messages, recovery);
-    const shared = { streams, paths, recovery, received: this.#received, life };
+    const life = this.#life = new SessionLife(now, streams, messages, recovery, received);
+    const shared = { streams, paths, recovery, received, life };
     const output = this.#output = new PacketOutput({ ...shared, messages, keepAliveMs });
     this.#input = new PacketInput({ ...shared, options, output });
     this.#shrunkAt = now;

@@ -5,6 +5,8 @@
  * an AEAD table under the ids given here. Phases are 0 and 1 in turn, told by a packet's kind.
  */
 
+import { copyBytes } from "../base/copy.ts";
+import { Rows } from "../base/rows.ts";
 import {
   KEY_BYTES,
   KEY_OLD_MS,
@@ -16,14 +18,43 @@ import { Cipher } from "./ciphers.ts";
 import { deriveNextKey } from "./session_keys.ts";
 import type { Bytes, Primitives } from "./primitives.ts";
 
-/**
- * What goes to the native side and back. The keys that a session keeps never do: small arrays that
- * never left the heap cost little, and there are many.
- */
+/** What goes to the native side and back. */
 const scratch: Bytes = new Uint8Array(KEY_BYTES);
 
 /** No key of that phase. */
 export const NO_KEY = -1;
+
+/**
+ * Keys that sessions keep to derive the next ones from, one a row. There they stay where they are
+ * until they are wiped: what lies in the heap is moved, and leaves copies behind.
+ */
+const rows = new Rows<Bytes>(KEY_BYTES, 8, (length) => new Uint8Array(length));
+const NO_ROW = -1;
+
+/** Copies a key; where it is kept. */
+function keep(key: Uint8Array): number {
+  const row = rows.take();
+  copyBytes(rows.block(row), rows.at(row), key, 0, KEY_BYTES);
+  return row;
+}
+
+/** Puts the key that follows into `scratch`. */
+function deriveNext(primitives: Primitives, row: number): void {
+  copyBytes(scratch, 0, rows.block(row), rows.at(row), KEY_BYTES);
+  deriveNextKey(primitives, scratch, scratch);
+}
+
+/** Keeps what is in `scratch` instead, and wipes it there. */
+function keepNext(row: number): void {
+  copyBytes(rows.block(row), rows.at(row), scratch, 0, KEY_BYTES);
+  scratch.fill(0);
+}
+
+function wipeKept(row: number): void {
+  if (row === NO_ROW) return;
+  rows.block(row).fill(0, rows.at(row), rows.at(row) + KEY_BYTES);
+  rows.give(row);
+}
 
 /** The sender's side. */
 export class SendKeys {
@@ -32,14 +63,15 @@ export class SendKeys {
   keyId: number;
   readonly #aead: Aead;
   readonly #cipher: Cipher;
-  readonly #key: Bytes;
+  /** Where that key is kept. */
+  #row: number;
 
   /** Copies the key of phase 0. */
   constructor(aead: Aead, key: Bytes, cipher: Cipher) {
     this.#aead = aead;
     this.#cipher = cipher;
-    this.#key = new Uint8Array(key);
     this.keyId = aead.addKey(key, cipher);
+    this.#row = keep(key);
   }
 
   /** Packets that one key may seal. */
@@ -49,19 +81,19 @@ export class SendKeys {
 
   /** Goes over to the next key; the old one is wiped. When that is due is PeerKeys' to say. */
   update(primitives: Primitives): void {
-    deriveNextKey(primitives, this.#key, scratch);
+    deriveNext(primitives, this.#row);
     const old = this.keyId;
     this.keyId = this.#aead.addKey(scratch, this.#cipher);
     this.#aead.removeKey(old);
-    this.#key.set(scratch);
-    scratch.fill(0);
+    keepNext(this.#row);
     this.phase ^= 1;
   }
 
   wipe(): void {
     if (this.keyId !== NO_KEY) this.#aead.removeKey(this.keyId);
     this.keyId = NO_KEY;
-    this.#key.fill(0);
+    wipeKept(this.#row);
+    this.#row = NO_ROW;
   }
 }
 
@@ -70,8 +102,11 @@ export class ReceiveKeys {
   phase = 0;
   readonly #aead: Aead;
   readonly #cipher: Cipher;
-  /** The key of this phase, or once the next one is derived, that: from it the one after comes. */
-  readonly #key: Bytes;
+  /**
+   * Where the key of this phase is kept, or once the next one is derived, that: from it the one
+   * after comes.
+   */
+  #row: number;
   #oldId = NO_KEY;
   #currentId: number;
   /** Derived when a first packet of the present phase has opened: before that none may follow. */
@@ -84,7 +119,7 @@ export class ReceiveKeys {
     this.#aead = aead;
     this.#cipher = cipher;
     this.#currentId = aead.addKey(key, cipher);
-    this.#key = new Uint8Array(key);
+    this.#row = keep(key);
   }
 
   /** Which key to open a packet with. */
@@ -117,10 +152,9 @@ export class ReceiveKeys {
   }
 
   #deriveNext(primitives: Primitives): void {
-    deriveNextKey(primitives, this.#key, scratch);
+    deriveNext(primitives, this.#row);
     this.#nextId = this.#aead.addKey(scratch, this.#cipher);
-    this.#key.set(scratch);
-    scratch.fill(0);
+    keepNext(this.#row);
   }
 
   /** When expire() is due; Infinity while there is no old key. */
@@ -138,7 +172,8 @@ export class ReceiveKeys {
     if (this.#currentId !== NO_KEY) this.#aead.removeKey(this.#currentId);
     if (this.#nextId !== NO_KEY) this.#aead.removeKey(this.#nextId);
     this.#currentId = this.#nextId = NO_KEY;
-    this.#key.fill(0);
+    wipeKept(this.#row);
+    this.#row = NO_ROW;
   }
 
   #dropOld(): void {

@@ -14,8 +14,33 @@ import { type KeyLimits, PeerKeys } from "./peer_keys.ts";
 /** A second for each of the seconds in which a RESET may be about a number. */
 const SECONDS = RESET_NUMBER_MS_MAX / 1000;
 const NO_SLOT = -1;
-/** Of a session that has not sent anything. */
-const NO_SECONDS = new Float64Array(0);
+
+/** Which numbers were sent when: for a peer that may send a RESET, as a server may. */
+export class SentSeconds {
+  /** By second: when it began, and behind all of those the first number sent in each. */
+  readonly #seconds = new Float64Array(2 * SECONDS).fill(-Infinity, 0, SECONDS);
+
+  /** `next`: the number to be sent next. */
+  note(now: number, next: number): void {
+    const second = Math.floor(now / 1000);
+    const place = second % SECONDS;
+    if (this.#seconds[place] === second * 1000) return;
+    this.#seconds[place] = second * 1000;
+    this.#seconds[SECONDS + place] = next;
+  }
+
+  /** Whether a number below `next` was sent lately enough for a RESET to be about it. */
+  hasLately(now: number, number: number, next: number): boolean {
+    if (number >= next) return false;
+    let first = Infinity;
+    for (let i = 0; i < SECONDS; i++) {
+      if (this.#seconds[i]! > now - RESET_NUMBER_MS_MAX) {
+        first = Math.min(first, this.#seconds[SECONDS + i]!);
+      }
+    }
+    return number >= first;
+  }
+}
 
 /** Whose timer it is; PacketPump. */
 export interface PeerOwner {
@@ -54,10 +79,10 @@ export class Peer implements Timer {
   receiveLimit: TokenBucket | undefined;
   /** What the tunnel wants to be called for; Infinity: nothing. */
   ownDueAt = Infinity;
+  /** Of a peer that may send a RESET. */
+  sentSeconds: SentSeconds | undefined;
   readonly #owner: PeerOwner;
   readonly #keyLimits: KeyLimits;
-  /** By second: when it began, and behind all of those the first number sent in each. */
-  #seconds = NO_SECONDS;
 
   constructor(session: Session, localId: number, owner: PeerOwner, keyLimits: KeyLimits) {
     this.session = session;
@@ -84,25 +109,11 @@ export class Peer implements Timer {
 
   /** Notes about when which numbers were sent. Call it before sending; mostly it looks once. */
   noteSecond(now: number): void {
-    const second = Math.floor(now / 1000);
-    const place = second % SECONDS;
-    if (this.#seconds[place] === second * 1000) return;
-    if (this.#seconds === NO_SECONDS) {
-      this.#seconds = new Float64Array(2 * SECONDS).fill(-Infinity, 0, SECONDS);
-    }
-    this.#seconds[place] = second * 1000;
-    this.#seconds[SECONDS + place] = this.session.recovery.nextNumber;
+    this.sentSeconds?.note(now, this.session.recovery.nextNumber);
   }
 
   /** Whether a number was sent lately enough for a RESET to be about it. */
   sentLately(now: number, number: number): boolean {
-    if (number >= this.session.recovery.nextNumber) return false;
-    let first = Infinity;
-    for (let i = 0; i < SECONDS; i++) {
-      if (this.#seconds[i]! > now - RESET_NUMBER_MS_MAX) {
-        first = Math.min(first, this.#seconds[SECONDS + i]!);
-      }
-    }
-    return number >= first;
+    return this.sentSeconds?.hasLately(now, number, this.session.recovery.nextNumber) ?? false;
   }
 }

@@ -34,7 +34,7 @@ import { type Loop, NOT_ARMED, type Task, type Timer } from "../../loop/loop.ts"
 import { UdpCarrier } from "../../transport/udp.ts";
 import type { Arrival } from "../arrival.ts";
 import { PacketPump, type PumpOwner } from "../packet_pump.ts";
-import { Peer } from "../peer.ts";
+import { Peer, SentSeconds } from "../peer.ts";
 import type { KeyLimits } from "../peer_keys.ts";
 import type { ClientStart } from "../protocol.ts";
 import { RandomNumbers } from "../random_numbers.ts";
@@ -297,6 +297,7 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
       this.#offered,
     );
     const peer = new Peer(session, clientSession, pump, this.#keyLimits);
+    peer.sentSeconds = new SentSeconds();
     this.#makeRoom();
     pump.add(peer);
     const connection = this.#connection = {

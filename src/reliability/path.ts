@@ -5,6 +5,7 @@ import { Pacer } from "./pacer.ts";
 import {
   PACKET_THRESHOLD,
   PACKET_THRESHOLD_MAX,
+  PATHS_MAX,
   PERSISTENT_CONGESTION_PTOS,
   PTO_BACKOFF_MS_MAX,
   PTO_COUNT_SMALL_PACKETS,
@@ -12,6 +13,12 @@ import {
 import { PathMtu } from "./pmtu.ts";
 import { RttEstimator } from "./rtt.ts";
 import { Flag, NONE, type SentPackets } from "./sent.ts";
+
+/**
+ * Of the ACK or timer that is being dealt with, by path index: whatever session it is of, no other
+ * one's is needed at the same time.
+ */
+const samples: readonly AckSample[] = Array.from({ length: PATHS_MAX }, () => new AckSample());
 
 /** Of the packet that is being noted: see SentPackets.describe. */
 const delivery = new Float64Array(3);
@@ -36,7 +43,8 @@ export class Path {
   readonly pmtu: PathMtu;
   readonly rtt: RttEstimator = new RttEstimator();
   readonly counters: PathCounters = new PathCounters();
-  readonly sample: AckSample = new AckSample();
+  /** Valid while an ACK or a timer is dealt with. */
+  readonly sample: AckSample;
   /** Bytes and packets in flight. */
   inFlight = 0;
   packetsInFlight = 0;
@@ -67,6 +75,7 @@ export class Path {
     this.index = index;
     this.controller = controller;
     this.pmtu = pmtu;
+    this.sample = samples[index]!;
     controller.setPacketBytes(pmtu.size);
   }
 

@@ -2,7 +2,7 @@
 
 import { WINDOW_PACKETS_MAX } from "../params.ts";
 
-/** What one ACK, or one timer, did to one path. One object a path, filled anew each time. */
+/** What one ACK, or one timer, did to one path. Filled anew each time (see Path). */
 export class AckSample {
   ackedBytes = 0;
   ackedPackets = 0;

@@ -4,12 +4,13 @@ import type { CongestionController } from "../reliability/congestion/controller.
 import type { Carrier } from "../transport/carrier.ts";
 import { LateController } from "./late_controller.ts";
 
-/** The controller of a path by a carrier; `ours` chooses where that is for us to do. */
-export function controllerOf(
+/** The controller of a peer's path by a carrier; `ours` chooses where that is for us to do. */
+export function controllerOf<P>(
   { controls }: Carrier,
-  ours: () => CongestionController,
+  peer: P,
+  ours: (peer: P) => CongestionController,
 ): CongestionController {
-  return controls === "ours" ? new LateController(ours) : new CarrierController();
+  return controls === "ours" ? new LateController(peer, ours) : new CarrierController();
 }
 
 /** Limits nothing: a connection that is full is blocked (`Carrier.isBlocked`). */

@@ -5,13 +5,16 @@
 
 import type { AckSample, CongestionController } from "../reliability/congestion/controller.ts";
 
-export class LateController implements CongestionController {
-  #choose: () => CongestionController;
+/** `Whose`: what the choice depends on. A closure over it would be one more object a session. */
+export class LateController<Whose> implements CongestionController {
+  readonly #whose: Whose;
+  #choose: (whose: Whose) => CongestionController;
   #chosen: CongestionController | undefined;
   #packetBytes = 0;
 
   /** What `choose` gives when it is needed serves until `replace`. */
-  constructor(choose: () => CongestionController) {
+  constructor(whose: Whose, choose: (whose: Whose) => CongestionController) {
+    this.#whose = whose;
     this.#choose = choose;
   }
 
@@ -20,7 +23,7 @@ export class LateController implements CongestionController {
   }
 
   #make(): CongestionController {
-    const chosen = this.#choose();
+    const chosen = this.#choose(this.#whose);
     if (this.#packetBytes > 0) chosen.setPacketBytes(this.#packetBytes);
     return this.#chosen = chosen;
   }
@@ -30,7 +33,7 @@ export class LateController implements CongestionController {
   }
 
   /** From now on another one decides. */
-  replace(choose: () => CongestionController): void {
+  replace(choose: (whose: Whose) => CongestionController): void {
     this.#choose = choose;
     this.#chosen = undefined;
   }

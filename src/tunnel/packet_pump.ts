@@ -229,11 +229,16 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
    * Gives the session a path by a route; its index, or -1: it has as many as it may. Packet size
    * and congestion control are the carrier's; `ours` chooses the latter where it is for us to do.
    */
-  addPath(peer: P, route: Route, isProven: boolean, ours: () => CongestionController): number {
+  addPath(
+    peer: P,
+    route: Route,
+    isProven: boolean,
+    ours: (peer: P) => CongestionController,
+  ): number {
     const lane = this.#lanes.of(route);
     if (lane === undefined) return -1;
     const { base, max } = lane.carrier.mtu;
-    const controller = controllerOf(lane.carrier, ours);
+    const controller = controllerOf(lane.carrier, peer, ours);
     const path = peer.session.addPath(isProven, controller, new PathMtu(base, max));
     if (path < 0) return path;
     peer.heardAt[path] = this.clock.now;
@@ -242,7 +247,7 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
   }
 
   /** Has our own congestion control chosen anew, on all paths: more is known of the peer. */
-  rechoose(peer: P, ours: () => CongestionController): void {
+  rechoose(peer: P, ours: (peer: P) => CongestionController): void {
     for (let path = 0; path < peer.routes.length; path++) {
       const controller = peer.session.recovery.path(path)?.controller;
       if (controller instanceof LateController) controller.replace(ours);

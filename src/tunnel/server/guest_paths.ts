@@ -45,7 +45,7 @@ export class GuestPaths {
 
   /** A path to where a packet of so many bytes came from; its index, or -1. */
   open(guest: Guest, route: Route, heardBytes: number): number {
-    const path = this.#pump.addPath(guest, route, false, () => this.#controller(guest));
+    const path = this.#pump.addPath(guest, route, false, this.#controller);
     if (path >= 0) guest.session.pathState(path)!.receivedBytes = heardBytes;
     return path;
   }
@@ -58,18 +58,18 @@ export class GuestPaths {
 
   /** The client has said what its line takes. */
   rechoose(guest: Guest): void {
-    this.#pump.rechoose(guest, () => this.#controller(guest));
+    this.#pump.rechoose(guest, this.#controller);
   }
 
-  #controller({ user, takeRate }: Guest): CongestionController {
-    return chooseController({
+  /** One function for all sessions. */
+  readonly #controller = ({ user, takeRate }: Guest): CongestionController =>
+    chooseController({
       sendRate: lower(this.#options.upRate, user?.downRate ?? 0),
       takeRate,
       floorPackets: this.#options.windowPackets,
       packetBytes: PMTU_BASE,
       random: this.#options.random,
     });
-  }
 
   /** Makes room for another path: of those that carry no data the one unheard of for longest. */
   #dropOldest(guest: Guest): boolean {

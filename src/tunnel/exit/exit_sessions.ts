@@ -51,10 +51,11 @@ export interface ExitCounters {
 
 type SessionOptions<S> = Pick<ExitOptions<S>, "accountOf" | "unixMs" | "denied">;
 
+/** One object for all open sessions of a user. */
 interface SessionUser {
   readonly name: string;
   readonly account: UserAccount | undefined;
-  isClosed: boolean;
+  readonly isClosed: boolean;
 }
 
 export class ExitSessions<S extends object, T extends ExitItem> {
@@ -64,6 +65,7 @@ export class ExitSessions<S extends object, T extends ExitItem> {
   readonly #sessionMax: number;
   readonly #shares: Shares<S>;
   readonly #users = new Map<S, SessionUser>();
+  readonly #byName = new Map<string, SessionUser>();
   readonly #items = new SessionIndex<S, T>();
 
   constructor(
@@ -95,7 +97,13 @@ export class ExitSessions<S extends object, T extends ExitItem> {
 
   opened(session: S, user: string): void {
     const account = this.#options.accountOf?.(user);
-    this.#users.set(session, { name: user, account, isClosed: false });
+    let known = this.#byName.get(user);
+    // One who was removed and comes back has another account.
+    if (known === undefined || known.account !== account) {
+      known = { name: user, account, isClosed: false };
+      this.#byName.set(user, known);
+    }
+    this.#users.set(session, known);
   }
 
   /** All sessions. */
@@ -191,8 +199,8 @@ export class ExitSessions<S extends object, T extends ExitItem> {
   closed(session: S): void {
     const user = this.#users.get(session);
     if (user === undefined) return;
-    user.isClosed = true;
     if (this.#shares.heldBy(session) === 0) this.#users.delete(session);
+    else this.#users.set(session, { ...user, isClosed: true });
   }
 
   #leastUsed(session: S): T | undefined {

@@ -61,6 +61,17 @@ Deno.test("ExitSessions has room within the limits of all and of each, for whom 
   assert.deepEqual(bench.ended, []);
 });
 
+Deno.test("ExitSessions knows a closed session from another one of the same user", () => {
+  const bench = new Bench();
+  const { sessions } = bench;
+  const [one, two] = [bench.open("alice"), bench.open("alice")];
+  bench.add(one, 0, "a");
+  sessions.closed(one);
+  assert.deepEqual([sessions.makeRoom(one), sessions.makeRoom(two)], [false, true]);
+  assert.equal(sessions.makeRoom(bench.open("alice")), true);
+  assert.equal(sessions.userOf(one), "alice");
+});
+
 Deno.test("ExitSessions has the biggest holder give up what it used least lately", () => {
   const bench = new Bench();
   const { sessions } = bench;

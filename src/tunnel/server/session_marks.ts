@@ -3,11 +3,15 @@
  * main fetches them. One that finds no room is counted; its entry times out in its own time.
  */
 
-import { endpointWords, type Route } from "../../../ffi/endpoint.ts";
+import { endpointWords, type Route, routeWords } from "../../../ffi/endpoint.ts";
 import { SessionKey, SessionOp, SessionRequest } from "../../../ffi/bpf/layout.gen.ts";
 
 /** Of one batch; 256 KiB. */
 export const MARKS_MAX = 4096;
+
+/** Of the route in hand: one whose own bytes are looked at moves out of the heap, for good. */
+const words = new Uint32Array(routeWords);
+const addresses = new Uint8Array(words.buffer);
 
 const UDP = 17;
 const MAPPED = 0xffff_0000;
@@ -72,7 +76,7 @@ function writeKey(
   route: Route,
   port: number,
 ): void {
-  const addresses = new Uint8Array(route.buffer, route.byteOffset, 4 * 2 * endpointWords);
+  for (let i = 0; i < routeWords; i++) words[i] = route[i]!;
   const { srcIp, dstIp, srcPort, dstPort, protocol, family } = SessionKey.offset;
   bytes.fill(0, at, at + SessionKey.size);
   bytes.set(addresses.subarray(0, 16), at + srcIp);

@@ -413,6 +413,7 @@ export class Session implements RecoverySink {
     this.#shrunkAt = now;
     this.recovery.shrink(now);
     this.#messages.shrink();
+    this.#streams.shrink();
   }
 
   // ---- the end ----

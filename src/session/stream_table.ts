@@ -121,6 +121,14 @@ export class StreamTable {
     while (this.#queued > 0) this.dequeue();
   }
 
+  /** Gives back what only a session with streams needs. */
+  shrink(): void {
+    if (this.#byId.size === 0) this.#byId = NO_STREAMS;
+    if (this.#queued > 0) return;
+    this.#queue = NO_QUEUE;
+    this.#head = 0;
+  }
+
   /** Streams that wait for their turn to send. */
   get waiting(): number {
     return this.#queued;

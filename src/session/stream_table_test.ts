@@ -18,6 +18,21 @@ Deno.test("StreamTable hands out streams first come first served, each once", ()
   assert.equal(table.waiting, 0);
 });
 
+Deno.test("StreamTable.shrink() keeps what is there, and what comes after is as before", () => {
+  const table = new StreamTable(new Budget(0));
+  const [one, two] = [table.add(1), table.add(2)];
+  table.wake(two);
+  table.shrink();
+  assert.deepEqual([table.count, table.waiting, table.get(1)], [2, 1, one]);
+  assert.equal(table.dequeue(), two);
+  assert(table.remove(one) && table.remove(two));
+  table.shrink();
+  assert.deepEqual([table.count, table.waiting, table.isClosed(2)], [0, 0, true]);
+  const three = table.add(3);
+  table.wake(three);
+  assert.deepEqual([table.get(3), table.dequeue()], [three, three]);
+});
+
 Deno.test("waking a stream ends a stall, queueing it does not", () => {
   const table = new StreamTable(new Budget(0));
   const stream = table.add(0);

@@ -296,6 +296,15 @@ export class Streams<Owner> {
     if (unheard.size > 0) this.unheard = unheard;
   }
 
+  /** Gives back what only a session with streams needs. */
+  shrink(): void {
+    this.table.shrink();
+    if (this.#resets.size === 0) this.#resets = NO_STREAMS;
+    if (this.#unstamped.length === 0) this.#unstamped = NONE;
+    if (this.#starved.size === 0) this.#starved = NO_STREAMS;
+    if (this.#throttled.size === 0) this.#throttled = NO_STREAMS;
+  }
+
   // ---- what recovery says
 
   acked(kind: number, id: number, offset: NumberCell, length: number): void {

@@ -19,6 +19,7 @@ const KIB = 1024;
 const BLOCK = new Uint8Array(64 * KIB);
 /** What rings of a power of two, and what was in flight, may add to what was read ahead. */
 const SLACK = 32 << 20;
+const SPANS = 5;
 
 /** A server whose streams never end, the client of the pair, and an honest one beside it. */
 class Neighbours {
@@ -64,6 +65,11 @@ class Neighbours {
     return (this.notes.received - before) / (1 << 20);
   }
 
+  /** ... in the best of a few spans: what else the machine does takes from any of them. */
+  best(ms: number): number {
+    return Math.max(...Array.from({ length: SPANS }, () => this.rate(ms)));
+  }
+
   get used(): number {
     return this.pair.server.budget.used;
   }
@@ -78,14 +84,14 @@ Deno.test("200 paused downloads hold little, and leave the download of another w
   using both = new Neighbours();
   both.open(both.client, 1);
   both.rate(500);
-  const alone = both.rate(500);
+  const alone = both.best(200);
   both.open(both.pair.client, STREAMS);
   both.pair.run(1000);
   assert(both.taken > 0);
   both.isPaused = true;
   both.pair.run(1000);
   assert(both.used <= STREAMS * 64 * KIB + SLACK, `${both.used} bytes are held`);
-  const beside = both.rate(500);
+  const beside = both.best(200);
   assert(beside >= alone / 3, `${beside} of ${alone} MiB`);
 });
 

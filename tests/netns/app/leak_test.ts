@@ -13,7 +13,8 @@ const WARM_CYCLES = 2000;
 const COMPARED = 8;
 /** A leak of 1.5 KiB a cycle: V8 grows in steps of 5 MiB. One of an object would be far more. */
 const GROWTH_MAX_BYTES = 12 << 20;
-const TIME_MAX_MS = 180_000;
+/** Of CPU: how soon it is over is up to what else the machine does. */
+const CPU_MAX_MS = 180_000;
 
 const ignore = Deno.uid() !== 0;
 if (ignore) console.log("leak_test.ts: skipped, loading BPF programs needs root");
@@ -32,9 +33,9 @@ Deno.test({
     assert.equal(last.cycle, CYCLES);
     assert.equal(last.fds, first.fds, text);
     assert.ok(growth < GROWTH_MAX_BYTES, text);
-    assert.ok(last.ms < TIME_MAX_MS, text);
+    assert.ok(last.cpuMs < CPU_MAX_MS, text);
     const grown = (growth / (1 << 20)).toFixed(1);
-    console.log(`${last.ms} ms, ${last.fds} descriptors, memory grew by ${grown} MiB`);
+    console.log(`${last.cpuMs} ms of CPU, ${last.fds} descriptors, memory grew by ${grown} MiB`);
   },
 });
 

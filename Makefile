@@ -142,13 +142,12 @@ sanitize: build/asan/libphantom.so bpf lib ## test our C under the address and U
 
 # ---- rebuild when flags or the compiler changed: each build/flags/x is a prerequisite ----
 
-replace_if_changed = if cmp -s $@.tmp $@; then rm $@.tmp; else mv $@.tmp $@; fi
+# Written to a file of this shell's own: tests run make, too, one beside the other.
+replace_if_changed = if cmp -s $@.$$$$ $@; then rm $@.$$$$; else mv $@.$$$$ $@; fi
 
 # $(call record,COMMANDS): the target is what COMMANDS print, and newer only when that differs.
 define record
-	@mkdir -p $(@D)
-	@{ $(1); } >$@.tmp
-	@$(replace_if_changed)
+	@mkdir -p $(@D); { $(1); } >$@.$$$$; $(replace_if_changed)
 endef
 
 build/flags/bpf: FORCE
@@ -226,8 +225,7 @@ $(addprefix build/lib/,$(SHIPPED)): FORCE
 	@mkdir -p $(@D)
 	@from=$$(readlink -f "$$($(NATIVE_CC) -print-file-name=$(@F))"); \
 	  if [[ ! -f $$from ]]; then echo "error: $(@F) is not installed: make setup" >&2; exit 1; fi; \
-	  cp "$$from" $@.tmp; chmod 0644 $@.tmp
-	@$(replace_if_changed)
+	  cp "$$from" $@.$$$$; chmod 0644 $@.$$$$; $(replace_if_changed)
 
 # ---- the executable ----
 

@@ -16,6 +16,8 @@ import { CIPHER, WINDOW_MS } from "./wire.ts";
 /** A server without its replay record holds 0-RTT frames back for so long. */
 const COLD_MS = 90_000;
 const SILENCE_MS = 1000;
+/** As `deno task ok` sets it: without what waits for a server that is so old. */
+const isQuick = Deno.env.get("PHANTOM_QUICK") === "1";
 
 let server: Server;
 
@@ -24,8 +26,8 @@ Deno.test.beforeAll(async () => {
 });
 Deno.test.afterAll(() => server.end());
 
-function test(name: string, body: () => Promise<void>): void {
-  const options = { sanitizeOps: false, sanitizeResources: false };
+function test(name: string, body: () => Promise<void>, ignore = false): void {
+  const options = { ignore, sanitizeOps: false, sanitizeResources: false };
   Deno.test({ name: `interop: ${name}`, fn: body, ...options });
 }
 
@@ -933,7 +935,7 @@ test("0-RTT: the answer's first byte after one flight of the client", async () =
       await client.close();
     }
   });
-});
+}, isQuick);
 
 test("a clean restart: 0-RTT from the first HELLO, a HELLO of before is not run", async () => {
   await withTarget(peers.echoTarget(), async (port, target) => {
@@ -964,7 +966,7 @@ test("a clean restart: 0-RTT from the first HELLO, a HELLO of before is not run"
       before.stop();
     }
   });
-});
+}, isQuick);
 
 test("a HELLO from before the restart whose first answer got lost: its streams fail", async () => {
   const events: PacketEvent[] = [];

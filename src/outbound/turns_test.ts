@@ -27,10 +27,12 @@ Deno.test("Turns opens some in a round, one of each session after the other", ()
   for (let i = 0; i < 1000; i++) turns.open(greedy, bench.turn("greedy"));
   for (let i = 0; i < 3; i++) turns.open(modest, bench.turn("modest"));
   loop.round(0);
-  // Whatever one has asked for before, the other has its own in the same round.
   assert.ok(taken.length <= 16);
-  assert.deepEqual(taken.slice(0, 6), Array(3).fill(["greedy", "modest"]).flat());
   assert.equal(turns.counters.putOff, 1);
+  // A round ends early where others have the core.
+  while (taken.length < 6) loop.round(0);
+  // Whatever one has asked for before, the other has its own beside it.
+  assert.deepEqual(taken.slice(0, 6), Array(3).fill(["greedy", "modest"]).flat());
   while (turns.waiting > 0) loop.round(0);
   assert.equal(turns.counters.opened, 1003);
 });

@@ -17,6 +17,9 @@ import {
 
 libraries();
 
+/** So often new clients come until one of them is at a backend that is back. */
+const BACK_TRIES = 10;
+
 /** What each of the backends got, as a share. */
 function shareOf(answers: readonly Answer[], name: string): number {
   return answers.filter(({ backend }) => backend === name).length / answers.length;
@@ -127,8 +130,13 @@ for (const level of ["XDP", "user space"] as const) {
     assert.ok(answers.some(({ backend }) => backend === "a"), "a had no clients");
     await net.backend("a", 4);
     await relay.until("event=backend_up");
-    const again = await net.client(net.address("relay", 4), { flows: 24, count: 1 });
-    assert.deepEqual(backendsOf(again.answers), ["a", "b"]);
+    // On a busy machine it may be down once more before it stays.
+    const back: string[] = [];
+    for (let tries = 0; tries < BACK_TRIES && back.length < 2; tries++) {
+      const again = await net.client(net.address("relay", 4), { flows: 24, count: 1 });
+      back.splice(0, 2, ...backendsOf(again.answers));
+    }
+    assert.deepEqual(back, ["a", "b"]);
   });
 
   Deno.test(`clients go by weight, none to a backend that drains, in ${level}`, async () => {

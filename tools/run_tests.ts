@@ -53,8 +53,8 @@ const MEASURES = /\b(?:measuredTest|underLoad)\(/;
 const UNITS = ["src/tunnel", "src"] as const;
 /** Parts of a lane that run at once. */
 const RUNNERS: Readonly<Record<Lane, number>> = { work: 2, measured: 1, waiting: 3 };
-/** Of `work`: it gets a quarter of a core that somebody else wants, too. */
-const NICE = ["nice", "-n", "6"];
+/** Of `work`: it gets a third of a core that somebody else wants, too. */
+const NICE = ["nice", "-n", "3"];
 /** Of --quick: few cases, and without what waits for a minute and a half or needs many cases. */
 const QUICK = { PHANTOM_QUICK: "1", PHANTOM_FUZZ_CASES: "100", PHANTOM_SIM_SEEDS: "3" };
 const NOT_QUICK: Readonly<Record<string, readonly string[]>> = {

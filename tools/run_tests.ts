@@ -47,8 +47,11 @@ const LONG_WAIT = [
   "tests/netns/app/server_test.ts",
   "tests/netns/relay/relay_test.ts",
 ];
-/** What a file that measures calls: of tests/security/stage.ts and tests/fixtures/under_load.ts. */
-const MEASURES = /\b(?:measuredTest|underLoad)\(/;
+/**
+ * What a file that measures calls: of tests/security/stage.ts, of tests/fixtures/under_load.ts, and
+ * what says how soon traffic goes on.
+ */
+const MEASURES = /\b(?:measuredTest|underLoad|recovery)\(/;
 /** Units beside their source, in two parts of about one size. */
 const UNITS = ["src/tunnel", "src"] as const;
 /** Parts of a lane that run at once. */

@@ -175,12 +175,14 @@ test("with two workers a client that moves comes back, by a new session at worst
   server: { workers: 2 },
   // How soon a path counts as dead: a moved packet may reach the worker that has not the session.
   client: { arq: { max_retries: 4 } },
-}, async ({ topology }) => {
+}, async ({ topology, client }) => {
   for (let host = 2; host < 6; host++) {
     assert.match(await curl(topology, "-x", SOCKS, NAME_URL), /^hello from /);
     move(topology, `45.1.0.${host}`, `45.1.0.${host + 1}`);
     const ms = await recovery(topology);
-    assert.ok(ms < 10_000, `${ms} ms`);
+    // A path counts as dead after so many round trips: on a busy machine these are longer.
+    const rttMs = Number(/.*rttMs=([\d.]+)/s.exec(client.output)?.[1]);
+    assert.ok(ms < 10_000 * Math.max(1, rttMs / 50), `${ms} ms, a round trip is ${rttMs} ms`);
   }
 });
 

@@ -9,7 +9,9 @@ import { type ClientTuning, ClientTunnel } from "./tunnel.ts";
 Deno.test("0-RTT: the first byte of the answer comes after one round trip", () => {
   // A second round trip is far enough away for a busy machine.
   const delayMs = 400;
-  using pair = new Pair({ middle: { delayMs }, canTell: true });
+  // Nor is the HELLO said again there: whose answer it is then can't be told, and is no sample.
+  const clientTuning = { helloRetryMs: [5000] };
+  using pair = new Pair({ middle: { delayMs }, clientTuning, canTell: true });
   const answer = new TextEncoder().encode("answer");
   pair.atServer.data = (session, stream, _bytes, _at, length) => {
     session.write(stream, answer, 0, answer.length);
@@ -132,10 +134,12 @@ Deno.test("a server that stops says so, and the client comes back when it is ask
 Deno.test("the server's clock is learned from ACCEPT", () => {
   const ahead = 20_000;
   using pair = new Pair({ serverTuning: { unixMs: () => Date.now() + ahead } });
+  const began = performance.now();
   pair.greet();
   pair.until(() => pair.client.state === "open");
-  // By as much as a busy machine held up the ACCEPT, it is less.
-  assert.ok(Math.abs(pair.client.clockOffsetMs - ahead) < 5000, `${pair.client.clockOffsetMs}`);
+  // It can be wrong by as much as the round trip took.
+  const boundMs = 50 + performance.now() - began;
+  assert.ok(Math.abs(pair.client.clockOffsetMs - ahead) < boundMs, `${pair.client.clockOffsetMs}`);
 });
 
 Deno.test("an idle session ends on both sides, and nothing of it stays", () => {

@@ -48,10 +48,10 @@ const LONG_WAIT = [
   "tests/netns/relay/relay_test.ts",
 ];
 /**
- * What a file that measures calls: of tests/security/stage.ts, of tests/fixtures/under_load.ts, and
- * what says how soon traffic goes on.
+ * What a file that measures calls: of tests/security/stage.ts, of tests/fixtures/under_load.ts and
+ * scenario.ts, and what says how soon traffic goes on.
  */
-const MEASURES = /\b(?:measuredTest|underLoad|recovery)\(/;
+const MEASURES = /\b(?:measuredTest|underLoad|recovery|atRate)\(/;
 /** Units beside their source, in two parts of about one size. */
 const UNITS = ["src/tunnel", "src"] as const;
 /** Parts of a lane that run at once. */

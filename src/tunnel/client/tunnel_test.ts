@@ -24,7 +24,9 @@ Deno.test("0-RTT: the first byte of the answer comes after one round trip", () =
   const took = performance.now() - began;
   assert.ok(took >= 2 * delayMs && took < 4 * delayMs, `${took} ms of ${2 * delayMs}`);
   const { rtt } = pair.client.session().recovery.path(0)!;
-  assert.ok(rtt.sampled && Math.abs(rtt.smoothed - 2 * delayMs) < delayMs, `${rtt.smoothed}`);
+  // What was measured is the way there and back, and no longer than all of it took.
+  const isWithin = rtt.smoothed > 2 * delayMs - 5 && rtt.smoothed < took + 5;
+  assert.ok(rtt.sampled && isWithin, `${rtt.sampled}, ${rtt.smoothed} of ${took} ms`);
 });
 
 Deno.test("a HELLO that is lost is said again with the same frames, which run once", () => {

@@ -4,7 +4,14 @@
  */
 
 import assert from "node:assert/strict";
-import { BAD_LINE, download, MIXED, SOCKS, tunnelTest as test } from "../../fixtures/scenario.ts";
+import {
+  atRate,
+  BAD_LINE,
+  download,
+  MIXED,
+  SOCKS,
+  tunnelTest as test,
+} from "../../fixtures/scenario.ts";
 import { TARGET } from "../../fixtures/topology.ts";
 import { patternHash } from "../../fixtures/tunnel_probe.ts";
 
@@ -63,10 +70,12 @@ test("what the line carries is stated: both ways keep to it over a bad line", {
   const bytes = BYTES / 5;
   const hash = await patternHash(bytes);
   const send = () => topology.probe("upload", "127.0.0.1", "9009", String(bytes));
-  const up = await timed("up at 100 Mbit/s", bytes, send);
+  const rateOf = ({ rate }: { readonly rate: number }) => rate;
+  const up = await atRate(40, rateOf, () => timed("up at 100 Mbit/s", bytes, send));
   assert.equal(up.result, `${bytes} ${hash}`);
   assert.ok(up.rate > 40 && up.rate < 110, `${up.rate} Mbit/s`);
-  const down = await timed("down at 100 Mbit/s", bytes, () => download(topology, SOCKS, bytes));
+  const get = () => download(topology, SOCKS, bytes);
+  const down = await atRate(40, rateOf, () => timed("down at 100 Mbit/s", bytes, get));
   assert.equal(down.result, hash);
   assert.ok(down.rate > 40 && down.rate < 110, `${down.rate} Mbit/s`);
 });

@@ -31,7 +31,7 @@ const SEED = Number(Deno.env.get("PHANTOM_FUZZ_SEED") || 1);
 const isLoud = Deno.env.has("PHANTOM_FUZZ_CASES");
 const ATTACKERS = 6;
 /** Few: they run out, since a session that was closed stays for a while. Many: they do not. */
-const FEW_SESSIONS = 256;
+const FEW_SESSIONS = 128;
 const MANY_SESSIONS = 16_384;
 const IDLE_MS = 2000;
 const ROUND_MS_MAX = 2000;

@@ -1,6 +1,6 @@
 /** What connections that do not move may hold of the memory that the kernel has for TCP. */
 
-/** min, pressure and max, in pages, for all of the machine; a network namespace has no such file. */
+/** min, pressure and max, in pages, of all the machine; a network namespace has no such file. */
 const TCP_MEM = "/proc/sys/net/ipv4/tcp_mem";
 const PAGE_BYTES = 4096;
 /** Where the kernel sets "pressure" by itself, of all memory. */

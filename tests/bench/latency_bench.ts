@@ -1,7 +1,7 @@
 /**
  * What a tunnel adds to a round trip of 64 bytes on an idle path, and when the first byte of a new
  * session's answer comes on a long one: `deno run -A tests/bench/latency_bench.ts [--json]
- * [--rounds N] [idle [low]]`, as root, after `make build`. With `idle` only the first of the two,
+ * [--rounds N] [--warm N] [idle [low]]`, as root, after `make build`. With `idle` only the first,
  * with `low` under `low_latency: true` (others gain from it too). About two minutes: a server
  * without a record of earlier HELLOs holds 0-RTT data back for 90 seconds. shadowsocks-libev stands
  * beside it where it is installed.
@@ -17,7 +17,7 @@ const SHADOWSOCKS = 17_001;
 const PINGS = 500;
 const PAUSE_US = 2000;
 /** One behind the other, so that the code of both ends is compiled. */
-const WARM_PINGS = 30_000;
+const WARM_PINGS = option("warm", 30_000);
 /** Both ends warm up by themselves first, as they do before any user comes. */
 const SETTLE_MS = 2500;
 const DELAY_MS = 50;

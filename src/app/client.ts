@@ -7,6 +7,7 @@ import { type Endpoint, endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
 import { openLibraries } from "../../ffi/libraries.ts";
 import { ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
+import { pause } from "../base/pause.ts";
 import type { Native } from "../../ffi/native.ts";
 import { type Address, type ClientConfig, formatAddress, type HostPort } from "../config/mod.ts";
 import { AwakeCores } from "./awake_cores.ts";
@@ -206,16 +207,6 @@ async function findServer(lookup: NameLookup, options: ClientOptions): Promise<E
 function literalOf({ host, port }: HostPort): Endpoint | undefined {
   const isLiteral = host.includes(":") || /^[\d.]+$/.test(host);
   return isLiteral ? endpoint(ipBytes(host), port) : undefined;
-}
-
-function pause(ms: number, signal: AbortSignal | undefined): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal?.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    }, { once: true });
-  });
 }
 
 /** With copies of all keys: the worker gets and wipes them. */

@@ -5,6 +5,7 @@
 
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
+import { pause } from "../base/pause.ts";
 import type { EventCounts } from "../kernel/events.ts";
 import type { SessionCounts } from "../tunnel/kernel/sessions.ts";
 import type { HealthCounters } from "../kernel/hooked_interfaces.ts";
@@ -125,16 +126,6 @@ export class StatusSocket {
       }
     }
   }
-}
-
-function pause(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, ms);
-    signal.addEventListener("abort", () => {
-      clearTimeout(timer);
-      resolve();
-    }, { once: true });
-  });
 }
 
 /** What the server behind a socket says; nothing when none does. */

@@ -10,7 +10,7 @@ import {
   parseLocalAddress,
 } from "../config/mod.ts";
 import { type Given, type Option, UsageError } from "./args.ts";
-import { readRegular } from "./config_file.ts";
+import { isFile, readBounded, readRegular } from "./config_file.ts";
 
 /** A link on a command line can be seen by every user of the machine; here it can't. */
 const LINK_VARIABLE = "PHANTOM_LINK";
@@ -85,16 +85,8 @@ function addressesOf(text: string | undefined): Address[] {
 
 function readText(path: string): string {
   try {
-    return Deno.readTextFileSync(path);
+    return readBounded(path);
   } catch (cause) {
     throw new Error(`Cannot read ${path}`, { cause });
-  }
-}
-
-function isFile(path: string): boolean {
-  try {
-    return Deno.statSync(path).isFile;
-  } catch {
-    return false;
   }
 }

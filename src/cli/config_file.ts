@@ -56,7 +56,7 @@ export function readRegular(name: string): string {
 }
 
 /** A configuration may come by a pipe, but not without an end. */
-function readBounded(name: string): string {
+export function readBounded(name: string): string {
   using file = Deno.openSync(name);
   const decoder = new TextDecoder();
   const piece = new Uint8Array(PIECE_BYTES);
@@ -103,7 +103,7 @@ function readText(path: string): string {
   }
 }
 
-function isFile(path: string): boolean {
+export function isFile(path: string): boolean {
   try {
     return Deno.statSync(path).isFile;
   } catch {

@@ -26,7 +26,10 @@ export function statusText(report: Report, isAll: boolean, now: number): string 
   const { path, isLoaded, server } = report;
   if (!isLoaded && server === undefined) return `nothing is loaded at ${path}`;
   const parts = server === undefined
-    ? ["no server runs, or it can't be asked (-c tells where it is)", levelsOf(report)]
+    ? [
+      "no server runs, or it can't be asked (-c tells where it is)",
+      isLoaded ? path : `nothing is pinned at ${path}`,
+    ]
     : [summary(server, now), usersText(server.users, isAll, now)];
   if (server === undefined || isAll) parts.push(...planeText(report));
   if (server !== undefined && isAll) parts.push(...detailText(server));
@@ -77,10 +80,6 @@ function quotaText(user: UserStatus, now: number): string {
   if (trafficMax === 0) return "-";
   const share = Math.min(100, Math.floor(100 * (upBytes + downBytes) / trafficMax));
   return `${share} % of ${bytesText(trafficMax)}`;
-}
-
-function levelsOf({ path, isLoaded }: Report): string {
-  return isLoaded ? path : `nothing is pinned at ${path}`;
 }
 
 /** What the kernel has of it, also where no server runs. */

@@ -7,12 +7,11 @@
  */
 
 import { Writer } from "../wire/cursor.ts";
-import { SIP_KEY_WORDS, sipHash, sipKey } from "../wire/siphash.ts";
+import { sipHash } from "../wire/siphash.ts";
 import { label, type Primitives } from "./primitives.ts";
+import { sipKeyOf } from "./sip_secret.ts";
 
 const PATH_LABEL = label("phantom-path-v5");
-const NO_SALT = new Uint8Array(0);
-const SIP_KEY_BYTES = 16;
 const ADDRESS_WORDS = 5;
 // One thread, no re-entry.
 const text = new Uint8Array(6 + 4 * ADDRESS_WORDS + 6);
@@ -22,12 +21,10 @@ export class PathTokens {
   /** Of the last call. */
   high = 0;
   low = 0;
-  readonly #key = new Uint32Array(SIP_KEY_WORDS);
+  readonly #key: Uint32Array<ArrayBuffer>;
 
   constructor(primitives: Primitives, secret: Uint8Array) {
-    const key = primitives.hkdf(secret, NO_SALT, PATH_LABEL, SIP_KEY_BYTES);
-    sipKey(key, 0, this.#key);
-    key.fill(0);
+    this.#key = sipKeyOf(primitives, secret, PATH_LABEL);
   }
 
   /** Makes the challenge for the address in the first words of a route (ffi/endpoint.ts). */

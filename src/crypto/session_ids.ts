@@ -16,16 +16,15 @@
 
 import { Writer } from "../wire/cursor.ts";
 import { ownerMask } from "../wire/session_id.ts";
-import { SIP_KEY_WORDS, sipHash, sipKey } from "../wire/siphash.ts";
+import { sipHash } from "../wire/siphash.ts";
 import { type Bytes, label, type Primitives } from "./primitives.ts";
 import { resetToken } from "./reset.ts";
+import { sipKeyOf } from "./sip_secret.ts";
 
 /** Generations that one start may use: each start begins so much higher. */
 export const GENERATIONS_A_START = 8;
 
 const IDS_LABEL = label("phantom-ids-v5");
-const NO_SALT = new Uint8Array(0);
-const SIP_KEY_BYTES = 16;
 const SPARE_BITS = 8;
 const GENERATION_AT = 30;
 const GENERATIONS = 64;
@@ -49,7 +48,7 @@ export class SessionIds {
   readonly #primitives: Primitives;
   readonly #options: SessionIdOptions;
   readonly #secret: Bytes;
-  readonly #key = new Uint32Array(SIP_KEY_WORDS);
+  readonly #key: Uint32Array<ArrayBuffer>;
   /** Where the count stands in an id, and how many bits it has. */
   readonly #countAt: number;
   readonly #countBits: number;
@@ -60,9 +59,7 @@ export class SessionIds {
     this.#primitives = primitives;
     this.#options = options;
     this.#secret = Uint8Array.from(options.secret);
-    const key = primitives.hkdf(options.secret, NO_SALT, IDS_LABEL, SIP_KEY_BYTES);
-    sipKey(key, 0, this.#key);
-    key.fill(0);
+    this.#key = sipKeyOf(primitives, options.secret, IDS_LABEL);
     this.#countAt = 32 - Math.clz32(ownerMask(options.workers)) + SPARE_BITS;
     this.#countBits = GENERATION_AT - this.#countAt;
   }

@@ -69,9 +69,13 @@ export class Stalled<S extends object> {
 
   #nextSession(): boolean {
     if (this.#items !== undefined) this.#sessions.pop();
+    this.#openLast();
+    return this.#items !== undefined;
+  }
+
+  #openLast(): void {
     const session = this.#sessions.at(-1);
     this.#items = session && this.#source.each(session)[Symbol.iterator]();
-    return session !== undefined;
   }
 
   #endLap(): void {
@@ -80,8 +84,7 @@ export class Stalled<S extends object> {
     if (this.bytes > this.max) this.#cut(payers);
     this.#held.clear();
     this.#sessions = this.#source.inUse();
-    const first = this.#sessions.at(-1);
-    this.#items = first && this.#source.each(first)[Symbol.iterator]();
+    this.#openLast();
   }
 
   /** Those that hold more than all may, in equal parts, come down to that. */

@@ -130,7 +130,7 @@ export class PacketMask {
    * associated data begins.
    */
   maskSealed(batch: AeadBatch, arena: Uint8Array<ArrayBuffer>): number {
-    return this.#mask(arena, batch.ops, aeadOpAadWord, aeadOpWords, batch.count);
+    return this.#mask(arena, batch.ops, [aeadOpAadWord, aeadOpWords, batch.count], this.#sends);
   }
 
   /** Hides the headers of the packets that begin at offsets[0..count) of the arena; how many. */
@@ -139,15 +139,23 @@ export class PacketMask {
     count: number,
     arena: Uint8Array<ArrayBuffer>,
   ): number {
-    return this.#mask(arena, offsets, 0, 1, count);
+    return this.#mask(arena, offsets, [0, 1, count], this.#sends);
+  }
+
+  /** The same for packets that were shown here: somebody else is to have them as they came. */
+  remaskAt(
+    offsets: Uint32Array<ArrayBuffer>,
+    count: number,
+    arena: Uint8Array<ArrayBuffer>,
+  ): number {
+    return this.#mask(arena, offsets, [0, 1, count], this.#receives);
   }
 
   #mask(
     arena: Uint8Array<ArrayBuffer>,
     words: Uint32Array<ArrayBuffer>,
-    first: number,
-    stride: number,
-    count: number,
+    [first, stride, count]: readonly [number, number, number],
+    direction: Direction,
   ): number {
     if (this.#keyCount === 0) throw new Error("Cannot mask packets as no key has been set");
     return checked(
@@ -155,7 +163,7 @@ export class PacketMask {
         arena,
         arena.length,
         this.#keys,
-        this.#sends,
+        direction,
         words,
         words.length,
         first,

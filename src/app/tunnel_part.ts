@@ -236,8 +236,8 @@ function startControl(
   const log = options.log.with({ component: "kernel" });
   if (!ebpf.enabled) {
     if (sockets.length > 1) {
-      log.info("steering_off", "packets are not steered: clients that change port may be lost", {
-        remedy: "workers: 1, or ebpf.enabled: true",
+      log.info("steering_off", "workers hand over the packets of clients that change port", {
+        remedy: "ebpf.enabled: true, where the kernel does that, and faster",
       });
     }
     return undefined;

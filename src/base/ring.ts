@@ -30,6 +30,21 @@ abstract class Ring {
     this.mask = this.bytes.length - 1;
   }
 
+  /** In two pieces where it goes over the end of the memory. */
+  protected copyIn(at: number, from: Uint8Array): void {
+    const start = at & this.mask;
+    const first = Math.min(from.length, this.bytes.length - start);
+    this.bytes.set(first === from.length ? from : from.subarray(0, first), start);
+    if (first < from.length) this.bytes.set(from.subarray(first), 0);
+  }
+
+  protected copyOut(at: number, into: Uint8Array): void {
+    const start = at & this.mask;
+    const first = Math.min(into.length, this.bytes.length - start);
+    into.set(this.bytes.subarray(start, start + first));
+    if (first < into.length) into.set(this.bytes.subarray(0, into.length - first), first);
+  }
+
   /** Bytes between reader and writer. */
   protected get used(): number {
     return (Atomics.load(this.words, WRITTEN) - Atomics.load(this.words, READ)) & WORD_MASK;
@@ -40,19 +55,17 @@ export class RingWriter extends Ring {
   /** How often there was no room. */
   refused = 0;
 
-  /** Writes a message whole. False: no room; say it again later. */
-  write(message: Uint8Array): boolean {
+  /** Writes a message whole, and leaves so much room. False: no room; say it again later. */
+  write(message: Uint8Array, spareBytes = 0): boolean {
     const size = LENGTH_BYTES + padded(message.length);
-    if (this.used + size > this.bytes.length) {
+    if (this.used + size + spareBytes > this.bytes.length) {
       this.refused++;
       return false;
     }
     const at = Atomics.load(this.words, WRITTEN);
     const { length } = message;
     for (let i = 0; i < LENGTH_BYTES; i++) this.bytes[(at + i) & this.mask] = length >>> (8 * i);
-    for (let i = 0; i < length; i++) {
-      this.bytes[(at + LENGTH_BYTES + i) & this.mask] = message[i]!;
-    }
+    this.copyIn(at + LENGTH_BYTES, message);
     Atomics.store(this.words, WRITTEN, (at + size) & WORD_MASK);
     return true;
   }
@@ -66,7 +79,7 @@ export class RingReader extends Ring {
     let length = 0;
     for (let i = 0; i < LENGTH_BYTES; i++) length |= this.bytes[(at + i) & this.mask]! << (8 * i);
     const message = new Uint8Array(length);
-    for (let i = 0; i < length; i++) message[i] = this.bytes[(at + LENGTH_BYTES + i) & this.mask]!;
+    this.copyOut(at + LENGTH_BYTES, message);
     Atomics.store(this.words, READ, (at + LENGTH_BYTES + padded(length)) & WORD_MASK);
     return message;
   }

@@ -102,9 +102,18 @@ export class HandOver implements Watcher {
     this.#listeners.set(service, listener);
   }
 
-  /** Tells another worker something, without a connection; whether it will hear it. */
-  tell(worker: number, service: number, message: Uint8Array<ArrayBuffer>): boolean {
-    return this.#give(worker, service, NO_DESCRIPTOR, new Uint32Array(endpointWords), message);
+  /**
+   * Tells another worker something, without a connection; whether it will hear it. Of the ring so
+   * much stays free for what matters more.
+   */
+  tell(
+    worker: number,
+    service: number,
+    message: Uint8Array<ArrayBuffer>,
+    spareBytes = 0,
+  ): boolean {
+    const peer = new Uint32Array(endpointWords);
+    return this.#give(worker, service, { fd: NO_DESCRIPTOR, peer, bytes: message }, spareBytes);
   }
 
   /**
@@ -114,15 +123,14 @@ export class HandOver implements Watcher {
   give(worker: number, service: number, { fd, peer, bytes }: HandedOver): boolean {
     const words = new Uint32Array(endpointWords);
     writeEndpoint(words, 0, peer);
-    return this.#give(worker, service, fd, words, bytes);
+    return this.#give(worker, service, { fd, peer: words, bytes }, 0);
   }
 
   #give(
     worker: number,
     service: number,
-    fd: number,
-    peer: Uint32Array,
-    bytes: Uint8Array<ArrayBuffer>,
+    { fd, peer, bytes }: { fd: number; peer: Uint32Array; bytes: Uint8Array<ArrayBuffer> },
+    spareBytes: number,
   ): boolean {
     const message = new Uint8Array(HEAD_BYTES + bytes.length);
     const words = new Uint32Array(message.buffer, 0, HEAD_WORDS);
@@ -131,7 +139,7 @@ export class HandOver implements Watcher {
     words.set(peer, 2);
     message.set(bytes, HEAD_BYTES);
     const mayBe = worker !== this.#index && bytes.length <= HAND_OVER_BYTES_MAX;
-    if (!mayBe || !this.#write(worker, message)) {
+    if (!mayBe || !this.#write(worker, message, spareBytes)) {
       this.counters.refused++;
       return false;
     }
@@ -141,11 +149,11 @@ export class HandOver implements Watcher {
   }
 
   /** A ring has one writer at a time. */
-  #write(worker: number, message: Uint8Array): boolean {
+  #write(worker: number, message: Uint8Array, spareBytes: number): boolean {
     const writer = this.#writers[worker];
     if (writer === undefined || !this.#lock(worker)) return false;
     try {
-      return writer.write(message);
+      return writer.write(message, spareBytes);
     } finally {
       Atomics.store(this.#locks, worker, FREE);
       Atomics.notify(this.#locks, worker, 1);

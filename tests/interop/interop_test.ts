@@ -815,6 +815,24 @@ test("the client's port changes: the session goes on after PATH_CHALLENGE", () =
       }
     })));
 
+test("the client's port changes between workers that nothing steers to: the session goes on", () =>
+  withServer(
+    { settings: { workers: 3 } },
+    () =>
+      withTarget(peers.echoTarget(), (port) =>
+        withClient({}, async (client) => {
+          const stream = client.open("127.0.0.1", port);
+          // That all of them hit the same worker is 1 in 3^9.
+          for (let i = 0; i < 10; i++) {
+            const data = pattern(300_000, i);
+            stream.write(data);
+            const back = await within(stream.readExactly(data.length), 10_000, `echo ${i}`);
+            assert.equal(await peers.sha256(back), await peers.sha256(data));
+            client.rebind();
+          }
+        })),
+  ));
+
 test("before PATH_RESPONSE at most three times the bytes go to a new path", async () => {
   const data = pattern(500_000, 4);
   let begin = () => {};

@@ -230,7 +230,7 @@ function startSteering(options: KernelControlOptions, filters: boolean): Steerin
   } catch (error) {
     log.warn(
       "steering_failed",
-      "packets are not steered: a client that changes its address waits for its worker",
+      "the kernel does not steer packets: workers hand over those of clients that change port",
       {
         cause: messageOf(error),
       },

@@ -17,6 +17,8 @@ const BYTES = 6 + KEY_BYTES + IDENT_BYTES + 2 + 4 * routeWords;
 export interface Neighbours {
   /** What the other does not take is lost. */
   tell(worker: number, message: Uint8Array<ArrayBuffer>): void;
+  /** Hands over packets of its sessions (strays.ts); whether it will hear of them. */
+  stray(worker: number, message: Uint8Array<ArrayBuffer>): boolean;
 }
 
 export function writeHandedOver(

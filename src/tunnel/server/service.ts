@@ -29,6 +29,7 @@ import type {
   UserSpec,
   UserText,
 } from "../protocol.ts";
+import type { Strays } from "./strays.ts";
 import { refusalOf } from "./users.ts";
 import { SessionSums } from "../session_sums.ts";
 import { XskDelivery } from "../../transport/xsk.ts";
@@ -42,6 +43,8 @@ export interface Tunnel {
   readonly udp?: UdpCarrier;
   readonly pump?: PacketPump<Guest>;
   readonly counters?: ServerCounters;
+  /** Packets that came to the wrong worker. */
+  readonly strays?: Strays | undefined;
   /** HELLOs that were said before. */
   readonly replays?: number;
   /** The descriptor that packets come by. */
@@ -113,6 +116,7 @@ export class TunnelService implements Service<ToServer> {
     const { counters, pump } = tunnel;
     return {
       ...(counters === undefined ? {} : { "": counters }),
+      ...(tunnel.strays === undefined ? {} : { strays: tunnel.strays.counters }),
       hello: () => ({ replays: tunnel.replays ?? 0, refusals: counters?.refusals ?? 0 }),
       sessionsGave: () => ({ way: tunnel.gaveWay ?? 0 }),
       ...(pump === undefined

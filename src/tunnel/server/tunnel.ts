@@ -44,6 +44,7 @@ import { Guest } from "./guest.ts";
 import { GuestPaths } from "./guest_paths.ts";
 import { ServerHandshakes } from "./handshakes.ts";
 import { ResetLimit } from "./sources.ts";
+import { Strays } from "./strays.ts";
 import { ServerCounters, type ServerTuning } from "./tuning.ts";
 import { type TunnelUser, TunnelUsers } from "./users.ts";
 
@@ -74,6 +75,8 @@ export class ServerTunnel implements PumpOwner<Guest> {
   readonly #paths: GuestPaths;
   readonly #giveWay: GiveWay;
   readonly #resetLimit: ResetLimit;
+  /** Between workers; none where there is one. */
+  readonly strays: Strays | undefined;
   readonly #keyLimits: KeyLimits;
   /** Of all sessions: one object, since each would keep its own. */
   readonly #sessionOptions: SessionOptions;
@@ -98,10 +101,8 @@ export class ServerTunnel implements PumpOwner<Guest> {
     const primitives = this.#primitives = new NativePrimitives(libs.native);
     this.#random = new RandomNumbers(primitives);
     const word = () => this.#random.u32();
-    const memory = this.#replays = new ReplayMemory(
-      start.replay ?? blindMemory(libs.native, word),
-      start.index,
-    );
+    const shared = start.replay ?? blindMemory(libs.native, word);
+    const memory = this.#replays = new ReplayMemory(shared, start.index);
     const tskd = new Tskd(primitives, start.psk, start.before?.oldestWindow);
     const { unixMs, beginnings } = this.#clockOf(libs.native);
     const users = this.#users = new TunnelUsers({
@@ -121,8 +122,8 @@ export class ServerTunnel implements PumpOwner<Guest> {
       records: this.#sessionOptions.records,
     });
     this.udp = new UdpCarrier(loop, this.pump, { mtu: tunnel.DATAGRAM_SIZES });
-    const random = this.#random.unit;
-    this.#paths = new GuestPaths(this.pump, { upRate, windowPackets, random, tokens });
+    const ways = { upRate, windowPackets, random: this.#random.unit, tokens };
+    this.#paths = new GuestPaths(this.pump, ways);
     this.#handshakes = new ServerHandshakes({
       ...{ primitives, tskd, users, memory, ids, tokens, sessionsMax, idleMs, upRate, downRate },
       ciphers: offerOf(cipherMachine(libs.native), cipher),
@@ -130,6 +131,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
     this.#admission = new Admission(this.pump.peers, this.counters, tuning, word);
     this.#giveWay = new GiveWay(this.pump);
     this.#resetLimit = new ResetLimit(RESET_INTERVAL_MS, word);
+    this.strays = Strays.between(loop, this.pump, tuning.neighbours);
     const { ended } = start.before ?? {};
     if (ended !== undefined) this.#ended.restore(ended, loop.now, (id) => this.#isOwn(id));
   }
@@ -341,6 +343,11 @@ export class ServerTunnel implements PumpOwner<Guest> {
     pump.control.send();
   }
 
+  /** Another worker has handed over packets for sessions of this one. */
+  takeStrays(message: Uint8Array<ArrayBuffer>): void {
+    this.strays?.take(message, this.udp);
+  }
+
   /** A HELLO was repeated; it may come from where its session has a path, or not. */
   #acceptAgain(handshake: number, route: Route, helloBytes: number): void {
     this.counters.repeated++;
@@ -463,9 +470,10 @@ export class ServerTunnel implements PumpOwner<Guest> {
     const { control, clock } = this.pump;
     const { session, number, carrier } = arrival;
     if (!this.#isOwn(session)) {
-      // Datagrams are steered by the kernel; a connection lands on any worker.
-      if (carrier.strayed === undefined) return;
-      return carrier.strayed(arrival.route, ownerOf(session, this.#ownerMask));
+      const owner = ownerOf(session, this.#ownerMask);
+      // A connection goes there itself; where the kernel steers datagrams, none comes here.
+      if (carrier.strayed === undefined) return this.strays?.give(owner, arrival);
+      return carrier.strayed(arrival.route, owner);
     }
     const { route } = arrival;
     if (!this.#ids.isOurs(session) || !this.#ended.mayReset(session, number, clock.now)) return;

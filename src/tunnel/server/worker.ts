@@ -10,6 +10,10 @@ import { ServerTunnel } from "./tunnel.ts";
 
 /** HELLOs of handshakes that another worker has; carriers use their own small numbers. */
 const HELLO_SERVICE = 0x100;
+/** Packets of sessions that another worker has. */
+const STRAY_SERVICE = 0x101;
+/** Of the ring to another worker, what packets leave free for all else. */
+const STRAYS_LEAVE_BYTES = 64 << 10;
 /** Main and the other workers still start. */
 const WARM_UP_DELAY_MS = 300;
 
@@ -22,9 +26,11 @@ serveWorker<ServerStart>((host, start) => [
     }
     const neighbours: Neighbours = {
       tell: (worker, message) => void handOver.tell(worker, HELLO_SERVICE, message),
+      stray: (worker, message) => handOver.tell(worker, STRAY_SERVICE, message, STRAYS_LEAVE_BYTES),
     };
     const tunnel = new ServerTunnel(loop, start, libs, events, { crowded, guests, neighbours });
     handOver.hear(HELLO_SERVICE, (message) => tunnel.takeHandedOver(message));
+    handOver.hear(STRAY_SERVICE, (message) => tunnel.takeStrays(message));
     return tunnel;
   }),
   new WarmUp(host.loop, WARM_UP_DELAY_MS, (course) => new ServerRehearsal(host.libs, course)),

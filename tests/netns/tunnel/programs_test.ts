@@ -1,19 +1,14 @@
 /** Programs that people use, through the tunnel: iperf3, a browser, git. */
 
 import assert from "node:assert/strict";
-import { outcomeOf, piped, Running } from "../../fixtures/process.ts";
+import { browse, BROWSER } from "../../fixtures/browser.ts";
+import { piped, Running } from "../../fixtures/process.ts";
 import { atRate, curl, MIXED, shell, SOCKS, tunnelTest as test } from "../../fixtures/scenario.ts";
 import { TARGET, type Topology } from "../../fixtures/topology.ts";
 import { PARTS, type Seen, WEB } from "../../fixtures/web.ts";
 
 const IPERF_PORT = 5201;
 const RATE_MIN = 50e6;
-const BROWSER = ["chromium", "chromium-browser", "google-chrome"].find(isInstalled);
-
-function isInstalled(program: string): boolean {
-  const args = ["-c", `command -v ${program}`];
-  return new Deno.Command("bash", { args, stdout: "null" }).outputSync().success;
-}
 
 /** `iperf3 -s` in the target's namespace. */
 async function startIperf(topology: Topology): Promise<Running> {
@@ -72,29 +67,11 @@ test("a browser loads a page and its parts over SOCKS5", {
   isMissing: BROWSER === undefined,
 }, async ({ topology }) => {
   await using _web = await topology.startWeb();
+  await browse(topology, `socks5://${MIXED}`);
   const url = `http://${TARGET.name}:${WEB.port}`;
-  const args = [
-    "--headless=new",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--no-first-run",
-    "--disable-background-networking",
-    `--user-data-dir=${topology.folder}/browser`,
-    `--proxy-server=socks5://${MIXED}`,
-    // Loopback would be left out, and names must not be looked up here.
-    "--proxy-bypass-list=<-loopback>",
-    "--timeout=30000",
-    "--dump-dom",
-    `${url}/page`,
-  ];
-  const { code, stdout, stderr } = await outcomeOf(topology.client.command(BROWSER!, args, piped));
-  assert.equal(code, 0, stderr);
-  const { scripts, images, styles } = PARTS;
   const said = await curl(topology, "-x", SOCKS, `${url}/seen`);
-  const loaded = /data-parts="([^"]*)"/.exec(stdout)?.[1];
-  assert.equal(loaded, `${scripts} ${images} ${styles}`, `asked for: ${said}\n${stdout}`);
   const seen: Seen[] = JSON.parse(said);
+  const { scripts, images, styles } = PARTS;
   const parts = new Set(seen.map(({ path }) => path).filter((path) => path.startsWith("/part/")));
   assert.equal(parts.size, scripts + images + styles);
   for (const { path, from } of seen) assert.match(from, /45\.3\.0\.1$|^2a00:3::1$/, path);

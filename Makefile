@@ -8,8 +8,8 @@ SHELL         := /bin/bash
 MAKEFLAGS     += --no-builtin-rules
 .DELETE_ON_ERROR:
 .SUFFIXES:
-.PHONY: FORCE help setup setup-tests run dev ok test test-busy test-kernels build bench install uninstall clean distclean \
-        bpf lib layout layout-check sanitize
+.PHONY: FORCE help setup setup-tests run dev ok test test-busy test-kernels build reproducible bench install uninstall \
+        clean distclean bpf lib layout layout-check sanitize
 
 export DENO_TLS_CA_STORE ?= system,mozilla
 export DENO_NO_UPDATE_CHECK := 1
@@ -56,7 +56,8 @@ LIBBPF_TOOL    := $(DENO) run -A tools/layout.ts --named bpf_map_type --c tools/
 BPF_ARCH_x86_64  := x86
 BPF_ARCH_aarch64 := arm64
 BPF_CFLAGS := -O2 -g -target bpf -mcpu=v3 -Wall -Wextra -Werror \
-  -D__TARGET_ARCH_$(BPF_ARCH_$(MACHINE)) -I/usr/include/$(MACHINE)-linux-gnu -Ibpf
+  -D__TARGET_ARCH_$(BPF_ARCH_$(MACHINE)) -I/usr/include/$(MACHINE)-linux-gnu -Ibpf \
+  -ffile-prefix-map=$(CURDIR)=.
 
 WARNINGS := -Wall -Wextra -Werror -Wshadow -Wvla
 NATIVE_CFLAGS := -std=gnu11 -O2 $(WARNINGS) -fstack-protector-strong -U_FORTIFY_SOURCE \
@@ -108,6 +109,9 @@ test-kernels: setup ## ... on Linux 5.10, 6.1 and 6.12, in an emulator (about 6 
 
 build: setup ## dist/phantom, one executable
 	$(Q)$(MAKE) --no-print-directory dist/phantom
+
+reproducible: setup ## ... built twice, in two folders: fails when the executables differ
+	$(Q)tools/reproducible.sh
 
 bench: setup ## build dist/phantom and run the benchmarks
 	$(Q)$(MAKE) --no-print-directory bpf lib dist/phantom
@@ -229,11 +233,11 @@ $(addprefix build/lib/,$(SHIPPED)): FORCE
 
 # ---- the executable ----
 
-$(BUNDLES): build/stage/%.js: %.ts $(SOURCES) build/flags/bundle tools/ascii.ts Makefile
+$(BUNDLES): build/stage/%.js: %.ts $(SOURCES) build/flags/bundle tools/finish_bundle.ts Makefile
 	@echo '  BUNDLE  $@'
 	@mkdir -p $(@D)
 	$(Q)$(DENO) bundle --quiet --platform deno -o $@.tmp.js $<
-	$(Q)$(DENO) run --no-config --allow-read --allow-write tools/ascii.ts $@.tmp.js
+	$(Q)$(DENO) run --no-config --allow-read --allow-write tools/finish_bundle.ts $@.tmp.js
 	$(Q)mv $@.tmp.js $@
 
 build/stage/.copied: $(BPF_OBJECTS) $(LIBRARIES) build/flags/stage Makefile
@@ -243,10 +247,13 @@ build/stage/.copied: $(BPF_OBJECTS) $(LIBRARIES) build/flags/stage Makefile
 	$(Q)cp $(LIBRARIES) build/stage/build/lib/
 	$(Q)touch $@
 
-dist/phantom: $(BUNDLES) build/stage/.copied build/.layout-checked build/flags/base \
+build/stage/commit.json: FORCE
+	$(call record,tools/commit.sh)
+
+dist/phantom: $(BUNDLES) build/stage/.copied build/stage/commit.json build/.layout-checked build/flags/base \
               tools/compile.sh tools/lib.sh tools/pins.env
 	@echo '  COMPILE $@'
-	$(Q)V8_FLAGS='$(V8_FLAGS)' tools/compile.sh build/stage $@ build/lib build/bpf $(WORKERS)
+	$(Q)V8_FLAGS='$(V8_FLAGS)' tools/compile.sh build/stage $@ build/lib build/bpf commit.json $(WORKERS)
 
 # ---- installing ----
 

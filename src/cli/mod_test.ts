@@ -90,9 +90,17 @@ Deno.test("main() points to a command's help when its options are wrong", async 
 Deno.test("main() prints the version for every way to ask for it", async () => {
   const { code, out } = await phantom("version");
   assert.equal(code, Exit.ok);
-  assert.match(out, /^phantom \d+\.\d+\.\d+ \(Deno [^\n]*\)\n$/);
+  assert.match(out, /^phantom \d+\.\d+\.\d+[^\n]*, from source \(Deno [^\n]*\)\n$/);
   for (const flag of ["--version", "-V"]) assert.equal((await phantom(flag)).out, out);
-  assert.match(JSON.parse((await phantom("--version", "--json")).out).version, /^\d+\.\d+\.\d+$/);
+  const json = JSON.parse((await phantom("--version", "--json")).out);
+  assert.match(json.version, /^\d+\.\d+\.\d+$/);
+  assert.equal(json.fromSource, true);
+  // As git knows it; a copy without its repository says nothing of a commit.
+  if (json.commit !== null) {
+    assert.match(json.commit, /^[0-9a-f]{40}$/);
+    assert.match(json.date, /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ$/);
+    assert.ok(out.includes(`, commit ${json.commit.slice(0, 12)} of ${json.date.slice(0, 10)}`));
+  }
 });
 
 Deno.test("keygen never prints the same key, and never overwrites one", async () => {

@@ -15,6 +15,16 @@ export interface BpfCode {
   readonly origin: string;
 }
 
+/** Of tools/commit.sh. */
+export interface Commit {
+  /** All 40 digits. */
+  readonly commit: string;
+  /** When it was made, in UTC: `2026-01-02T03:04:05Z`. */
+  readonly date: string;
+  /** Files differ from it. */
+  readonly modified: boolean;
+}
+
 export class Resources {
   readonly #root: URL;
 
@@ -45,6 +55,14 @@ export class Resources {
     return new URL(`src/${name}/worker.${extension}`, this.#root);
   }
 
+  /** What this was built of; from a checkout, what git says of it. */
+  commit(): Commit | undefined {
+    const text = readIfPresent(new URL("commit.json", this.#root)) ?? askGit(this.#root);
+    if (text === undefined) return undefined;
+    const { commit, date, modified } = JSON.parse(new TextDecoder().decode(text));
+    return commit === undefined ? undefined : { commit, date, modified };
+  }
+
   #read(path: string): Uint8Array<ArrayBuffer> {
     try {
       return Deno.readFileSync(new URL(path, this.#root));
@@ -55,7 +73,20 @@ export class Resources {
   }
 }
 
-function readIfPresent(path: string): Uint8Array<ArrayBuffer> | undefined {
+/** Nothing where there is no git, or no repository. */
+function askGit(root: URL): Uint8Array<ArrayBuffer> | undefined {
+  if (Deno.build.standalone) return undefined;
+  try {
+    const { success, stdout } = new Deno.Command(new URL("tools/commit.sh", root).pathname, {
+      stderr: "null",
+    }).outputSync();
+    return success ? stdout : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+function readIfPresent(path: string | URL): Uint8Array<ArrayBuffer> | undefined {
   try {
     return Deno.readFileSync(path);
   } catch (error) {

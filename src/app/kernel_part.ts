@@ -159,15 +159,18 @@ async function startPlane(
 /** What came of the start. The levels that did not work are told by the plane itself. */
 function logLevels(plane: XdpPlane, { ebpf }: Config, log: Log): void {
   const states = plane.interfaces();
-  const adopted = plane.adopted.length > 0 ? plane.adopted.join(",") : undefined;
+  const { adopted } = plane;
   for (const { interfaceName, mode, swapped } of states) {
     if (mode === undefined) continue;
     log.info("xdp_attached", "XDP is attached", {
       interface: interfaceName,
       mode,
       swapped,
-      adopted,
+      ...(adopted.length > 0 ? { adopted: adopted.length } : {}),
     });
+  }
+  if (adopted.length > 0) {
+    log.debug("maps_adopted", "maps of an earlier run are used", { maps: adopted.join(",") });
   }
   if (states.some(({ mode }) => mode !== undefined)) return;
   if (states.length === 0) {

@@ -107,7 +107,7 @@ function lineOf(record: LogRecord, { format, now, color }: LogOptions): string {
   const time = new Date(now()).toISOString();
   if (format === "json") {
     // Ours first for people, and last for what counts: no field takes the place of one of these.
-    const own = { time, level, component, event, message };
+    const own = { time, level, message, component, event };
     const text = JSON.stringify({ ...own, ...fields, ...own });
     return `${text.replace(CONTROL, escapeInJson)}\n`;
   }

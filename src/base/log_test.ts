@@ -40,6 +40,8 @@ Deno.test("Log writes a line of time, level, component, message, fields and even
 Deno.test("Log writes JSON that reads back", () => {
   const line = info("json", 'a "b"\n', { port: 9, on: false, none: undefined });
   assert.equal(line.indexOf("\n"), line.length - 1);
+  // What people look for stands first.
+  assert.match(line, /^{"time":"2026-01-02T03:04:05\.678Z","level":"info","message":"a /);
   assert.deepEqual(JSON.parse(line), {
     time: "2026-01-02T03:04:05.678Z",
     level: "info",

@@ -187,7 +187,7 @@ class Judge {
     assert.deepEqual(killed.interfaces.map((one) => one.mode), [mode, mode]);
 
     this.output(`${mode} start again`);
-    assert.match(this.output(`${mode} log again`), /XDP is attached .*adopted=\S*sessions/);
+    assert.match(this.output(`${mode} log again`), / maps=\S*sessions\S* event=maps_adopted/);
     this.pings(`${mode} ping again`);
     for (const log of [`${mode} log`, `${mode} log again`]) {
       // What generic XDP can't do for who sits behind a veth, it says.

@@ -98,7 +98,8 @@ test("run attaches anew when its interface was made anew", async (bench) => {
   bench.connect("va", "vb", "198.51.100");
   await using second = await bench.start(config);
   const line = await second.until("event=xdp_attached");
-  assert.match(line, /mode=native swapped=false adopted=\S*stats/);
+  assert.match(line, /mode=native swapped=false adopted=\d+/);
+  assert.match(await second.until("event=maps_adopted"), /maps=\S*stats/);
   assert.ok(await counts(bench));
 });
 
@@ -290,9 +291,10 @@ test("run takes over the sessions of another layout, and makes the other maps", 
   Deno.renameSync(`${bench.pins()}/xdp_phantom/maps-${layouts.xdp_phantom.hash}`, old);
   {
     await using second = await bench.start(config);
+    assert.match(await second.until("event=xdp_attached"), /swapped=true adopted=\d+/);
     assert.match(
-      await second.until("event=xdp_attached"),
-      /swapped=true adopted=(?=\S*sessions)(?=\S*sources)/,
+      await second.until("event=maps_adopted"),
+      /maps=(?=\S*sessions)(?=\S*sources)/,
     );
     await second.until("event=maps_removed");
     assert.ok(await counts(bench));

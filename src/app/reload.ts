@@ -1,76 +1,178 @@
-/** A configuration that is read again while its server runs, by whoever asks for it. */
+/** A configuration that is read again while its server or client runs, by whoever asks for it. */
 
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
-import type { Config } from "../config/mod.ts";
+import { Secret } from "../base/secret.ts";
+import { ConfigError, formatProblem } from "../config/mod.ts";
 
-export interface ReloadOptions {
-  /** For the log. */
-  readonly path: string;
+/** A configuration, and where it came from. */
+export interface ReloadSource<C> {
+  /** For the log, and for who asks which file this runs from; null: from none. */
+  readonly path: string | null;
   /** Reads the file; throws where it is wrong. */
-  readonly read: () => Config;
-  /** What the server was started with. */
-  readonly running: Config;
-  /** Tells the server; the settings that it took. */
-  readonly apply: (config: Config) => Promise<readonly string[]>;
+  readonly read: () => C;
+  /** Takes what no part does; the settings that were taken. */
+  readonly apply?: (config: C) => readonly string[];
+}
+
+export interface ReloadOptions<C> extends ReloadSource<C> {
+  /** What was started with. */
+  readonly running: C;
+  /** Tells all parts; the settings that were taken. */
+  readonly applyParts: (config: C) => readonly string[] | Promise<readonly string[]>;
   readonly log: Log;
 }
 
-export class Reload {
-  readonly #options: ReloadOptions;
-  #last: Promise<void> = Promise.resolve();
+/** What became of a file. */
+export interface ReloadOutcome {
+  readonly path: string | null;
+  /** Whether it was taken; else all stayed as it was. */
+  readonly taken: boolean;
+  /** Settings that are others from now on, as the file calls them. */
+  readonly changed: readonly string[];
+  /** Settings that will be others after the next start. */
+  readonly waiting: readonly string[];
+  /** Why it was not taken, a line each. */
+  readonly problems: readonly string[];
+  /** The file is wrong, and not what reads it. */
+  readonly isFileWrong: boolean;
+}
 
-  constructor(options: ReloadOptions) {
+/** Settings by the name of their field in the configuration, and as the file calls them. */
+interface Change {
+  readonly field: string;
+  readonly written: string;
+}
+
+const NO_FILE = "it was started without a file: there is nothing to read again";
+
+export class Reload<C extends object> {
+  readonly #options: ReloadOptions<C>;
+  /** What was taken last. */
+  #current: C;
+  #last: Promise<unknown> = Promise.resolve();
+
+  constructor(options: ReloadOptions<C>) {
     this.#options = options;
+    this.#current = options.running;
   }
 
-  /** Takes over what can change in a server that runs; a wrong file changes nothing. */
-  again(): Promise<void> {
-    return this.#last = this.#last.then(() => this.#take());
+  /** Takes over what can change in what runs; a wrong file changes nothing. */
+  again(): Promise<ReloadOutcome> {
+    const outcome = this.#last.then(() => this.#take());
+    this.#last = outcome;
+    return outcome;
   }
 
-  async #take(): Promise<void> {
-    const { path, read, running, apply, log } = this.#options;
+  /** The keys of what was read, but not of what was started with. */
+  wipe(): void {
+    if (this.#current !== this.#options.running) wipeKeys(this.#current);
+  }
+
+  async #take(): Promise<ReloadOutcome> {
+    const { path, read, running, log } = this.#options;
+    let config: C | undefined;
     try {
-      const config = read();
-      const taken = new Set(await apply(config));
-      const later = changedSettings(running, config).filter((name) => !taken.has(name));
-      const { rules, users } = config;
-      log.info("config_reloaded", "the configuration is read again", {
-        path,
-        rules: rules.length,
-        users: users.length,
-      });
-      if (later.length > 0) {
-        log.warn("config_needs_restart", "some settings take effect at the next start", {
-          settings: later.map(written).join(","),
-        });
-      }
-      wipeKeys(config);
+      if (path === null) throw new Error(NO_FILE);
+      config = read();
+      const taken = new Set(await this.#apply(config));
+      const changed = writtenOf(changesOf(this.#current, config), (field) => taken.has(field));
+      const waiting = writtenOf(changesOf(running, config), (field) => !taken.has(field));
+      this.wipe();
+      this.#current = config;
+      logTaken(log, path, changed, waiting);
+      return { path, taken: true, changed, waiting, problems: [], isFileWrong: false };
     } catch (error) {
-      const cause = messageOf(error);
-      log.error("config_rejected", "the configuration stays as it was", { path, cause });
+      if (config !== undefined) wipeKeys(config);
+      const problems = problemsOf(error);
+      const isFileWrong = error instanceof ConfigError;
+      logRefused(log, path, problems);
+      return { path, taken: false, changed: [], waiting: [], problems, isFileWrong };
     }
   }
+
+  async #apply(config: C): Promise<readonly string[]> {
+    const { apply, applyParts } = this.#options;
+    return [...await applyParts(config), ...apply?.(config) ?? []];
+  }
 }
 
-/** Of a configuration that is no longer used. */
-export function wipeKeys({ psk, users }: Config): void {
-  psk.wipe();
-  for (const { key } of users) key.wipe();
+function problemsOf(error: unknown): string[] {
+  if (error instanceof ConfigError) {
+    const rest = error.omitted > 0 ? [`and ${error.omitted} more`] : [];
+    return [...error.problems.map(formatProblem), ...rest];
+  }
+  const cause = error instanceof Error && error.cause !== undefined
+    ? `: ${messageOf(error.cause)}`
+    : "";
+  return [messageOf(error) + cause];
 }
 
-function changedSettings(before: Config, after: Config): string[] {
-  const names = Object.keys(before) as (keyof Config)[];
-  const changed = names.filter((name) =>
-    JSON.stringify(before[name]) !== JSON.stringify(after[name])
-  );
-  // Keys don't show in JSON.
-  const isNewKey = !before.psk.equals(after.psk);
-  return isNewKey ? [...changed, "psk"] : changed;
+function logTaken(
+  log: Log,
+  path: string,
+  changed: readonly string[],
+  waiting: readonly string[],
+): void {
+  const list = changed.length === 0 ? "nothing" : changed.join(",");
+  log.info("config_reloaded", "the configuration is read again", { path, changed: list });
+  if (waiting.length === 0) return;
+  log.warn("config_needs_restart", "some settings take effect at the next start", {
+    settings: waiting.join(","),
+  });
+}
+
+/** A line each: whoever mends them wants to see them all. */
+function logRefused(log: Log, path: string | null, problems: readonly string[]): void {
+  log.error("config_rejected", "the configuration stays as it was", {
+    path: path ?? undefined,
+    problems: problems.length,
+  });
+  for (const problem of problems) log.error("config_problem", problem);
+}
+
+/** Of a configuration that is no longer used: every secret in it. */
+export function wipeKeys(config: object): void {
+  for (const value of Object.values(config)) {
+    if (value instanceof Secret) value.wipe();
+    else if (typeof value === "object" && value !== null) wipeKeys(value);
+  }
+}
+
+/** Where two configurations differ: fields, and of a section which of its settings. */
+function changesOf<C extends object>(before: C, after: C): Change[] {
+  const names = Object.keys(before) as (keyof C & string)[];
+  return names.flatMap((field) => {
+    const [was, is] = [before[field], after[field]];
+    if (isSame(was, is)) return [];
+    if (!isSection(was) || !isSection(is)) return [{ field, written: writtenName(field) }];
+    return Object.keys(is).filter((name) => !isSame(was[name], is[name])).map((name) => ({
+      field,
+      written: `${writtenName(field)}.${writtenName(name)}`,
+    }));
+  });
+}
+
+function writtenOf(changes: readonly Change[], isWanted: (field: string) => boolean): string[] {
+  return changes.filter(({ field }) => isWanted(field)).map(({ written }) => written);
+}
+
+/** Also of keys, which show in no text. */
+function isSame(a: unknown, b: unknown): boolean {
+  if (a instanceof Secret && b instanceof Secret) return a.equals(b);
+  if (typeof a !== "object" || typeof b !== "object" || a === null || b === null) return a === b;
+  const [mine, theirs] = [Object.entries(a), Object.entries(b)];
+  return mine.length === theirs.length &&
+    mine.every(([name, value]) => isSame(value, (b as Record<string, unknown>)[name]));
+}
+
+/** An address is one value, and a list is one. */
+function isSection(value: unknown): value is Record<string, unknown> {
+  return typeof value === "object" && value !== null && !Array.isArray(value) &&
+    !(value instanceof Secret) && !("port" in value);
 }
 
 /** As the file calls it: `idleMs` → `idle`. */
-function written(name: string): string {
-  return name.replace(/Ms$/, "").replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+function writtenName(name: string): string {
+  return name.replace(/(Ms|Bps)$/, "").replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

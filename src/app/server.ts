@@ -25,13 +25,16 @@ import { Descriptors, logLimits } from "./descriptors.ts";
 import { KernelPart } from "./kernel_part.ts";
 import { type Part, Parts } from "./part.ts";
 import { closeMemory, giveUpAllBut, SERVER_NEEDS } from "./privileges.ts";
-import { type ServerStatus, statusPath, StatusSocket } from "./status_socket.ts";
+import { Reload, type ReloadOutcome, type ReloadSource } from "./reload.ts";
+import { reloadPath, type ServerStatus, statusPath, StatusSocket } from "./status_socket.ts";
 import { TunnelPart } from "./tunnel_part.ts";
 
 export interface ServerOptions {
   readonly config: Config;
   readonly resources: Resources;
   readonly log: Log;
+  /** Where the configuration is read again. */
+  readonly source: ReloadSource<Config>;
 }
 
 export class Server {
@@ -40,6 +43,7 @@ export class Server {
   readonly #users: ServerUsers;
   readonly #kernel: KernelPart;
   readonly #tunnel: TunnelPart;
+  readonly #reload: Reload<Config>;
 
   private constructor(
     native: Native,
@@ -47,16 +51,24 @@ export class Server {
     users: ServerUsers,
     kernel: KernelPart,
     tunnel: TunnelPart,
+    { config, source, log }: ServerOptions,
   ) {
     this.#native = native;
     this.#parts = parts;
     this.#users = users;
     this.#kernel = kernel;
     this.#tunnel = tunnel;
+    this.#reload = new Reload({
+      ...source,
+      running: config,
+      applyParts: (config) => parts.apply(config),
+      log,
+    });
   }
 
   /** Resolves when packets are taken. */
-  static async start({ config, resources, log }: ServerOptions): Promise<Server> {
+  static async start(given: ServerOptions): Promise<Server> {
+    const { config, resources, log } = given;
     const libs = openLibraries((name) => resources.library(name));
     closeMemory(libs.native, log);
     const state = StateFolder.open(libs, config.stateDir, config.instance);
@@ -80,8 +92,8 @@ export class Server {
       parts.add(tunnel).join(kernel);
       const relay = await startRelay({ libs, config, resources, kernel, tunnel, descriptors, log });
       if (relay !== undefined) parts.add(relay);
-      const server = new Server(libs.native, parts, users, kernel, tunnel);
-      parts.add(await statusPart(config, server, descriptors, log));
+      const server = new Server(libs.native, parts, users, kernel, tunnel, given);
+      parts.add(await statusPart(given, server, descriptors));
       descriptors.settle();
       const limits = descriptors.workerLimits(tunnel.workers + (relay === undefined ? 0 : 1));
       tunnel.limit(limits);
@@ -120,9 +132,9 @@ export class Server {
     return { ...this.#parts.status(), services: this.#parts.counters() } as ServerStatus;
   }
 
-  /** Takes over what can change in a server that runs: the settings that were taken. */
-  apply(config: Config): Promise<readonly string[]> {
-    return this.#parts.apply(config);
+  /** Reads the configuration again, and takes over what can change in a server that runs. */
+  reload(): Promise<ReloadOutcome> {
+    return this.#reload.again();
   }
 
   /** What a user has used, up to now; undefined where there is none of that name. */
@@ -142,6 +154,7 @@ export class Server {
   async stop({ isRestart = false } = {}): Promise<void> {
     if (isRestart) this.#kernel.keepPorts();
     await this.#parts.stop();
+    this.#reload.wipe();
   }
 }
 
@@ -175,30 +188,36 @@ function savedUsers(users: ServerUsers): Part {
 }
 
 async function statusPart(
-  { stateDir, instance }: Config,
+  { config: { stateDir, instance }, source, log }: ServerOptions,
   server: Server,
   descriptors: Descriptors,
-  log: Log,
 ): Promise<Part<Config, ServerStatus>> {
   const startedAt = Date.now();
   const path = statusPath(stateDir, instance);
   const socket = await StatusSocket.open(path, () => server.status(), log);
+  // Behind the first: asking whether another server is there is a connection, and would reload it.
+  const reload = socket &&
+    await StatusSocket.open(reloadPath(stateDir, instance), () => server.reload(), log);
   return {
     name: "status",
     status: () => ({
       instance,
       pid: Deno.pid,
       version: denoJson.version,
+      config: source.path,
       startedAt,
       descriptors: descriptors.status(),
       linesHeldBack: log.limit?.heldBack ?? 0,
       statusErrors: socket?.errors ?? 0,
     }),
-    stop: () => socket?.close(),
+    stop() {
+      reload?.close();
+      socket?.close();
+    },
   };
 }
 
-interface RelayNeeds extends ServerOptions {
+interface RelayNeeds extends Omit<ServerOptions, "source"> {
   readonly libs: Libraries;
   readonly kernel: KernelPart;
   readonly tunnel: TunnelPart;

@@ -1,6 +1,7 @@
 /**
- * A server's state for whoever asks on this machine: a Unix socket in the state folder, for its
- * owner alone. Each connection gets one JSON text and is closed; nothing is ever read from it.
+ * A server's state for whoever asks on this machine, and its configuration read again for whoever
+ * wants that: a Unix socket for each in the state folder, for its owner alone. Each connection gets
+ * one JSON text and is closed; nothing is ever read from it.
  */
 
 import { messageOf } from "../base/errors.ts";
@@ -15,8 +16,11 @@ import type { LookupCounts } from "../loop/name_lookup.ts";
 import type { TunnelSummary } from "../tunnel/summary.ts";
 import type { UserStatus } from "../tunnel/server/account_book.ts";
 import type { DescriptorStatus } from "./descriptors.ts";
+import type { ReloadOutcome } from "./reload.ts";
 
 const ANSWER_MS = 1000;
+/** Lists may be long, and names of upstreams may have to be looked up. */
+const RELOAD_MS = 60_000;
 /** A text longer than this is no answer of ours. */
 const ANSWER_BYTES_MAX = 16 << 20;
 /** How long nobody is taken after the system would not let us: no descriptors, mostly. */
@@ -27,6 +31,8 @@ export interface ServerStatus {
   readonly instance: string;
   readonly pid: number;
   readonly version: string;
+  /** The file that it runs from; null: none. */
+  readonly config: string | null;
   /** Milliseconds since 1970. */
   readonly startedAt: number;
   readonly level: string;
@@ -60,8 +66,16 @@ export function statusPath(stateDir: string, instance: string): string {
   return `${stateDir}/status-${instance}.sock`;
 }
 
+/** Where it reads its configuration again for whoever connects, who is told what came of it. */
+export function reloadPath(stateDir: string, instance: string): string {
+  return `${stateDir}/reload-${instance}.sock`;
+}
+
 /** What takes connections; Deno.UnixListener. */
 export type StatusListener = Pick<Deno.UnixListener, "accept" | "close">;
+
+/** What is said to who connects. */
+type Tell = () => unknown;
 
 export class StatusSocket {
   /** Connections that could not be taken. */
@@ -70,37 +84,30 @@ export class StatusSocket {
   readonly #listener: StatusListener;
   readonly #stopped = new AbortController();
 
-  private constructor(path: string, listener: StatusListener, state: () => ServerStatus) {
+  private constructor(path: string, listener: StatusListener, tell: Tell) {
     this.#path = path;
     this.#listener = listener;
-    void this.#serve(state);
+    void this.#serve(tell);
   }
 
   /** With a listener that the caller has opened. */
-  static on(path: string, listener: StatusListener, state: () => ServerStatus): StatusSocket {
-    return new StatusSocket(path, listener, state);
+  static on(path: string, listener: StatusListener, tell: Tell): StatusSocket {
+    return new StatusSocket(path, listener, tell);
   }
 
-  /** Answers with `state`. Where that can't be the server does without, and the log says so. */
-  static async open(
-    path: string,
-    state: () => ServerStatus,
-    log: Log,
-  ): Promise<StatusSocket | undefined> {
+  /** Answers with what `tell` says. Where that can't be the server does without, as logged. */
+  static async open(path: string, tell: Tell, log: Log): Promise<StatusSocket | undefined> {
     try {
       if (await isAnswered(path)) throw new Error("another server answers there");
       removeSocket(path);
       const listener = Deno.listen({ transport: "unix", path });
       Deno.chmodSync(path, 0o600);
-      return new StatusSocket(path, listener, state);
+      return new StatusSocket(path, listener, tell);
     } catch (error) {
       log.warn(
         "status_socket_failed",
-        "the status socket can't be opened: `phantom status` does not see this server",
-        {
-          path,
-          cause: messageOf(error),
-        },
+        "a socket can't be opened: `phantom status` and `phantom reload` do not find this server",
+        { path, cause: messageOf(error) },
       );
       return undefined;
     }
@@ -113,12 +120,12 @@ export class StatusSocket {
   }
 
   /** Whatever goes wrong with one, the next may be answered. */
-  async #serve(state: () => ServerStatus): Promise<void> {
+  async #serve(tell: Tell): Promise<void> {
     const { signal } = this.#stopped;
     while (!signal.aborted) {
       try {
         const connection = await this.#listener.accept();
-        answer(connection, state).catch(() => {});
+        answer(connection, tell).catch(() => {});
       } catch {
         if (signal.aborted) return;
         this.errors++;
@@ -129,7 +136,16 @@ export class StatusSocket {
 }
 
 /** What the server behind a socket says; nothing when none does. */
-export async function askStatus(path: string): Promise<ServerStatus | undefined> {
+export function askStatus(path: string): Promise<ServerStatus | undefined> {
+  return ask<ServerStatus>(path, ANSWER_MS);
+}
+
+/** Has the server behind a socket read its configuration again; nothing when there is none. */
+export function askReload(path: string): Promise<ReloadOutcome | undefined> {
+  return ask<ReloadOutcome>(path, RELOAD_MS);
+}
+
+async function ask<T>(path: string, ms: number): Promise<T | undefined> {
   let connection: Deno.UnixConn;
   try {
     connection = await Deno.connect({ transport: "unix", path });
@@ -137,7 +153,7 @@ export async function askStatus(path: string): Promise<ServerStatus | undefined>
     // No socket, none behind it, or not ours to ask.
     return undefined;
   }
-  const timer = setTimeout(() => connection.close(), ANSWER_MS);
+  const timer = setTimeout(() => connection.close(), ms);
   try {
     const decoder = new TextDecoder();
     let text = "";
@@ -162,9 +178,9 @@ async function isAnswered(path: string): Promise<boolean> {
   }
 }
 
-async function answer(connection: Deno.UnixConn, state: () => ServerStatus): Promise<void> {
+async function answer(connection: Deno.UnixConn, tell: Tell): Promise<void> {
   try {
-    const bytes = new TextEncoder().encode(JSON.stringify(state()));
+    const bytes = new TextEncoder().encode(JSON.stringify(await tell()));
     for (let at = 0; at < bytes.length;) at += await connection.write(bytes.subarray(at));
   } finally {
     connection.close();

@@ -1,6 +1,12 @@
 import assert from "node:assert/strict";
 import { Log } from "../base/log.ts";
-import { askStatus, type ServerStatus, statusPath, StatusSocket } from "./status_socket.ts";
+import {
+  askReload,
+  askStatus,
+  type ServerStatus,
+  statusPath,
+  StatusSocket,
+} from "./status_socket.ts";
 
 const STATE = { instance: "default", pid: 7, level: "no XDP", pins: null } as ServerStatus;
 
@@ -29,6 +35,19 @@ Deno.test("StatusSocket answers whoever asks, also several at once", async () =>
     socket?.close();
     assert.throws(() => Deno.lstatSync(path), Deno.errors.NotFound);
     assert.equal(await askStatus(path), undefined);
+  });
+});
+
+Deno.test("a socket may take its time to tell what a reload has done", async () => {
+  await inFolder(async (path, log) => {
+    const outcome = { taken: true, changed: ["rules"] };
+    const socket = await StatusSocket.open(path, async () => {
+      await new Promise((resolve) => setTimeout(resolve, 20));
+      return outcome;
+    }, log);
+    assert.deepEqual(await askReload(path), outcome);
+    socket!.close();
+    assert.equal(await askReload(path), undefined);
   });
 });
 

@@ -31,7 +31,20 @@ export interface LogOptions {
   readonly now: () => number;
   /** @default {false} */
   readonly color?: boolean;
+  /**
+   * The journal reads it: a priority in front of each line, and no time in a text.
+   * @default {false}
+   */
+  readonly journal?: boolean;
 }
+
+/** Of syslog, as the journal reads it in front of a line: `<4>`. */
+export const Priority: Readonly<Record<LogLevel, number>> = {
+  error: 3,
+  warn: 4,
+  info: 6,
+  debug: 7,
+};
 
 const COLORS: Record<LogLevel, string> = {
   error: "\x1b[31m",
@@ -65,8 +78,9 @@ export class Log {
 
   /** Writes lines. */
   static to(options: LogOptions): Log {
-    const rank = LOG_LEVELS.indexOf(options.level);
     return new Log((record) => {
+      // Asked for each time: it may change while the program runs.
+      const rank = LOG_LEVELS.indexOf(options.level);
       if (LOG_LEVELS.indexOf(record.level) <= rank) options.write(lineOf(record, options));
     });
   }
@@ -102,21 +116,23 @@ export class Log {
   }
 }
 
-function lineOf(record: LogRecord, { format, now, color }: LogOptions): string {
+function lineOf(record: LogRecord, { format, now, color, journal }: LogOptions): string {
   const { level, component, event, message, fields } = record;
+  const mark = journal ? `<${Priority[level]}>` : "";
   const time = new Date(now()).toISOString();
   if (format === "json") {
     // Ours first for people, and last for what counts: no field takes the place of one of these.
     const own = { time, level, message, component, event };
     const text = JSON.stringify({ ...own, ...fields, ...own });
-    return `${text.replace(CONTROL, escapeInJson)}\n`;
+    return `${mark}${text.replace(CONTROL, escapeInJson)}\n`;
   }
   const label = level.toUpperCase().padEnd(5);
   const tag = color ? `${COLORS[level]}${label}${RESET}` : label;
   const parts = Object.entries({ ...fields, event })
     .filter(([, value]) => value !== undefined)
     .map(([key, value]) => ` ${key}=${quoted(printable(String(value)))}`);
-  return `${time} ${tag} ${component}: ${printable(message)}${parts.join("")}\n`;
+  const head = journal ? mark : `${time} ${tag} `;
+  return `${head}${component}: ${printable(message)}${parts.join("")}\n`;
 }
 
 /** The text with its control characters spelled out. */

@@ -37,6 +37,16 @@ Deno.test("Log writes a line of time, level, component, message, fields and even
   );
 });
 
+Deno.test("Log writes for the journal: a priority, and no time of its own", () => {
+  const text = written({ journal: true, color: true }, (log) => {
+    for (const level of LOG_LEVELS) log[level]("said", "two\nlines", { a: 1 });
+  });
+  const line = "phantom: two\\x0alines a=1 event=said\n";
+  assert.equal(text, [3, 4, 6, 7].map((priority) => `<${priority}>${line}`).join(""));
+  const json = written({ journal: true, format: "json" }, (log) => log.warn("said", "m"));
+  assert.match(json, /^<4>{"time":"2026-01-02T03:04:05\.678Z","level":"warn","message":"m",/);
+});
+
 Deno.test("Log writes JSON that reads back", () => {
   const line = info("json", 'a "b"\n', { port: 9, on: false, none: undefined });
   assert.equal(line.indexOf("\n"), line.length - 1);

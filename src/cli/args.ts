@@ -17,6 +17,8 @@ export interface Command {
   /** One line. */
   readonly summary: string;
   readonly options: readonly Option[];
+  /** The option whose value may also be given without its name: `phantom check FILE`. */
+  readonly argument?: string;
   /** Runs with what was given; the process exits with its answer. */
   readonly run: (given: Given, context: Context) => Promise<number> | number;
 }
@@ -50,16 +52,26 @@ export class UsageError extends Error {
 
 const HELP: Option = { name: "help", short: "h", help: "show this" };
 
-/** Reads `--name value`, `--name=value`, `-n value` and switches. */
+/** Reads `--name value`, `--name=value`, `-n value`, `-nvalue`, switches, and the argument. */
 export function parseArgs(command: Command, args: readonly string[]): Given {
   const values = new Map<string, string>();
   const options = [...command.options, HELP];
   for (let i = 0; i < args.length; i++) {
     const arg = args[i]!;
-    const [flag, inline] = splitAt(arg, "=");
+    if (isArgument(command, arg)) {
+      const name = command.argument!;
+      if (values.has(name)) throw new UsageError(`${command.name} takes no second argument`);
+      values.set(name, arg);
+      continue;
+    }
+    const [flag, inline] = isLongName(options, arg) ? [arg, undefined] : split(arg);
     const option = options.find(({ name, short }) => flag === `--${name}` || flag === `-${short}`);
-    if (option === undefined) throw unknownArgument(command, options, flag);
+    if (option === undefined) throw unknownArgument(command, options, arg);
     if (option.value === undefined) {
+      // `-jv` is two switches, or a slip: nobody knows.
+      if (inline !== undefined && !flag.startsWith("--")) {
+        throw unknownArgument(command, options, arg);
+      }
       if (inline !== undefined) throw new UsageError(`--${option.name} takes no value`);
       values.set(option.name, "");
       continue;
@@ -76,8 +88,9 @@ export function parseArgs(command: Command, args: readonly string[]): Given {
 function unknownArgument(
   command: Command,
   options: readonly Option[],
-  flag: string,
+  arg: string,
 ): UsageError {
+  const [flag] = arg.split("=", 1) as [string];
   if (isSecretLike(flag)) {
     return new UsageError(`${command.name} does not take an argument (not shown: it may be a key)`);
   }
@@ -93,9 +106,26 @@ function isSecretLike(text: string): boolean {
   return /^-*phantom:/i.test(text) || (text.length >= 32 && /^[A-Za-z0-9+/_=-]+$/.test(text));
 }
 
-function splitAt(text: string, mark: string): [string, string | undefined] {
-  const at = text.startsWith("--") ? text.indexOf(mark) : -1;
-  return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+/** What a command takes without a name; a single dash is standard input. */
+function isArgument({ argument }: Command, text: string): boolean {
+  if (argument === undefined || (text.startsWith("-") && text !== "-")) return false;
+  // A path that is long enough may look like a key, and shows by its beginning that it is none.
+  return !isSecretLike(text) || /^\.{0,2}\//.test(text);
+}
+
+/** `-config` or `-config=FILE`, with a dash too few. */
+function isLongName(options: readonly Option[], text: string): boolean {
+  return options.some(({ name }) => text === `-${name}` || text.startsWith(`-${name}=`));
+}
+
+/** `--name=value`, `-nvalue` and `-n=value` in two. */
+function split(text: string): [string, string | undefined] {
+  if (text.startsWith("--")) {
+    const at = text.indexOf("=");
+    return at < 0 ? [text, undefined] : [text.slice(0, at), text.slice(at + 1)];
+  }
+  if (!/^-[a-z]./s.test(text)) return [text, undefined];
+  return [text.slice(0, 2), text.slice(2).replace(/^=/, "")];
 }
 
 /** The text of `phantom COMMAND --help`. */
@@ -104,7 +134,10 @@ export function helpOf(command: Command): string {
     const flags = `${short === undefined ? "    " : `-${short}, `}--${name}`;
     return [value === undefined ? flags : `${flags} ${value}`, help] as const;
   });
-  return `phantom ${command.name}: ${command.summary}\n\n${columns(rows)}`;
+  const { name, summary, argument } = command;
+  const taken = command.options.find((option) => option.name === argument)?.value;
+  const usage = taken === undefined ? "" : `Usage: phantom ${name} [${taken}] [OPTION ...]\n\n`;
+  return `phantom ${name}: ${summary}\n\n${usage}${columns(rows)}`;
 }
 
 /** Two columns, the first as wide as its widest. */

@@ -23,7 +23,8 @@ function problemOf(...args: string[]): string {
 }
 
 Deno.test("parseArgs() takes values behind a blank and an equals sign", () => {
-  for (const args of [["--config", "a=b"], ["--config=a=b"], ["-c", "a=b"]]) {
+  const spellings = [["--config", "a=b"], ["--config=a=b"], ["-c", "a=b"], ["-ca=b"], ["-c=a=b"]];
+  for (const args of spellings) {
     const given = parseArgs(command, args);
     assert.equal(given.value("config"), "a=b");
     assert.ok(given.has("config"));
@@ -44,7 +45,11 @@ Deno.test("parseArgs() says what is wrong and what was probably meant", () => {
   assert.equal(problemOf("--cofnig", "x"), "fly has no option --cofnig; did you mean --config?");
   assert.equal(problemOf("--silence"), "fly has no option --silence");
   assert.equal(problemOf("-x"), "fly has no option -x");
-  assert.equal(problemOf("-c=x"), "fly has no option -c=x");
+  assert.equal(problemOf("-qv"), "fly has no option -qv");
+  for (const args of [["-config", "x"], ["-config=x"]]) {
+    assert.equal(problemOf(...args), "fly has no option -config; did you mean --config?");
+  }
+  assert.equal(problemOf("-quiet"), "fly has no option -quiet; did you mean --quiet?");
   assert.equal(problemOf("away"), 'fly takes no argument "away"');
   for (const secret of ["phantom://AAAA@a:1", "A".repeat(43), `--${"0f".repeat(32)}`]) {
     assert.equal(problemOf(secret), "fly does not take an argument (not shown: it may be a key)");
@@ -56,6 +61,22 @@ Deno.test("parseArgs() says what is wrong and what was probably meant", () => {
   for (const odd of ["", "-", "--", "--=", "---config", "\0", "__proto__", "--constructor"]) {
     assert.notEqual(problemOf(odd), "");
   }
+});
+
+Deno.test("parseArgs() takes an argument without a name where the command has one", () => {
+  const lander = { ...command, name: "land", argument: "config" };
+  for (const args of [["a.yaml"], ["-q", "a.yaml"], ["a.yaml", "--wings", "2"]]) {
+    assert.equal(parseArgs(lander, args).value("config"), "a.yaml");
+  }
+  assert.equal(parseArgs(lander, ["-"]).value("config"), "-");
+  const long = `/etc/${"phantom".repeat(8)}/phantom`;
+  assert.equal(parseArgs(lander, [long]).value("config"), long);
+  const twice = "land takes no second argument";
+  for (const args of [["a", "b"], ["-c", "a", "b"]]) {
+    assert.throws(() => parseArgs(lander, args), { message: twice });
+  }
+  assert.throws(() => parseArgs(lander, ["A".repeat(43)]), /not shown: it may be a key/);
+  assert.match(helpOf(lander), /\nUsage: phantom land \[FILE\] \[OPTION \.\.\.\]\n/);
 });
 
 Deno.test("a message about an argument is one line without control characters", () => {

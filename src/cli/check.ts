@@ -40,6 +40,7 @@ export const command: Command = {
     { name: "json", help: "print JSON" },
     { name: "verbose", short: "v", help: "print the verifier's output even when all is well" },
   ],
+  argument: "config",
   run(given, { root }) {
     const path = configPath(given);
     const isJson = given.has("json");

@@ -10,6 +10,7 @@ import {
   parseLocalAddress,
 } from "../config/mod.ts";
 import { type Given, type Option, UsageError } from "./args.ts";
+import { warn } from "./complain.ts";
 import { isFile, readBounded, readRegular } from "./config_file.ts";
 
 /** A link on a command line can be seen by every user of the machine; here it can't. */
@@ -52,7 +53,7 @@ function ofLink(text: string, source: string, mixed: readonly Address[]): Client
     const { unknown = [] } = parsed.value;
     if (unknown.length > 0) {
       const names = unknown.map((one) => one.slice(0, one.indexOf("="))).join(", ");
-      console.error(
+      warn(
         `warning: ${source}: this version does not know what the link says of ${names}`,
       );
     }
@@ -70,7 +71,7 @@ function ofFile(given: string | undefined): ClientConfig {
     readFile: readRegular,
     fileMode: (name) => Deno.statSync(name).mode,
   });
-  for (const warning of warnings) console.error(`warning: ${formatProblem(warning)}`);
+  for (const warning of warnings) warn(`warning: ${formatProblem(warning)}`);
   return config;
 }
 

@@ -3,6 +3,7 @@
 import {
   defaultConfigText,
   formatProblem,
+  KEY_VARIABLE,
   loadConfig,
   type LoadedConfig,
   type RoutingConfig,
@@ -11,14 +12,15 @@ import {
 import { compileRules } from "../proxy/rules.ts";
 import { ruleText } from "../outbound/rule_text.ts";
 import type { Given, Option } from "./args.ts";
+import { warn } from "./complain.ts";
 import { freshKey } from "./keygen.ts";
 
 export const CONFIG_OPTION: Option = {
   name: "config",
   short: "c",
   value: "FILE",
-  help:
-    "the configuration (default: ./phantom.yaml, else phantom.yaml or config.yaml of /etc/phantom)",
+  help: "the configuration, or - for standard input (default: ./phantom.yaml, else " +
+    "phantom.yaml or config.yaml of /etc/phantom)",
 };
 
 /** Of a key, a list of rules, a configuration. */
@@ -26,8 +28,23 @@ const READ_CHARS_MAX = 64 << 20;
 const PIECE_BYTES = 64 << 10;
 const CANDIDATES = ["phantom.yaml", "/etc/phantom/phantom.yaml", "/etc/phantom/config.yaml"];
 
-/** The file that -c names, or the first of the usual ones that exists. */
+/** As a path: there is no file, and all settings are their defaults. */
+export const NO_FILE = "";
+/** As a path. */
+const STANDARD_INPUT = "-";
+
+/**
+ * The file that -c names, or the first of the usual ones that exists. Without any the defaults do,
+ * where the environment has the key.
+ */
 export function configPath(given: Given): string {
+  const path = given.value("config") ?? usualConfig();
+  if (path !== undefined) return path;
+  return Deno.env.get(KEY_VARIABLE) ? NO_FILE : CANDIDATES[0]!;
+}
+
+/** Where a file is made that is not named. */
+export function newConfigPath(given: Given): string {
   return given.value("config") ?? usualConfig() ?? CANDIDATES[0]!;
 }
 
@@ -38,15 +55,32 @@ export function usualConfig(): string | undefined {
 
 /** Reads the configuration, all its problems at once; warnings go to standard error. */
 export function readConfig(path: string): LoadedConfig {
-  const loaded = loadConfig(readText(path), {
-    file: path,
+  const loaded = loadServer(path);
+  for (const warning of loaded.warnings) warn(`warning: ${formatProblem(warning)}`);
+  return loaded;
+}
+
+/** Reads the configuration; warnings are the caller's to tell. */
+export function loadServer(path: string): LoadedConfig {
+  return loadConfig(path === NO_FILE ? "" : readText(path), {
+    file: nameOf(path),
     env: (name) => Deno.env.get(name),
     readFile: readRegular,
     fileMode: (name) => Deno.statSync(name).mode,
     checkRules,
   });
-  for (const warning of loaded.warnings) console.error(`warning: ${formatProblem(warning)}`);
-  return loaded;
+}
+
+/** As whoever works in another folder finds it; null where there is no file. */
+export function absolutePath(path: string): string | null {
+  if (path === NO_FILE || path === STANDARD_INPUT) return null;
+  return path.startsWith("/") ? path : `${Deno.cwd()}/${path}`;
+}
+
+/** For messages. */
+function nameOf(path: string): string {
+  if (path === NO_FILE) return "defaults";
+  return path === STANDARD_INPUT ? "standard input" : path;
 }
 
 /** What a configuration names: a device or a pipe may never end. */
@@ -57,7 +91,12 @@ export function readRegular(name: string): string {
 
 /** A configuration may come by a pipe, but not without an end. */
 export function readBounded(name: string): string {
+  if (name === STANDARD_INPUT) return readAll(Deno.stdin);
   using file = Deno.openSync(name);
+  return readAll(file);
+}
+
+function readAll(file: { readSync(into: Uint8Array): number | null }): string {
   const decoder = new TextDecoder();
   const piece = new Uint8Array(PIECE_BYTES);
   let text = "";

@@ -3,6 +3,7 @@
 import { printable } from "../base/log.ts";
 import { columns, type Command, type Context, helpOf, parseArgs, UsageError } from "./args.ts";
 import { Exit } from "./exit.ts";
+import { complain } from "./complain.ts";
 
 /** Each loads only when it is asked for: `version` should not wait for a YAML parser. */
 const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
@@ -13,6 +14,7 @@ const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = 
   check: () => import("./check.ts"),
   doctor: () => import("./doctor.ts"),
   status: () => import("./status.ts"),
+  reload: () => import("./reload.ts"),
   unload: () => import("./unload.ts"),
   keygen: () => import("./keygen.ts"),
   link: () => import("./link.ts"),
@@ -20,6 +22,9 @@ const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = 
   version: () => import("./version.ts"),
 };
 
+/** What takes something away is never suggested: a hint is typed without being read. */
+const NEVER_SUGGESTED: ReadonlySet<string> = new Set(["unload"]);
+const JSON_FLAG = "--json";
 /** Other names of commands. */
 const ALIASES: Readonly<Record<string, string>> = { server: "run" };
 
@@ -45,7 +50,7 @@ async function runNamed(
 ): Promise<number> {
   const name = Object.hasOwn(ALIASES, given) ? ALIASES[given]! : given;
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
-  if (load === undefined) return await unknownCommand(name);
+  if (load === undefined) return await unknownCommand(name, args.includes(JSON_FLAG));
   const { command } = await load();
   return await runCommand(command, args, context);
 }
@@ -55,6 +60,7 @@ async function runCommand(
   args: readonly string[],
   context: Context,
 ): Promise<number> {
+  const isJson = args.includes(JSON_FLAG) && command.options.some(({ name }) => name === "json");
   try {
     const given = parseArgs(command, args);
     if (given.has("help")) {
@@ -63,13 +69,29 @@ async function runCommand(
     }
     return await command.run(given, context);
   } catch (error) {
-    if (error instanceof UsageError) {
-      console.error(`phantom: ${error.message}\nTry \`phantom ${command.name} --help\`.`);
-      return Exit.usage;
+    const code = exitOf(error);
+    if (isJson) printFailure(describe(error), code, problemsOf(error));
+    else {
+      const hint = code === Exit.usage ? `\nTry \`phantom ${command.name} --help\`.` : "";
+      complain(`phantom: ${describe(error)}${hint}`);
     }
-    console.error(`phantom: ${describe(error)}`);
-    return error instanceof Error && error.name === "ConfigError" ? Exit.config : Exit.failed;
+    return code;
   }
+}
+
+function exitOf(error: unknown): Exit {
+  if (error instanceof UsageError) return Exit.usage;
+  return error instanceof Error && error.name === "ConfigError" ? Exit.config : Exit.failed;
+}
+
+/** Of a configuration, a thing each. */
+function problemsOf(error: unknown): unknown {
+  return error instanceof Error && "problems" in error ? error.problems : undefined;
+}
+
+/** What whoever asked for JSON gets instead of it, on standard output as well. */
+function printFailure(error: string, code: Exit, problems?: unknown): void {
+  console.log(JSON.stringify({ error, code, ...(problems === undefined ? {} : { problems }) }));
 }
 
 /** The message and those of its causes; the stack only when PHANTOM_DEBUG is set. */
@@ -80,12 +102,14 @@ function describe(error: unknown): string {
   return `${error.message}${cause}`;
 }
 
-async function unknownCommand(name: string): Promise<number> {
+async function unknownCommand(name: string, isJson: boolean): Promise<number> {
   const { nearest } = await import("../base/nearest.ts");
-  const near = nearest(name, Object.keys(commands));
+  const suggested = Object.keys(commands).filter((one) => !NEVER_SUGGESTED.has(one));
+  const near = nearest(name, suggested);
   const hint = near === undefined ? "" : ` Did you mean \`phantom ${near}\`?`;
-  console.error(`phantom: there is no command "${printable(name)}".${hint}`);
-  console.error("Try `phantom help`.");
+  const text = `there is no command "${printable(name)}".${hint}`;
+  if (isJson) printFailure(text, Exit.usage);
+  else complain(`phantom: ${text}\nTry \`phantom help\`.`);
   return Exit.usage;
 }
 

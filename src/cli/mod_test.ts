@@ -12,6 +12,7 @@ const COMMANDS = [
     "check",
     "doctor",
     "status",
+    "reload",
     "unload",
     "keygen",
     "link",
@@ -76,6 +77,36 @@ Deno.test("main() suggests the command that was probably meant", async () => {
     assert.doesNotMatch(other.err, /[\x00-\x09\x0b-\x1f\x7f-\x9f]/);
     assert.equal((await phantom("help", name)).code, Exit.usage);
   }
+});
+
+Deno.test("main() never suggests what takes something away", async () => {
+  for (const name of ["unlod", "upload", "unloads", "reloa", "unload-all"]) {
+    assert.doesNotMatch((await phantom(name)).err, /unload`/, name);
+  }
+});
+
+Deno.test("main() tells a failure as JSON where JSON was asked for", async () => {
+  const cases: [string[], Exit, RegExp][] = [
+    [["statsu", "--json"], Exit.usage, /^there is no command "statsu"\. Did you mean/],
+    [["check", "--json", "--jsn"], Exit.usage, /^check has no option --jsn; did you mean --json/],
+    [["ping", "--json", "-c", "/none.yaml"], Exit.failed, /^Cannot read \/none\.yaml/],
+  ];
+  for (const [args, exit, message] of cases) {
+    const { code, out, err } = await phantom(...args);
+    assert.equal(err, "");
+    const said = JSON.parse(out);
+    assert.deepEqual([code, said.code], [exit, exit]);
+    assert.match(said.error, message);
+  }
+  await withConfig("listen: nowhere\n", async (path) => {
+    const { code, out, err } = await phantom("ping", "--json", "-c", path);
+    assert.deepEqual([code, err], [Exit.config, ""]);
+    const said = JSON.parse(out);
+    assert.equal(said.code, Exit.config);
+    assert.ok(said.problems.some(({ path }: { path: string }) => path === "listen"));
+  });
+  // A command without JSON has none to give.
+  assert.match((await phantom("run", "--json")).err, /^phantom: run has no option --json/);
 });
 
 Deno.test("main() points to a command's help when its options are wrong", async () => {

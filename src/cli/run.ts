@@ -1,14 +1,23 @@
 /** `phantom run` */
 
-import { Reload, wipeKeys } from "../app/reload.ts";
+import { wipeKeys } from "../app/reload.ts";
 import { Server } from "../app/server.ts";
-import { type Config, formatAddress } from "../config/mod.ts";
+import { type Config, formatAddress, formatProblem, KEY_VARIABLE } from "../config/mod.ts";
 import { chooseInterface } from "../kernel/interfaces.ts";
 import { Resources } from "../kernel/resources.ts";
+import type { Log } from "../base/log.ts";
 import type { Command } from "./args.ts";
-import { CONFIG_OPTION, configPath, initConfig, readConfig } from "./config_file.ts";
+import {
+  absolutePath,
+  CONFIG_OPTION,
+  configPath,
+  initConfig,
+  loadServer,
+  newConfigPath,
+  NO_FILE,
+} from "./config_file.ts";
 import { Exit } from "./exit.ts";
-import { openLog, RESTART_SIGNAL, stopSignal } from "./service.ts";
+import { Hangups, openLog, RESTART_SIGNAL, stopSignal } from "./service.ts";
 import { reachableHost, shareLink } from "./share_link.ts";
 
 export const command: Command = {
@@ -20,13 +29,25 @@ export const command: Command = {
     { name: "show-link", help: "print the client's link when ready (it holds the key)" },
   ],
   async run(given, { root }) {
-    const path = configPath(given);
+    const path = given.has("init") ? newConfigPath(given) : configPath(given);
     const isNew = given.has("init") && initConfig(path);
-    const { config } = readConfig(path);
-    const log = openLog(config);
+    const { config, warnings } = loadServer(path);
+    const settings = { logLevel: config.logLevel, logFormat: config.logFormat };
+    const log = openLog(settings);
     if (isNew) log.info("config_written", "a configuration with a fresh key is written", { path });
+    if (path === NO_FILE) tellOfDefaults(log);
+    for (const warning of warnings) log.warn("config_warning", formatProblem(warning));
     const stopped = stopSignal();
-    const server = await Server.start({ config, resources: new Resources(root), log });
+    const hangups = new Hangups();
+    const source = {
+      path: absolutePath(path),
+      read: () => readAgain(path, log),
+      apply({ logLevel }: Config) {
+        settings.logLevel = logLevel;
+        return ["logLevel"];
+      },
+    };
+    const server = await Server.start({ config, resources: new Resources(root), log, source });
     // Also when it fails: whoever watches it starts it again.
     let isRestart = true;
     try {
@@ -38,14 +59,7 @@ export const command: Command = {
         ms: Math.round(performance.now()),
       });
       if (given.has("init") || given.has("show-link")) printLink(config);
-      const reload = new Reload({
-        path,
-        read: () => readConfig(path).config,
-        running: config,
-        apply: (config) => server.apply(config),
-        log,
-      });
-      Deno.addSignalListener("SIGHUP", () => void reload.again());
+      hangups.use(() => void server.reload());
       const signal = await Promise.race([stopped, server.failure]);
       isRestart = signal === RESTART_SIGNAL;
       log.info("stopping", "stopping", { signal });
@@ -56,6 +70,20 @@ export const command: Command = {
     return Exit.ok;
   },
 };
+
+/** Warnings are lines of the log, as those of the start were. */
+function readAgain(path: string, log: Log): Config {
+  const { config, warnings } = loadServer(path);
+  for (const warning of warnings) log.warn("config_warning", formatProblem(warning));
+  return config;
+}
+
+function tellOfDefaults(log: Log): void {
+  log.info("config_defaults", "there is no configuration: all settings are their defaults", {
+    key: KEY_VARIABLE,
+    remedy: "phantom init makes a file",
+  });
+}
 
 /** To standard output and not to the log: a log is kept and read by others, this holds the key. */
 function printLink(config: Config): void {

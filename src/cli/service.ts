@@ -2,17 +2,22 @@
 
 import { Log, type LogLevel } from "../base/log.ts";
 import { LineLimit } from "../base/log_limit.ts";
+import { inJournal } from "./complain.ts";
 
+/** Follows its settings, also when they change later. */
 export function openLog(
-  { logLevel, logFormat }: { readonly logLevel: LogLevel; readonly logFormat: "text" | "json" },
+  settings: { readonly logLevel: LogLevel; readonly logFormat: "text" | "json" },
 ): Log {
   const encoder = new TextEncoder();
   const log = Log.to({
-    level: logLevel,
-    format: logFormat,
+    get level() {
+      return settings.logLevel;
+    },
+    format: settings.logFormat,
     write: (line) => writeAll(encoder.encode(line)),
     now: Date.now,
     color: Deno.stderr.isTerminal() && !Deno.noColor,
+    journal: inJournal(),
   });
   return new LineLimit((record) => log.put(record), Date.now).log();
 }
@@ -22,6 +27,24 @@ function writeAll(bytes: Uint8Array): void {
     for (let at = 0; at < bytes.length;) at += Deno.stderr.writeSync(bytes.subarray(at));
   } catch {
     // Whoever read the log is gone. That is no reason to stop serving.
+  }
+}
+
+/** SIGHUPs, from now on: one that comes before there is anything to reload is made up for. */
+export class Hangups {
+  #isDue = false;
+  #act: () => void = () => {
+    this.#isDue = true;
+  };
+
+  constructor() {
+    Deno.addSignalListener("SIGHUP", () => this.#act());
+  }
+
+  /** Does this at each. */
+  use(act: () => void): void {
+    this.#act = act;
+    if (this.#isDue) act();
   }
 }
 

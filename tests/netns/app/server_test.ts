@@ -309,6 +309,74 @@ test("run takes over the sessions of another layout, and makes the other maps", 
   assert.deepEqual(await remaining(gone), []);
 });
 
+test("reload tells what changed, what waits, and why a file is refused", async (bench) => {
+  const rules = [{ domain: "nobody.test", outbound: "reject" }];
+  const path = bench.config();
+  const write = (top: Record<string, unknown>) => Deno.copyFileSync(bench.config({}, top), path);
+  const { code, stderr } = await bench.phantom("reload", "-c", path);
+  assert.equal(code, 1);
+  assert.match(stderr, /^phantom: Cannot reload as no server of instance "default" answers at /);
+
+  await using server = await bench.start(path);
+  write({ rules, idle: "10m", log_level: "info" });
+  const taken = await bench.phantom("reload", path);
+  assert.equal(taken.code, 0, taken.stderr);
+  const [first, changed, waiting] = taken.stdout.trim().split("\n");
+  assert.equal(first, `${path}: read again`);
+  assert.deepEqual(changed!.split(/: |, /).slice(1).toSorted(), ["log_level", "rules"]);
+  assert.equal(waiting, "  waits for a restart: idle");
+  const json = await bench.phantom("reload", "--json", "-c", path);
+  assert.deepEqual(JSON.parse(json.stdout), {
+    ...{ path, taken: true, changed: [], waiting: ["idle"], problems: [], isFileWrong: false },
+  });
+  // The level of the log is among what changes.
+  assert.doesNotMatch(server.output.split("event=config_reloaded")[1]!, / DEBUG /);
+
+  write({ rules: "none" });
+  for (const args of [["-c", path], ["--json", "-c", path]]) {
+    const refused = await bench.phantom("reload", ...args);
+    assert.equal(refused.code, 3);
+    assert.match(
+      refused.stdout + refused.stderr,
+      /\.yaml:\d+:\d+: rules: must be a list/,
+    );
+  }
+  // By SIGHUP it is the same, a line a problem in the log.
+  server.signal("SIGHUP");
+  assert.match(await server.until("event=config_problem"), / ERROR .*rules: must be a list/);
+
+  const other = await bench.phantom("reload", "-c", bench.config());
+  assert.equal(other.code, 1);
+  assert.match(other.stderr, /as the server runs from .*\.yaml\n$/);
+  assert.equal(await server.kill("SIGTERM"), 0);
+});
+
+test("run takes its key from the environment and its settings from standard input", async (bench) => {
+  const run = (args: string[], input: string) => {
+    // Exec: what is signalled is the program, and not a shell around it.
+    const command = `exec "$0" run -A "$MAIN" ${args.join(" ")} <"$INPUT"`;
+    const env = { INPUT: input, MAIN: `${repository}main.ts`, PHANTOM_PSK: bench.key };
+    return new Running(bench.server.command("sh", ["-c", command, Deno.execPath()], {
+      ...piped,
+      env: { ...piped.env, ...env },
+      cwd: bench.folder,
+    }));
+  };
+  {
+    await using server = run(["run", "-c", "-"], bench.config());
+    assert.match(await server.until(" ready "), /listen=:54321/);
+    server.signal("SIGHUP");
+    await server.until("event=config_problem");
+    assert.match(server.output, /it was started without a file: there is nothing to read again/);
+    assert.equal(await server.kill("SIGTERM"), 0);
+  }
+  const wrong = `${bench.folder}/wrong.yaml`;
+  Deno.writeTextFileSync(wrong, "listen: nowhere\n");
+  await using checked = run(["check", "-"], wrong);
+  assert.equal(await checked.end(), 3);
+  assert.match(checked.stdout, /^standard input:1:9: listen: /);
+});
+
 test("run refuses a port that is in use", async (bench) => {
   const config = bench.config();
   {

@@ -142,7 +142,8 @@ test("a server reads its rules again when it is told to", {}, async ({ topology,
   await assert.rejects(ask());
   topology.writeServer({ rules: "none" });
   server.signal("SIGHUP");
-  assert.match(await server.until("event=config_rejected"), /rules: must be a list/);
+  await server.until("event=config_rejected");
+  assert.match(await server.until("event=config_problem"), /rules: must be a list/);
   await assert.rejects(ask());
 });
 
@@ -178,7 +179,9 @@ test("bench needs nothing but a link; a server may refuse to be measured", {
   await server.until("event=config_reloaded");
   const refused = await topology.phantom(topology.client, ...args);
   assert.equal(refused.code, 1, refused.stdout);
-  assert.match(refused.stderr, /the source can't be reached.*"bench: false"/);
+  const { error, code: exit } = JSON.parse(refused.stdout);
+  assert.match(error, /the source can't be reached.*"bench: false"/);
+  assert.equal(exit, 1);
 });
 
 test("bench measures both ways, against targets of one's own", {}, async ({ topology }) => {

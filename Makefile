@@ -75,7 +75,7 @@ ASAN_CFLAGS := -std=gnu11 -O1 $(WARNINGS) -fPIC -fvisibility=hidden -D_GNU_SOURC
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
-	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR= SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR)'
+	@echo '  Variables: PREFIX=$(PREFIX) DESTDIR= SYSCONFDIR=$(SYSCONFDIR) UNITDIR=$(UNITDIR) LOCALSTATEDIR=$(LOCALSTATEDIR)'
 	@echo '             DENORT_BIN=, DENORT_FALLBACK=npm (see make build), V=1 (show commands)'
 
 setup: ## install what is missing: Debian packages, Deno, npm dependencies
@@ -257,46 +257,72 @@ dist/phantom: $(BUNDLES) build/stage/.copied build/stage/commit.json build/.layo
 
 # ---- installing ----
 
-PREFIX     ?= /usr/local
-SYSCONFDIR ?= /etc
-UNITDIR    ?= $(PREFIX)/lib/systemd/system
-BIN        := $(DESTDIR)$(PREFIX)/bin/phantom
-DOC        := $(DESTDIR)$(PREFIX)/share/doc/phantom
-CONFIG     := $(DESTDIR)$(SYSCONFDIR)/phantom
-UNIT       := $(DESTDIR)$(UNITDIR)/phantom.service
+PREFIX        ?= /usr/local
+SYSCONFDIR    ?= /etc
+LOCALSTATEDIR ?= /var
+UNITDIR       ?= $(PREFIX)/lib/systemd/system
+# What is installed.
+DIST          ?= dist/phantom
+BIN           := $(DESTDIR)$(PREFIX)/bin/phantom
+DOC           := $(DESTDIR)$(PREFIX)/share/doc/phantom
+CONFIG        := $(DESTDIR)$(SYSCONFDIR)/phantom
+STATE         := $(DESTDIR)$(LOCALSTATEDIR)/lib/phantom
+UNITS         := $(DESTDIR)$(UNITDIR)
+UNIT_NAMES    := phantom.service phantom@.service phantom-client@.service
+
+# Their paths adapted: $(call adapt,FROM,NAME,MORE OF SED)
+define adapt
+	$(Q)sed -e 's|/usr/local/bin/phantom|$(PREFIX)/bin/phantom|g' $(3) \
+	  -e 's|/etc/phantom|$(SYSCONFDIR)/phantom|g' deploy/$(1) >'$(UNITS)/$(2).tmp'
+	$(Q)chmod 0644 '$(UNITS)/$(2).tmp' && mv '$(UNITS)/$(2).tmp' '$(UNITS)/$(2)'
+endef
+
+# Only where systemd runs, and not for a package's root.
+systemctl = if [[ -z "$(DESTDIR)" && -d /run/systemd/system ]]; then systemctl $(1); fi
 
 # Building is not implied: `make build`, then `sudo make install`, leaves no root-owned build/.
 ifneq ($(filter build,$(MAKECMDGOALS)),)
 install: build
 endif
-install: ## install dist/phantom, the example configuration and the systemd unit
-	@if [[ ! -x dist/phantom ]]; then echo 'error: no dist/phantom: make build' >&2; exit 1; fi
-	$(Q)install -D -m 0755 dist/phantom $(BIN)
+install: ## install dist/phantom, the example configurations and the systemd units
+	@if [[ ! -x $(DIST) ]]; then echo 'error: no $(DIST): make build' >&2; exit 1; fi
+	$(Q)install -D -m 0755 $(DIST) $(BIN)
 	$(Q)install -D -m 0644 README.md $(DOC)/README.md
 	$(Q)install -D -m 0644 config.example.yaml $(DOC)/config.example.yaml
 	$(Q)install -D -m 0644 config.example.yaml $(CONFIG)/config.example.yaml
 	$(Q)install -D -m 0644 client.example.yaml $(DOC)/client.example.yaml
-	$(Q)install -d $(dir $(UNIT))
-	$(Q)sed -e 's|/usr/local/bin/phantom|$(PREFIX)/bin/phantom|g' \
-	  -e 's|/etc/phantom|$(SYSCONFDIR)/phantom|g' deploy/phantom.service >$(UNIT).tmp
-	$(Q)chmod 0644 $(UNIT).tmp && mv $(UNIT).tmp $(UNIT)
-	@echo 'installed $(BIN)'
-	@echo 'next: install -m 0600 $(CONFIG)/config.example.yaml $(CONFIG)/phantom.yaml'
-	@echo '      set psk in it to what "phantom keygen" prints, then'
-	@echo '      systemctl daemon-reload && systemctl enable --now phantom'
+	$(Q)install -d $(UNITS)
+	$(call adapt,phantom.service,phantom.service)
+	$(call adapt,phantom.service,phantom@.service,-e 's|phantom\.yaml|%i.yaml|g' \
+	  -e '/^Description=/s|Phantom|Phantom %i|')
+	$(call adapt,phantom-client@.service,phantom-client@.service)
+	$(Q)$(call systemctl,daemon-reload)
+	@echo 'installed $(BIN), and the units $(UNIT_NAMES)'
+	@echo 'next: phantom init $(CONFIG)/phantom.yaml'
+	@echo '      systemctl enable --now phantom'
+	@echo 'a client: its file as $(CONFIG)/client.yaml, then systemctl enable --now phantom-client@client'
 
 # The tool goes last: it alone takes the programs off that a server has left in the kernel. A file
 # that can't be read (3) is no reason to stop, a server that runs is.
-uninstall: ## unload, and remove exactly what install put there; your phantom.yaml stays
+uninstall: ## stop, unload, and remove what install and the server made; your configuration stays
+	$(Q)$(call systemctl,stop phantom.service 'phantom@*.service' 'phantom-client@*.service')
 	$(Q)if [[ -z "$(DESTDIR)" && -x $(BIN) ]]; then \
 	  for file in $(CONFIG)/*.yaml; do \
 	    if [[ -e $$file && $$file != */config.example.yaml ]]; then \
 	      $(BIN) unload -c "$$file" || [[ $$? == 3 ]]; fi; done; \
 	  $(BIN) unload; fi
 	$(Q)rm -f $(BIN) $(DOC)/README.md $(DOC)/config.example.yaml $(DOC)/client.example.yaml \
-	  $(CONFIG)/config.example.yaml $(UNIT)
+	  $(CONFIG)/config.example.yaml $(UNIT_NAMES:%='$(UNITS)/%')
+	@# What `systemctl enable` made.
+	$(Q)if [[ -d $(DESTDIR)$(SYSCONFDIR)/systemd/system ]]; then \
+	  find $(DESTDIR)$(SYSCONFDIR)/systemd/system -type l \( -name phantom.service \
+	    -o -name 'phantom@*.service' -o -name 'phantom-client@*.service' \) -delete; fi
+	$(Q)rm -rf $(STATE)
 	$(Q)for folder in $(DOC) $(CONFIG); do \
 	  if [[ -d $$folder ]]; then rmdir --ignore-fail-on-non-empty "$$folder"; fi; done
+	$(Q)$(call systemctl,daemon-reload)
+	@echo 'removed $(BIN), its units, and its state in $(STATE)'
+	@if [[ -d $(CONFIG) ]]; then echo 'kept your configuration:' $(CONFIG)/*; fi
 
 # What the compilers noted about included headers.
 -include $(BPF_OBJECTS:.o=.d) $(TEST_OBJECTS:.o=.d) $(NATIVE_SOURCES:ffi/native/%.c=build/native/%.d) \

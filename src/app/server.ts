@@ -122,6 +122,12 @@ export class Server {
     return this.#kernel.level;
   }
 
+  /** "3 clients, native XDP on eth0" */
+  get summary(): string {
+    const { sessions } = summaryOf(this.#tunnel.counters());
+    return `${sessions} ${sessions === 1 ? "client" : "clients"}, ${this.level}`;
+  }
+
   get workers(): number {
     return this.#tunnel.workers;
   }

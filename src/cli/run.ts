@@ -2,6 +2,7 @@
 
 import { wipeKeys } from "../app/reload.ts";
 import { Server } from "../app/server.ts";
+import { ServiceManager } from "../app/service_manager.ts";
 import { type Config, formatAddress, formatProblem, KEY_VARIABLE } from "../config/mod.ts";
 import { chooseInterface } from "../kernel/interfaces.ts";
 import { Resources } from "../kernel/resources.ts";
@@ -39,6 +40,7 @@ export const command: Command = {
     for (const warning of warnings) log.warn("config_warning", formatProblem(warning));
     const stopped = stopSignal();
     const hangups = new Hangups();
+    const manager = new ServiceManager(Deno.env.get("NOTIFY_SOCKET"), log);
     const source = {
       path: absolutePath(path),
       read: () => readAgain(path, log),
@@ -59,11 +61,17 @@ export const command: Command = {
         ms: Math.round(performance.now()),
       });
       if (given.has("init") || given.has("show-link")) printLink(config);
-      hangups.use(() => void server.reload());
+      manager.ready(() => server.summary);
+      hangups.use(async () => {
+        manager.reloading();
+        await server.reload();
+        manager.ready(() => server.summary);
+      });
       const signal = await Promise.race([stopped, server.failure]);
       isRestart = signal === RESTART_SIGNAL;
       log.info("stopping", "stopping", { signal });
     } finally {
+      manager.stopping();
       await server.stop({ isRestart });
       wipeKeys(config);
     }

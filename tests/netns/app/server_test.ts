@@ -15,6 +15,7 @@ import { icmpReceived, pinnedIds, remaining, Sender } from "../../fixtures/kerne
 import { bpfObject, libraries, repository } from "../../fixtures/libraries.ts";
 import { run } from "../../fixtures/netns.ts";
 import { compileEdited } from "../../fixtures/plane.ts";
+import { Notified } from "../../fixtures/notified.ts";
 import { piped, Running } from "../../fixtures/process.ts";
 import {
   OURS,
@@ -351,7 +352,7 @@ test("reload tells what changed, what waits, and why a file is refused", async (
   assert.equal(await server.kill("SIGTERM"), 0);
 });
 
-test("run takes its key from the environment and its settings from standard input", async (bench) => {
+test("run takes its key by the environment, its settings by standard input", async (bench) => {
   const run = (args: string[], input: string) => {
     // Exec: what is signalled is the program, and not a shell around it.
     const command = `exec "$0" run -A "$MAIN" ${args.join(" ")} <"$INPUT"`;
@@ -375,6 +376,28 @@ test("run takes its key from the environment and its settings from standard inpu
   await using checked = run(["check", "-"], wrong);
   assert.equal(await checked.end(), 3);
   assert.match(checked.stdout, /^standard input:1:9: listen: /);
+});
+
+test("run tells systemd that it is ready, how it is, that it reloads and stops", async (bench) => {
+  const address = `${bench.folder}/notify`;
+  using manager = new Notified(address);
+  const command = ["run", "-A", `${repository}main.ts`, "run", "-c", bench.config()];
+  const env = { ...piped.env, NOTIFY_SOCKET: address };
+  const { server: namespace, folder: cwd } = bench;
+  await using server = new Running(
+    namespace.command(Deno.execPath(), command, { ...piped, env, cwd }),
+  );
+  const ready = await manager.until(/^READY=1$/m);
+  assert.equal(ready.index, 0);
+  assert.match(ready.text, /^READY=1\nSTATUS=0 clients, native XDP on va$/);
+  await server.until(" ready ");
+  server.signal("SIGHUP");
+  const reloading = await manager.until(/^RELOADING=1\nMONOTONIC_USEC=\d+$/);
+  const again = await manager.until(/^READY=1$/m, reloading.index);
+  assert.ok(server.output.includes("event=config_reloaded"));
+  server.signal("SIGTERM");
+  await manager.until(/^STOPPING=1$/m, again.index);
+  assert.equal(await server.end(), 0);
 });
 
 test("run refuses a port that is in use", async (bench) => {

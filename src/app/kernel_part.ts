@@ -120,16 +120,16 @@ async function startPlane(
     return undefined;
   }
   const code = resources.bpf("xdp_phantom", ebpf.programPath);
-  if (code.origin !== "embedded") {
-    log.info("bpf_program_file", "the BPF program is read from a file", { path: code.origin });
+  const egress = resources.bpf("tc_egress", ebpf.programPath);
+  for (const { origin } of [code, egress].filter(({ origin }) => origin !== "embedded")) {
+    log.info("bpf_program_file", "a BPF program is read from a file", { path: origin });
   }
   try {
     const plane = await XdpPlane.startBeside(libs, {
       pins,
       interfaces: ebpf.interface,
       mode: ebpf.xdpMode,
-      code,
-      egress: resources.bpf("tc_egress"),
+      ...{ code, egress },
       parts: [
         sessionsPart(ebpf.mapSize, possibleCpus(libs)),
         deliveryPart(hasAfXdp(libs, config)),

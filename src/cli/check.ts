@@ -91,7 +91,7 @@ function loadAll(resources: Resources, config: Config | undefined, verbose: bool
     for (const name of main === undefined ? [] : BESIDE) {
       // Only this one of them sends events.
       const part = name === "xdp_sessions" ? events : {};
-      const code = resources.bpf(name, name === "tc_egress" ? "" : folder);
+      const code = resources.bpf(name, folder);
       attempt(code, () => main!.beside(code, part, verbose))?.close();
     }
   } finally {

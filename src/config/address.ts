@@ -1,5 +1,5 @@
-// Where to listen: `:54321`, `192.0.2.1:54321`, `[2001:db8::1]:54321`, `54321`; and where to
-// connect: the same with a host, which may be a name.
+// Where to listen: `:54321`, `192.0.2.1:54321`, `[2001:db8::1]:54321`, `localhost:54321`, `54321`;
+// and where to connect: the same with a host, which may be a name.
 
 import { isIpv4, isIpv6 } from "../base/ip.ts";
 import type { Parsed } from "./schema.ts";
@@ -12,6 +12,9 @@ export interface Address {
 
 const PORT_MAX = 65535;
 const PORT = /^[1-9]\d{0,4}$/;
+
+/** What `localhost` is: one address, as whatever listens has one. */
+export const LOOPBACK = "127.0.0.1";
 
 const FORMS = 'Write ":54321", "192.0.2.1:54321" or "[2001:db8::1]:54321".';
 
@@ -26,8 +29,9 @@ export function parseAddress(text: string): Parsed<Address> {
   if (isIpv6(text) || host.includes(":")) {
     return { rule: "an IPv6 address needs brackets", remedy: 'Write "[2001:db8::1]:54321".' };
   }
-  if (host !== "" && !isIpv4(host)) return hostFault();
-  return withPort(host, text.slice(colon + 1));
+  const isLocal = host.toLowerCase() === "localhost";
+  if (host !== "" && !isLocal && !isIpv4(host)) return hostFault();
+  return withPort(isLocal ? LOOPBACK : host, text.slice(colon + 1));
 }
 
 /** A name (in its one form: lower case, no dot at the end) or an IP literal, and a port. */
@@ -87,7 +91,7 @@ function withPort(host: string, port: string): Parsed<Address> {
 
 function hostFault(): Parsed<Address> {
   return {
-    rule: "the host must be an IP address",
-    remedy: 'Write an IP address, or ":54321" to listen on all addresses.',
+    rule: "the host must be an IP address or localhost",
+    remedy: 'Write an IP address, or no host, as in ":54321".',
   };
 }

@@ -115,6 +115,12 @@ Deno.test("loadClientConfig() refuses what can't work", () => {
     assert.equal(problems.length, 1, problems.join("\n"));
     assert.match(problems[0] ?? "", problem);
   }
+  const local = load(`${HEAD}http: localhost:8080
+forwards: [{listen: "localhost:2222", target: "localhost:22"}]\n`);
+  assert.deepEqual(local.http, [{ host: "127.0.0.1", port: 8080 }]);
+  assert.deepEqual(local.forwards[0]?.listen, { host: "127.0.0.1", port: 2222 });
+  // As the server sees it: a name like any other.
+  assert.deepEqual(local.forwards[0]?.target, { host: "localhost", port: 22 });
   const mixed = 'forwards: [{listen: 1, target: "a:1"}, {listen: 1, target: "a:1", network: udp}]';
   assert.deepEqual(problemsOf(`${HEAD}${mixed}\n`), []);
 });

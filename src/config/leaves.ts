@@ -304,7 +304,7 @@ export function address(spec: { readonly doc: string; readonly default: Address 
   return scalar({
     doc: spec.doc,
     type: "address",
-    range: "host:port, :port, [v6]:port or port; the host is an IP address; port 1 to 65535",
+    range: "host:port, :port, [v6]:port or port; the host is an IP address or localhost",
     suffix: "",
     fallback: Object.freeze({ ...spec.default }),
     fallbackText: JSON.stringify(formatAddress(spec.default)),

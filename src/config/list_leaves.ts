@@ -1,7 +1,7 @@
 // The kinds of settings that hold several values, and texts of people: names, passwords, hosts.
 
 import { parseIp } from "../base/ip.ts";
-import { type Address, type HostPort, parseAddress, parseHostPort } from "./address.ts";
+import { type Address, type HostPort, LOOPBACK, parseAddress, parseHostPort } from "./address.ts";
 import { interfaceFault } from "./leaves.ts";
 import type { Report } from "./problem.ts";
 import { failNull, type Leaf, type Parsed, scalar } from "./schema.ts";
@@ -120,6 +120,9 @@ export function hostPort(
   });
 }
 
+const LOCAL_FORMS =
+  "port, host:port or [v6]:port; the host is an IP address or localhost, without one 127.0.0.1";
+
 interface ListSpec {
   readonly doc: string;
   readonly max: number;
@@ -154,7 +157,7 @@ export function localAddresses(
   return scalars({
     ...spec,
     type: "address or list of addresses",
-    range: "port, host:port or [v6]:port; the host is an IP address, without one 127.0.0.1",
+    range: LOCAL_FORMS,
     parse: ({ text }) => parseLocalAddress(text),
   });
 }
@@ -166,7 +169,7 @@ export function localAddress(
   return scalar<Address, "">({
     doc: spec.doc,
     type: "address",
-    range: "port, host:port or [v6]:port; the host is an IP address, without one 127.0.0.1",
+    range: LOCAL_FORMS,
     suffix: "",
     fallback: Object.freeze({ host: LOOPBACK, port: 0 }),
     fallbackText: JSON.stringify(spec.example),
@@ -174,8 +177,6 @@ export function localAddress(
     parse: ({ text }) => parseLocalAddress(text),
   });
 }
-
-const LOOPBACK = "127.0.0.1";
 
 /** As parseAddress(), but that no host is this machine and not every address of it. */
 export function parseLocalAddress(text: string): Parsed<Address> {

@@ -133,7 +133,7 @@ Deno.test("loadConfig() reports a missing key once", () => {
 });
 
 Deno.test("loadConfig() reports everything at once, by position", () => {
-  const text = `listen: "localhost:1"
+  const text = `listen: "myhost:1"
 lisetn: 1
 mode: upd
 psk: "your-32-byte-psk-here"
@@ -151,8 +151,8 @@ ebpf:
 log_level:
 `;
   assert.deepEqual(problemsOf(text), [
-    '1:9: listen: the host must be an IP address: current value is "localhost:1". ' +
-    'Write an IP address, or ":54321" to listen on all addresses.',
+    '1:9: listen: the host must be an IP address or localhost: current value is "myhost:1". ' +
+    'Write an IP address, or no host, as in ":54321".',
     '2:1: lisetn: is not a known key at the top level. Did you mean "listen"?',
     "3:7: mode: must be one of auto, ebpf, faketcp, udp, tcp, websocket: " +
     'current value is "upd". Did you mean "udp"?',

@@ -37,6 +37,7 @@ below. \`config.example.yaml\` and \`client.example.yaml\` hold all of them.
   reported at once, as \`file:line:column: path: what is wrong. what to do\`.
 - Numbers have no quotes. Words and paths may have them; an address needs them when it starts
   with \`[\`.
+- In an address to listen on, \`localhost\` is 127.0.0.1.
 - A setting whose name carries a unit (\`check_interval_ms\`, \`up_mbps\`) takes a bare number in
   that unit or a text with any unit of its kind. Other durations, sizes and rates need a unit.
 
@@ -96,6 +97,19 @@ listens on them may count on a firewall that a client would be behind. A rule wh
 inside the private net opens it; a public address of the machine's own takes a rule with that very
 address. One that only leads to the machine from outside (an elastic IP, a port that a router
 forwards) it does not know: name it in a rule that rejects.
+
+## The state folder
+
+What outlives a restart is in \`state-INSTANCE/\` of \`state_dir\`, for the server's user alone; one
+server at a time has it. Without the folder, or without a file of it, a server runs all the same:
+
+| File | Holds | Without it |
+|---|---|---|
+| \`secret\` | 32 random bytes and the count of starts | clients notice a restart late |
+| \`traffic\` | what each user has used of \`traffic_max\` | all users begin at zero |
+| \`replay\` | late HELLOs, from a clean stop to the next start | 0-RTT begins 90 s after it |
+
+A name with \`.draft\` behind it is a file that was being written; the next start removes it.
 
 ## Limits
 

@@ -133,6 +133,19 @@ Deno.test("referencePage() names every key", () => {
   for (const { name } of allEntries()) assert.ok(page.includes(`\`${name}\``), name);
 });
 
+Deno.test("referencePage() names every file of the state folder", async () => {
+  const folder = new URL("src/tunnel/server/", ROOT);
+  let files = 0;
+  for await (const { name } of Deno.readDir(folder)) {
+    const text = name.endsWith("_test.ts") ? "" : await Deno.readTextFile(new URL(name, folder));
+    const file = /^const FILE_NAME = "(.*)";$/m.exec(text)?.[1];
+    if (file === undefined) continue;
+    assert.ok(referencePage().includes(`\n| \`${file}\` | `), file);
+    files += 1;
+  }
+  assert.equal(files, 3);
+});
+
 Deno.test("exampleFile() stays within the line width", () => {
   for (const [, write] of FILES) {
     for (const line of write().split("\n")) assert.ok(line.length <= 100, line);

@@ -94,7 +94,8 @@ const EBPF = section(EBPF_DOC, {
   program_path: absolutePath({
     default: "",
     optional: true,
-    doc: "Folder of BPF objects that replace the embedded ones when it exists.",
+    doc:
+      "Folder whose xdp_phantom.o, xdp_sessions.o, tc_egress.o, steer.o replace the embedded ones.",
   }),
   map_size: integer({
     unit: "sessions",

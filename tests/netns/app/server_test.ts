@@ -219,17 +219,25 @@ test("run touches no BPF with ebpf.enabled false", async (bench) => {
   assert.equal(await server.kill("SIGINT"), 0);
 });
 
-test("run and check take a BPF object from program_path", async (bench) => {
-  Deno.copyFileSync(`${repository}build/bpf/xdp_phantom.o`, `${bench.folder}/xdp_phantom.o`);
+test("run and check take BPF objects from program_path", async (bench) => {
+  const names = ["xdp_phantom", "tc_egress"];
+  for (const name of names) {
+    Deno.copyFileSync(`${repository}build/bpf/${name}.o`, `${bench.folder}/${name}.o`);
+  }
   const config = bench.config({ program_path: bench.folder });
   {
     await using server = await bench.start(config);
-    await server.until(`the BPF program is read from a file path=${bench.folder}/xdp_phantom.o`);
+    for (const name of names) {
+      await server.until(`a BPF program is read from a file path=${bench.folder}/${name}.o`);
+    }
     assert.ok(await counts(bench));
   }
   const { code, stdout } = await bench.phantom("check", "-c", config);
   assert.equal(code, 0, stdout);
-  assert.match(stdout, /xdp_phantom \(.*\/xdp_phantom\.o\): loads/);
+  for (const name of names) {
+    assert.match(stdout, new RegExp(`^${name} \\(${bench.folder}/${name}\\.o\\): loads`, "m"));
+  }
+  assert.match(stdout, /^steer \(embedded\): loads/m);
 });
 
 test("run and check refuse a foreign object in program_path", async (bench) => {

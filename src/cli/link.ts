@@ -1,12 +1,12 @@
 /** `phantom link` */
 
 import { parseRate } from "../base/units.ts";
-import { type Config, parseHost, type UserConfig } from "../config/mod.ts";
+import { type Config, isLinkName, parseHost, type UserConfig } from "../config/mod.ts";
 import { chooseInterface } from "../kernel/interfaces.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
 import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";
-import { reachableHost, shareLink } from "./share_link.ts";
+import { hostDoubt, reachableHost, shareLink } from "./share_link.ts";
 
 const NAMES_SHOWN_MAX = 10;
 
@@ -16,6 +16,7 @@ export const command: Command = {
   options: [
     CONFIG_OPTION,
     { name: "host", value: "HOST", help: "the name or address that clients reach this machine by" },
+    { name: "name", value: "NAME", help: "what the client calls it (default: the instance)" },
     { name: "user", value: "NAME", help: "whose link, where the configuration has users" },
     { name: "up", value: "RATE", help: "what the client's line really sends, such as 20mbps" },
     { name: "down", value: "RATE", help: "what the client's line really receives" },
@@ -23,11 +24,15 @@ export const command: Command = {
   ],
   async run(given) {
     const rates = { upBps: rateOf(given, "up"), downBps: rateOf(given, "down") };
-    const host = hostOf(given);
-    const { config } = readConfig(configPath(given));
+    const chosen = hostOf(given);
+    const name = nameOf(given);
+    const path = configPath(given);
+    const { config } = readConfig(path);
     const user = userOf(config, given.value("user"));
-    const name = chooseInterface(config.ebpf.interface);
-    const link = shareLink(config, host ?? reachableHost(config, name), { user, ...rates });
+    const host = chosen ?? reachableHost(config, chooseInterface(config.ebpf.interface));
+    const doubt = chosen === undefined ? hostDoubt(config, host, path) : undefined;
+    if (doubt !== undefined) console.error(`warning: ${doubt.rule}. ${doubt.remedy}`);
+    const link = shareLink(config, host, { user, name, ...rates });
     console.log(link);
     if (given.has("qr") || Deno.stdout.isTerminal()) await printQr(link);
     return Exit.ok;
@@ -37,9 +42,27 @@ export const command: Command = {
 async function printQr(link: string): Promise<void> {
   // Only here: whoever prints no code need not wait for its library.
   const { renderQr } = await import("./qr.ts");
-  const picture = renderQr(link, Deno.stdout.isTerminal());
-  if (picture === undefined) console.error("The link is too long for a QR code.");
-  else console.log(`\n${picture}`);
+  const isTerminal = Deno.stdout.isTerminal();
+  const picture = renderQr(link, isTerminal);
+  if (picture === undefined) {
+    console.error("The link is too long for a QR code.");
+    return;
+  }
+  const { columns } = isTerminal ? Deno.consoleSize() : picture;
+  // Some terminals don't say how wide they are.
+  if (columns === 0 || columns >= picture.columns) console.log(`\n${picture.text}`);
+  else {
+    console.error(
+      `The QR code is ${picture.columns} columns wide, and this terminal ${columns}: ` +
+        "make it wider and print the link again.",
+    );
+  }
+}
+
+function nameOf(given: Given): string | undefined {
+  const name = given.value("name");
+  if (name === undefined || isLinkName(name)) return name;
+  throw new UsageError("--name wants a text of one line, of at most 128 bytes");
 }
 
 function hostOf(given: Given): string | undefined {

@@ -223,14 +223,34 @@ Deno.test("link is for one of the users, and draws a QR code when asked to", asy
     const bob = await phantom("link", "-c", path, "--user", "bob", "--up=20mbps", "--qr");
     assert.match(
       bob.out,
-      /^phantom:\/\/[\w-]{43}@192\.0\.2\.1:9\?v=5&user=bob&ukey=[\w-]{43}&up=2/,
+      /^phantom:\/\/[\w-]{43}@192\.0\.2\.1:9\?user=bob&ukey=[\w-]{43}&up=20mbps&v=5\n/,
     );
-    assert.match(bob.out, /\n█{49,}\n██ ▄▄▄▄▄ /);
-    for (const wrong of ["--up=fast", "--up=0bps", "--host=a b", "--user=eve"]) {
+    assert.match(bob.out, /\n█{53,}\n████ ▄▄▄▄▄ /);
+    for (const wrong of ["--up=fast", "--up=0bps", "--host=a b", "--user=eve", "--name=a\nb"]) {
       assert.equal((await phantom("link", "-c", path, wrong)).code, Exit.usage, wrong);
     }
     const v6 = await phantom("link", "-c", path, "--user", "bob", "--host", "2001:DB8::1");
     assert.match(v6.out, /@\[2001:db8::1\]:9\?/);
+  });
+});
+
+Deno.test("link warns of an address that clients may not reach, unless it was chosen", async () => {
+  await withConfig('listen: "10.0.0.2:9"\n', async (path) => {
+    const found = await phantom("link", "-c", path);
+    assert.equal(found.code, Exit.ok);
+    assert.match(found.out, /^phantom:\/\/[\w-]{43}@10\.0\.0\.2:9\?v=5\n$/);
+    assert.match(
+      found.err,
+      /^warning: the link holds 10\.0\.0\.2, .* `phantom link .*--host HOST`/,
+    );
+    const named = await phantom("link", "-c", path, "--host", "10.0.0.2", "--name", "Bob's phone");
+    assert.equal(named.err, "");
+    assert.match(named.out, /@10\.0\.0\.2:9\?v=5#Bob's%20phone\n$/);
+  });
+  await withConfig('listen: "10.0.0.2:9"\npublic_host: a.example\n', async (path) => {
+    const { out, err } = await phantom("link", "-c", path);
+    assert.equal(err, "");
+    assert.match(out, /@a\.example:9\?v=5\n$/);
   });
 });
 

@@ -56,25 +56,33 @@ Deno.test("the package gives the matrices of another implementation", () => {
 });
 
 Deno.test("renderQr() draws two rows a line, in a quiet zone", () => {
-  const lines = renderQr("phantom")!.split("\n");
-  assert.equal(lines.length, Math.ceil((21 + 4) / 2));
-  assert.ok(lines.every((line) => line.length === 25));
-  assert.equal(lines[0], "█".repeat(25));
-  assert.match(lines[1]!, /^██ ▄▄▄▄▄ .* ▄▄▄▄▄ ██$/);
-  assert.match(lines.at(-1)!, /^▀+$/);
+  const { text, columns } = renderQr("phantom")!;
+  const lines = text.split("\n");
+  assert.equal(lines.length, Math.ceil((21 + 8) / 2));
+  assert.ok(lines.every((line) => line.length === 29));
+  assert.equal(columns, 29);
+  // Four modules of quiet zone on each side.
+  for (const i of [0, 1, -1, -2]) assert.equal(lines.at(i), "█".repeat(29));
+  assert.match(lines[2]!, /^████ ▄▄▄▄▄ .* ▄▄▄▄▄ ████$/);
   const read = lines.flatMap((line) => [
     Array.from(line, (char) => !"█▀".includes(char)),
     Array.from(line, (char) => !"█▄".includes(char)),
   ]);
   // The last line has one row.
-  assert.deepEqual(inner(read.slice(0, 25), 2), inner(encodeQR("phantom", "raw", PLAIN), 1));
-  for (const line of renderQr("phantom", true)!.split("\n")) {
-    assert.ok(line.startsWith("\x1b[97;40m") && line.endsWith("\x1b[0m"));
-  }
+  assert.deepEqual(inner(read.slice(0, 29), 4), inner(encodeQR("phantom", "raw", PLAIN), 1));
+});
+
+Deno.test("renderQr() in colour is white and black in every theme, light or dark", () => {
+  const plain = renderQr("phantom")!;
+  const colored = renderQr("phantom", true)!;
+  assert.equal(colored.columns, plain.columns);
+  // The fixed ones of the 256 colours: white before, black behind, and both end with the line.
+  const lines = plain.text.split("\n").map((line) => `\x1b[38;5;231;48;5;16m${line}\x1b[0m`);
+  assert.equal(colored.text, lines.join("\n"));
 });
 
 Deno.test("renderQr() draws what fits a terminal, and no more", () => {
-  assert.equal(renderQr("x".repeat(858))!.split("\n")[0]!.length, 17 + 4 * 20 + 4);
+  assert.equal(renderQr("x".repeat(858))!.columns, 17 + 4 * 20 + 8);
   assert.equal(renderQr("x".repeat(859)), undefined);
   assert.equal(renderQr("x".repeat(5000)), undefined);
 });

@@ -19,7 +19,7 @@ import {
 } from "./config_file.ts";
 import { Exit } from "./exit.ts";
 import { Hangups, openLog, RESTART_SIGNAL, stopSignal } from "./service.ts";
-import { reachableHost, shareLink } from "./share_link.ts";
+import { hostDoubt, reachableHost, shareLink } from "./share_link.ts";
 
 export const command: Command = {
   name: "run",
@@ -46,7 +46,8 @@ export const command: Command = {
       read: () => readAgain(path, log),
       apply({ logLevel }: Config) {
         settings.logLevel = logLevel;
-        return ["logLevel"];
+        // Whoever prints a link reads the file for it.
+        return ["logLevel", "publicHost"];
       },
     };
     const server = await Server.start({ config, resources: new Resources(root), log, source });
@@ -60,7 +61,7 @@ export const command: Command = {
         workers: server.workers,
         ms: Math.round(performance.now()),
       });
-      if (given.has("init") || given.has("show-link")) printLink(config);
+      if (given.has("init") || given.has("show-link")) printLink(config, path, log);
       manager.ready(() => server.summary);
       hangups.use(async () => {
         manager.reloading();
@@ -94,8 +95,10 @@ function tellOfDefaults(log: Log): void {
 }
 
 /** To standard output and not to the log: a log is kept and read by others, this holds the key. */
-function printLink(config: Config): void {
+function printLink(config: Config, path: string, log: Log): void {
   const host = reachableHost(config, chooseInterface(config.ebpf.interface));
+  const doubt = hostDoubt(config, host, path);
+  if (doubt !== undefined) log.warn("link_doubtful", doubt.rule, { remedy: doubt.remedy });
   const user = config.users.find(({ enabled }) => enabled);
   const whose = user === undefined ? "the client" : `the client of ${user.name}`;
   console.log(`\nFor ${whose} (keep it secret):\n\n  ${shareLink(config, host, { user })}\n`);

@@ -1,7 +1,8 @@
 // The link that tells a client everything it needs:
 //
-//     phantom://<key>@<host>:<port>?v=5[&user=<name>&ukey=<key>][&up=<rate>&down=<rate>]#<name>
+//     phantom://<key>@<host>:<port>?[user=<name>&ukey=<key>&][up=<rate>&down=<rate>&]v=5#<name>
 //
+// The version is written last, so that a link which a shell has cut off at a "&" has none.
 // What a later version adds is kept and told of, and refused only where its name begins with "!":
 // so a link can gain carriers, and still say what nobody may leave out.
 //
@@ -33,6 +34,8 @@ export interface Link {
 }
 
 const SCHEME = "phantom://";
+/** Phones begin a line with a capital. */
+const SCHEME_FORM = /^phantom:\/\//i;
 const VERSION = 5;
 const CRITICAL = "!";
 const LENGTH_MAX = 2048;
@@ -45,19 +48,25 @@ const CONTROL = /\p{C}/u;
 const PARAMETERS = ["v", "user", "ukey", "up", "down"];
 
 const COPY = "Copy the whole link that `phantom link` prints on the server.";
+const QUOTE = `${COPY} In a shell, put it in single quotes.`;
 
 export function formatLink(link: Link): string {
   const { host, port, psk, user, userKey, upBps, downBps, name, unknown = [] } = link;
-  const parameters = [`v=${VERSION}`];
+  const parameters: string[] = [];
   if (user !== "" && userKey !== undefined) {
     parameters.push(`user=${encodeURIComponent(user)}`, `ukey=${keyText(userKey)}`);
   }
   if (upBps > 0) parameters.push(`up=${formatRate(upBps)}`);
   if (downBps > 0) parameters.push(`down=${formatRate(downBps)}`);
-  parameters.push(...unknown);
+  parameters.push(...unknown, `v=${VERSION}`);
   const fragment = name === "" ? "" : `#${encodeURIComponent(name)}`;
   const place = formatAddress({ host, port });
   return `${SCHEME}${keyText(psk)}@${place}?${parameters.join("&")}${fragment}`;
+}
+
+/** Whether a link can carry what people call it. */
+export function isLinkName(text: string): boolean {
+  return !CONTROL.test(text) && new TextEncoder().encode(text).length <= NAME_LENGTH_MAX;
 }
 
 /** Reads a link, or says what is wrong with it. */
@@ -70,14 +79,16 @@ export function parseLink(text: string): Parsed<Link> {
   const [keyPart, place] = splitAt(authority, "@");
   if (place === undefined) return { rule: "has no key", remedy: COPY };
   const address = parseHostPort(place.replace(/\/$/, ""));
-  if (!("value" in address)) return { rule: `its server: ${address.rule}`, remedy: COPY };
+  if (!("value" in address)) {
+    return { rule: `has no usable server address (${address.rule})`, remedy: COPY };
+  }
   const parameters = parseQuery(query ?? "");
   if (!(parameters instanceof Map)) return parameters;
   const name = decodeName(fragment ?? "", NAME_LENGTH_MAX);
-  if (name === undefined) return { rule: "its name is no text", remedy: COPY };
+  if (name === undefined) return { rule: "has a name that is no text", remedy: COPY };
   const optional = parseParameters(parameters);
   if ("rule" in optional) return optional;
-  const psk = parseSecret(keyPart, "its key");
+  const psk = parseSecret(keyPart, "a key");
   if ("rule" in psk) {
     optional.userKey?.wipe();
     return psk;
@@ -89,21 +100,30 @@ export function parseLink(text: string): Parsed<Link> {
 }
 
 function formFault(text: string): Fault | undefined {
-  if (!text.startsWith(SCHEME)) {
-    return { rule: `must start with ${SCHEME}`, remedy: COPY };
+  if (text === "") return { rule: "is empty", remedy: COPY };
+  if (/^["'`<(\[]/.test(text)) {
+    return { rule: "begins with a quote or a bracket", remedy: "Leave out what stands around it." };
+  }
+  if (!SCHEME_FORM.test(text)) {
+    const isOther = /^(?!phantom:)[a-z][a-z0-9+.-]*:\/\//i.test(text);
+    const rule = isOther ? "is of another program" : "does not begin as a link";
+    return { rule: `${rule}: it must start with ${SCHEME}`, remedy: COPY };
   }
   if (text.length > LENGTH_MAX) {
     return { rule: `is longer than ${LENGTH_MAX} characters`, remedy: COPY };
   }
   if (ALLOWED.test(text)) return undefined;
-  return { rule: "holds a character that no link holds", remedy: COPY };
+  const rule = /\s/.test(text)
+    ? "is broken by a blank or a line end"
+    : "holds a sign that none has";
+  return { rule, remedy: COPY };
 }
 
 function parseQuery(query: string): Map<string, string> | Fault {
   const parameters = new Map<string, string>();
   for (const part of query === "" ? [] : query.split("&")) {
     const [name, value] = splitAt(part, "=");
-    if (value === undefined) return { rule: "has a parameter without a value", remedy: COPY };
+    if (value === undefined) return { rule: "has a parameter without a value", remedy: QUOTE };
     if (parameters.has(name)) return { rule: "has a parameter twice", remedy: COPY };
     if (name.startsWith(CRITICAL)) {
       const rule = "says what this version does not know and may not leave out";
@@ -115,7 +135,9 @@ function parseQuery(query: string): Map<string, string> | Fault {
 }
 
 function versionFault(text: string | undefined): Fault | undefined {
-  if (text === undefined) return { rule: "has no version", remedy: COPY };
+  if (text === undefined) {
+    return { rule: "breaks off: its end, with the version, is missing", remedy: QUOTE };
+  }
   const version = /^[0-9]{1,4}$/.test(text) ? Number(text) : undefined;
   if (version === VERSION) return undefined;
   if (version === undefined) return { rule: "has a version that is no number", remedy: COPY };
@@ -132,7 +154,7 @@ function parseParameters(parameters: ReadonlyMap<string, string>): Optional | Fa
   const upBps = parseLinkRate(parameters.get("up"));
   const downBps = parseLinkRate(parameters.get("down"));
   if (upBps === undefined || downBps === undefined) {
-    return { rule: "has a rate that is none", remedy: 'Write rates such as "up=100mbps".' };
+    return { rule: "has a rate that is none", remedy: 'Write rates as in "up=100mbps", or none.' };
   }
   const userText = parameters.get("user");
   const keyPart = parameters.get("ukey");
@@ -140,13 +162,13 @@ function parseParameters(parameters: ReadonlyMap<string, string>): Optional | Fa
     return { user: "", userKey: undefined, upBps, downBps };
   }
   if (userText === undefined || keyPart === undefined) {
-    return { rule: "has a user without a key, or a key without a user", remedy: COPY };
+    return { rule: "has a user without a key, or a key without a user", remedy: QUOTE };
   }
   const user = decodeName(userText, USER_NAME_BYTES_MAX);
   if (user === undefined || userNameFault(user) !== undefined) {
-    return { rule: "its user's name is none", remedy: COPY };
+    return { rule: "has a user's name that is none", remedy: COPY };
   }
-  const key = parseSecret(keyPart, "its user's key");
+  const key = parseSecret(keyPart, "a user's key");
   return "rule" in key ? key : { user, userKey: key.value, upBps, downBps };
 }
 
@@ -160,7 +182,8 @@ function parseSecret(text: string, what: string): { readonly value: Secret } | F
   const bytes = BASE64_URL.test(text) ? parseKey(text) : undefined;
   if (bytes === undefined) {
     const isWeak = keyProblem(text)?.rule.includes("weak") ?? false;
-    return { rule: `${what} ${isWeak ? "is weak" : "is not 32 bytes as base64url"}`, remedy: COPY };
+    const fault = isWeak ? "is weak" : "is not 32 bytes as base64url";
+    return { rule: `has ${what} that ${fault}`, remedy: COPY };
   }
   const value = new Secret(bytes);
   bytes.fill(0);

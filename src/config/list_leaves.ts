@@ -1,7 +1,14 @@
 // The kinds of settings that hold several values, and texts of people: names, passwords, hosts.
 
 import { parseIp } from "../base/ip.ts";
-import { type Address, type HostPort, LOOPBACK, parseAddress, parseHostPort } from "./address.ts";
+import {
+  type Address,
+  type HostPort,
+  LOOPBACK,
+  parseAddress,
+  parseHost,
+  parseHostPort,
+} from "./address.ts";
 import { interfaceFault } from "./leaves.ts";
 import type { Report } from "./problem.ts";
 import { failNull, type Leaf, type Parsed, scalar } from "./schema.ts";
@@ -59,6 +66,29 @@ export function optionalHostPort(spec: { readonly doc: string }): Leaf<HostPort 
     fallback: undefined,
     fallbackText: '""',
     parse: ({ text }) => text === "" ? { value: undefined } : parseHostPort(text),
+  });
+}
+
+/** A name or an IP address (IPv6 also without brackets), without a port; empty for none. */
+export function optionalHost(spec: { readonly doc: string }): Leaf<string> {
+  return scalar({
+    doc: spec.doc,
+    type: "host",
+    range: "a name or an IP address, or empty",
+    suffix: "",
+    fallback: "",
+    fallbackText: '""',
+    parse({ text }) {
+      const host = text === "" ? "" : parseHost(text) ?? parseHost(`[${text}]`);
+      if (host !== undefined) return { value: host };
+      const isWithPort = "value" in parseHostPort(text);
+      return {
+        rule: isWithPort ? "must have no port" : "must be a name or an IP address",
+        remedy: isWithPort
+          ? "Write the host alone: the port is listen's."
+          : 'Write such as "proxy.example.org" or "192.0.2.1".',
+      };
+    },
   });
 }
 

@@ -60,6 +60,7 @@ Deno.test("loadConfig() reads the first published file as it is, apart from the 
   assert.deepEqual(psk.expose(), KEY);
   assert.deepEqual(rest, {
     listen: { host: "", port: 54_321 },
+    publicHost: "",
     pskFile: "",
     logLevel: "info",
     cipher: "auto",
@@ -599,6 +600,25 @@ Deno.test("loadConfig() reads what users may use", () => {
   for (const wrong of ["2027-02-31", "2027-1-3", "tomorrow", "2027-01-31T25:00", "5"]) {
     const text = `${PSK_LINE}users: [{name: a, key: "${OTHER}", expires: "${wrong}"}]`;
     assert.match(problemsOf(text)[0] ?? "", /users\[0\].expires: must be a date: current/, wrong);
+  }
+});
+
+Deno.test("loadConfig() reads what links call the server", () => {
+  const cases = [
+    ["Proxy.Example.ORG.", "proxy.example.org"],
+    ["192.0.2.1", "192.0.2.1"],
+    ["2001:DB8::1", "2001:db8::1"],
+    ["'[2001:db8::1]'", "2001:db8::1"],
+    ['""', ""],
+  ];
+  for (const [text, host] of cases) {
+    assert.equal(loadLines(`public_host: ${text}`).config.publicHost, host);
+  }
+  const fault = (text: string) => problemsOf(`${PSK_LINE}public_host: ${text}`)[0] ?? "";
+  assert.match(fault("a.example:443"), /must have no port: .* Write the host alone: the port is/);
+  assert.match(fault("'[2001:db8::1]:443'"), /must have no port/);
+  for (const text of ["a b", "1.2.3", "https://a.example", "phantom://x"]) {
+    assert.match(fault(text), /public_host: must be a name or an IP address: current/, text);
   }
 });
 

@@ -11,7 +11,7 @@ export {
 export { clientOfLink, loadClientConfig, type LoadedClient } from "./client_load.ts";
 export { type ClientConfig, type ForwardConfig } from "./client_settings.ts";
 export { type ConfigSources, KEY_VARIABLE } from "./keys.ts";
-export { formatLink, type Link, parseLink } from "./link.ts";
+export { formatLink, isLinkName, type Link, parseLink } from "./link.ts";
 export { parseLocalAddress } from "./list_leaves.ts";
 export { loadConfig, type LoadedConfig, type RuleFault, type ServerSources } from "./load.ts";
 export { ConfigError, formatProblem, type Problem } from "./problem.ts";

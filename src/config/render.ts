@@ -107,7 +107,7 @@ server at a time has it. Without the folder, or without a file of it, a server r
 |---|---|---|
 | \`secret\` | 32 random bytes and the count of starts | clients notice a restart late |
 | \`traffic\` | what each user has used of \`traffic_max\` | all users begin at zero |
-| \`replay\` | late HELLOs, from a clean stop to the next start | 0-RTT begins 90 s after it |
+| \`replay\` | recent HELLOs, from a clean stop to the next start | 0-RTT begins 90 s after it |
 
 A name with \`.draft\` behind it is a file that was being written; the next start removes it.
 

@@ -24,6 +24,7 @@ import {
   interfaceNames,
   moment,
   nameServers,
+  optionalHost,
   optionalHostPort,
   optionalIp,
   texts,
@@ -332,6 +333,9 @@ export const SETTINGS = section("Phantom", {
   listen: address({
     default: { host: "", port: 54_321 },
     doc: "Where packets arrive; without a host, at all addresses of this machine.",
+  }),
+  public_host: optionalHost({
+    doc: "Name or address that links give to clients; empty is this machine's own address.",
   }),
   psk: secretText({
     range: KEY_RANGE,

@@ -6,12 +6,21 @@ import { openLibraries } from "../../ffi/libraries.ts";
 import type { BpfObject } from "../../ffi/bpf/object.ts";
 import { messageOf } from "../base/errors.ts";
 import { Log } from "../base/log.ts";
-import { type Config, ConfigError, formatProblem, type Problem } from "../config/mod.ts";
+import {
+  type ClientConfig,
+  type Config,
+  ConfigError,
+  formatProblem,
+  type Loaded as LoadedFile,
+  type Problem,
+} from "../config/mod.ts";
 import { type BpfCode, type ObjectName, Resources } from "../kernel/resources.ts";
 import { eventsPart } from "../kernel/events.ts";
 import { ObjectPlane } from "../kernel/object_plane.ts";
+import { ANY_CONFIG_OPTIONS, anyConfig } from "./any_config.ts";
 import type { Command } from "./args.ts";
-import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
+import { parseClientConfig } from "./client_config.ts";
+import { parseConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";
 
 const MAIN: ObjectName = "xdp_phantom";
@@ -32,34 +41,51 @@ interface LoadReport {
   readonly log?: string;
 }
 
+/** What is to say of a file. */
+interface Findings {
+  readonly problems: readonly Problem[];
+  /** Problems that are not listed. */
+  readonly omitted: number;
+  readonly warnings: readonly Problem[];
+}
+
 export const command: Command = {
   name: "check",
   summary: "check a configuration, and load all BPF programs without attaching them",
   options: [
-    CONFIG_OPTION,
+    ...ANY_CONFIG_OPTIONS,
     { name: "json", help: "print JSON" },
     { name: "verbose", short: "v", help: "print the verifier's output even when all is well" },
   ],
   argument: "config",
   run(given, { root }) {
-    const path = configPath(given);
-    const isJson = given.has("json");
-    const problems: Problem[] = [];
-    let config: Config | undefined;
-    try {
-      config = readConfig(path).config;
-    } catch (error) {
-      if (!(error instanceof ConfigError)) throw error;
-      problems.push(...error.problems);
-    }
-    const reports = loadAll(new Resources(root), config, given.has("verbose"));
-    const isLoaded = reports.every(({ ok }) => ok);
-    if (isJson) console.log(JSON.stringify({ file: path, problems, bpf: reports }, null, 2));
-    else print(path, problems, reports);
-    if (problems.length > 0) return Exit.config;
-    return isLoaded ? Exit.ok : Exit.lacking;
+    const { path, text, kind } = anyConfig(given);
+    const { config, ...findings } = kind === "client"
+      ? finding<ClientConfig>(() => parseClientConfig(path, text))
+      : finding<Config>(() => parseConfig(path, text));
+    // A client has no BPF programs.
+    const bpf = kind === "client" ? [] : loadAll(
+      new Resources(root),
+      config !== undefined && "ebpf" in config ? config : undefined,
+      given.has("verbose"),
+    );
+    if (given.has("json")) {
+      console.log(JSON.stringify({ file: path, kind, ...findings, bpf }, null, 2));
+    } else print(path, findings, bpf);
+    if (findings.problems.length > 0) return Exit.config;
+    return bpf.every(({ ok }) => ok) ? Exit.ok : Exit.lacking;
   },
 };
+
+function finding<C>(load: () => LoadedFile<C>): Findings & { readonly config?: C } {
+  try {
+    const { config, warnings } = load();
+    return { problems: [], omitted: 0, warnings, config };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { problems: error.problems, omitted: error.omitted, warnings: [] };
+  }
+}
 
 /** With a broken configuration the embedded programs are still worth a try. */
 function loadAll(resources: Resources, config: Config | undefined, verbose: boolean): LoadReport[] {
@@ -100,9 +126,15 @@ function loadAll(resources: Resources, config: Config | undefined, verbose: bool
   return reports;
 }
 
-function print(path: string, problems: readonly Problem[], reports: readonly LoadReport[]): void {
+function print(path: string, findings: Findings, reports: readonly LoadReport[]): void {
+  const { problems, omitted, warnings } = findings;
   for (const problem of problems) console.log(formatProblem(problem));
-  if (problems.length === 0) console.log(`${path}: good`);
+  if (omitted > 0) console.log(`and ${omitted} more`);
+  for (const warning of warnings) console.log(`warning: ${formatProblem(warning)}`);
+  if (problems.length === 0) {
+    const count = warnings.length === 1 ? "1 warning" : `${warnings.length} warnings`;
+    console.log(`${path}: good${warnings.length === 0 ? "" : `, with ${count}`}`);
+  }
   for (const { object, origin, ok, error, log } of reports) {
     console.log(`${object} (${origin}): ${ok ? "loads" : error}`);
     if (log) console.log(log.trimEnd());

@@ -4,14 +4,14 @@ import {
   type Address,
   type ClientConfig,
   clientOfLink,
-  formatProblem,
   loadClientConfig,
+  type LoadedClient,
   parseLink,
   parseLocalAddress,
 } from "../config/mod.ts";
 import { type Given, type Option, UsageError } from "./args.ts";
 import { warn } from "./complain.ts";
-import { isFile, readBounded, readRegular } from "./config_file.ts";
+import { asKind, isFile, printWarnings, readBounded, sourcesOf } from "./config_file.ts";
 
 /** A link on a command line can be seen by every user of the machine; here it can't. */
 const LINK_VARIABLE = "PHANTOM_LINK";
@@ -63,16 +63,21 @@ function ofLink(text: string, source: string, mixed: readonly Address[]): Client
 }
 
 function ofFile(given: string | undefined): ClientConfig {
-  const path = given ?? CANDIDATES.find(isFile);
+  const path = given ?? usualClientConfig();
   if (path === undefined) throw new UsageError("wants --config FILE or --link URI");
-  const { config, warnings } = loadClientConfig(readText(path), {
-    file: path,
-    env: (name) => Deno.env.get(name),
-    readFile: readRegular,
-    fileMode: (name) => Deno.statSync(name).mode,
-  });
-  for (const warning of warnings) warn(`warning: ${formatProblem(warning)}`);
+  const { config, warnings } = parseClientConfig(path, readClientText(path));
+  printWarnings(warnings);
   return config;
+}
+
+/** The client's file that is found without being named. */
+export function usualClientConfig(): string | undefined {
+  return CANDIDATES.find(isFile);
+}
+
+/** The client's configuration that a text is. */
+export function parseClientConfig(path: string, text: string): LoadedClient {
+  return asKind("client", path, text, () => loadClientConfig(text, sourcesOf(path)));
 }
 
 /** `ADDR[,ADDR...]` */
@@ -84,10 +89,15 @@ function addressesOf(text: string | undefined): Address[] {
   });
 }
 
-function readText(path: string): string {
+/** The text of a client's file. */
+export function readClientText(path: string): string {
   try {
     return readBounded(path);
   } catch (cause) {
-    throw new Error(`Cannot read ${path}`, { cause });
+    if (!(cause instanceof Deno.errors.NotFound)) throw new Error(`Cannot read ${path}`, { cause });
+    throw new Error(
+      `Cannot read ${path} as there is no such file: ` +
+        "`phantom config --client --example` prints one to fill in",
+    );
   }
 }

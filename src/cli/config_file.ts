@@ -1,15 +1,21 @@
 /** Finding and reading the configuration, for all commands that take -c. */
 
 import {
+  ConfigError,
+  type ConfigSources,
   defaultConfigText,
+  type FileKind,
+  fileKind,
   formatProblem,
   KEY_VARIABLE,
   loadConfig,
   type LoadedConfig,
+  type Problem,
   type RoutingConfig,
   type RuleFault,
 } from "../config/mod.ts";
 import { compileRules } from "../proxy/rules.ts";
+import { interfaceNames } from "../kernel/interfaces.ts";
 import { ruleText } from "../outbound/rule_text.ts";
 import type { Given, Option } from "./args.ts";
 import { warn } from "./complain.ts";
@@ -56,19 +62,52 @@ export function usualConfig(): string | undefined {
 /** Reads the configuration, all its problems at once; warnings go to standard error. */
 export function readConfig(path: string): LoadedConfig {
   const loaded = loadServer(path);
-  for (const warning of loaded.warnings) warn(`warning: ${formatProblem(warning)}`);
+  printWarnings(loaded.warnings);
   return loaded;
 }
 
 /** Reads the configuration; warnings are the caller's to tell. */
 export function loadServer(path: string): LoadedConfig {
-  return loadConfig(path === NO_FILE ? "" : readText(path), {
+  return parseConfig(path, readConfigText(path));
+}
+
+/** The configuration that a text is. */
+export function parseConfig(path: string, text: string): LoadedConfig {
+  return asKind("server", path, text, () =>
+    loadConfig(text, {
+      ...sourcesOf(path),
+      checkRules,
+      interfaces: interfaceNames,
+      now: Date.now,
+    }));
+}
+
+/** What loading a file may ask of this machine. */
+export function sourcesOf(path: string): ConfigSources {
+  return {
     file: nameOf(path),
     env: (name) => Deno.env.get(name),
     readFile: readRegular,
     fileMode: (name) => Deno.statSync(name).mode,
-    checkRules,
-  });
+  };
+}
+
+export function printWarnings(warnings: readonly Problem[]): void {
+  for (const warning of warnings) warn(`warning: ${formatProblem(warning)}`);
+}
+
+/** Of a file of the other kind nearly every line is a problem, and none of them is the one. */
+export function asKind<T>(wanted: FileKind, path: string, text: string, load: () => T): T {
+  try {
+    return load();
+  } catch (error) {
+    const kind = error instanceof ConfigError ? fileKind(text) : undefined;
+    if (kind === undefined || kind === wanted) throw error;
+    const problem = wanted === "server"
+      ? { rule: "is a client's file", remedy: `Start it with \`phantom client -c ${path}\`.` }
+      : { rule: "is the server's file", remedy: `Start it with \`phantom run -c ${path}\`.` };
+    throw new ConfigError([{ file: nameOf(path), path: "", line: 1, column: 1, ...problem }]);
+  }
 }
 
 /** As whoever works in another folder finds it; null where there is no file. */
@@ -84,7 +123,7 @@ function nameOf(path: string): string {
 }
 
 /** What a configuration names: a device or a pipe may never end. */
-export function readRegular(name: string): string {
+function readRegular(name: string): string {
   if (!Deno.statSync(name).isFile) throw new Error("it is no regular file");
   return readBounded(name);
 }
@@ -129,7 +168,9 @@ export function initConfig(path: string): boolean {
   }
 }
 
-function readText(path: string): string {
+/** The text of the server's file. */
+export function readConfigText(path: string): string {
+  if (path === NO_FILE) return "";
   try {
     return readBounded(path);
   } catch (cause) {

@@ -258,7 +258,80 @@ Deno.test("a rule that its compiler refuses is a problem of the configuration", 
   await withConfig("rules:\n  - {cidr: 10.0.0.0/33, outbound: reject}\n", async (path) => {
     const { code, err } = await phantom("config", "-c", path);
     assert.equal(code, Exit.config);
-    assert.match(err, /phantom\.yaml:3:12: rules\[0\]\.cidr\[0\]: /);
+    assert.match(err, /phantom\.yaml:3:12: rules\[0\]\.cidr\[0\]: .* Write a prefix of 0 to 32\./);
+  });
+  await withConfig('rules: [{domain: ["*.google.com"], outbound: block}]\n', async (path) => {
+    const { err } = await phantom("config", "-c", path);
+    assert.match(
+      err,
+      /:2:19: rules\[0\]\.domain\[0\]: .*Did you mean domain_suffix: "google\.com"/,
+    );
+    assert.match(
+      err,
+      /:2:46: rules\[0\]\.outbound: "block" is no outbound\. Did you mean "reject"\?/,
+    );
+  });
+});
+
+Deno.test("check takes a client's file, known by what it holds", async () => {
+  const folder = Deno.makeTempDirSync();
+  try {
+    const key = (await phantom("keygen")).out.trim();
+    const path = `${folder}/any.yaml`;
+    const write = (text: string) => Deno.writeTextFileSync(path, text, { mode: 0o600 });
+    const head = `server: a.example:9\npsk: "${key}"\n`;
+    write(head);
+    assert.deepEqual(await phantom("check", "-c", path), {
+      code: Exit.ok,
+      out: `${path}: good\n`,
+      err: "",
+    });
+    write(`${head}mixed: [1080, "0.0.0.0:1081"]\nup: 10M\n`);
+    const wrong = await phantom("check", "-c", path);
+    assert.equal(wrong.code, Exit.config);
+    assert.match(wrong.out, /any\.yaml:4:5: up: must be a rate: .* Did you mean "10mbps"\?\n$/);
+    write(`${head}mixed: [1080, "0.0.0.0:1081"]\n`);
+    const open = await phantom("check", "-c", path);
+    assert.equal(open.code, Exit.ok);
+    assert.match(open.out, /^warning: \S+:3:15: mixed\[1\]: listens for other machines, .*\n/);
+    assert.match(open.out, /any\.yaml: good, with 1 warning\n$/);
+    const json = JSON.parse((await phantom("check", "-c", path, "--json")).out);
+    assert.deepEqual([json.kind, json.problems, json.bpf], ["client", [], []]);
+    assert.deepEqual(json.warnings, [{
+      file: path,
+      path: "mixed[1]",
+      line: 3,
+      column: 15,
+      rule: "listens for other machines, and whoever reaches it may use it",
+      remedy: "Set inbound_users, or listen on 127.0.0.1.",
+    }]);
+    // Nothing in it says whose it is.
+    write(`psk: "${key}"\n`);
+    const forced = await phantom("check", "--client", "-c", path);
+    assert.equal(forced.code, Exit.config);
+    assert.match(forced.out, /server: is missing/);
+  } finally {
+    Deno.removeSync(folder, { recursive: true });
+  }
+});
+
+Deno.test("a file of the other kind is told by that, and not by each of its lines", async () => {
+  await withConfig("listen: :9\nrules: []\n", async (path) => {
+    for (const args of [["client"], ["ping"], ["check", "--client"]]) {
+      const { code, out, err } = await phantom(...args, "-c", path);
+      assert.equal(code, Exit.config);
+      assert.match(
+        out + err,
+        /:1:1: is the server's file\. Start it with `phantom run -c \S+`\.\n$/,
+      );
+    }
+  });
+  await withConfig("server: a.example:9\nmixed: 1080\n", async (path) => {
+    for (const name of ["run", "link"]) {
+      const { code, err } = await phantom(name, "-c", path);
+      assert.equal(code, Exit.config);
+      assert.match(err, /:1:1: is a client's file\. Start it with `phantom client -c \S+`\.\n$/);
+    }
   });
 });
 

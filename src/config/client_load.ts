@@ -124,10 +124,13 @@ function warnOfOpenInbounds(
 ): void {
   if (inboundUsers.length > 0) return;
   for (const [name, addresses] of Object.entries({ mixed, socks5, http })) {
-    if (addresses.every(({ host }) => isLoopback(host))) continue;
+    const open = addresses.findIndex(({ host }) => !isLoopback(host));
+    if (open === -1) continue;
     const rule = "listens for other machines, and whoever reaches it may use it";
     const remedy = "Set inbound_users, or listen on 127.0.0.1.";
-    report.warn(offsets.get(name) ?? 0, name, rule, remedy);
+    const item = `${name}[${open}]`;
+    const path = offsets.has(item) ? item : name;
+    report.warn(offsets.get(path) ?? 0, path, rule, remedy);
   }
 }
 

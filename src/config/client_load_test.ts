@@ -129,6 +129,10 @@ Deno.test("loadClientConfig() warns of a proxy for everybody", () => {
   const warningsOf = (line: string) =>
     loadClientConfig(`${HEAD}${line}\n`, sources()).warnings.map(formatProblem);
   assert.match(warningsOf("socks5: 0.0.0.0:1080")[0] ?? "", /^c\.yaml:3:9: socks5: listens for o/);
+  assert.match(
+    warningsOf('mixed: [1, "0.0.0.0:2"]')[0] ?? "",
+    /^c\.yaml:3:12: mixed\[1\]: listens/,
+  );
   assert.deepEqual(warningsOf('mixed: ["127.0.0.1:1", "[::1]:1"]'), []);
   const users = "socks5: 0.0.0.0:1080\ninbound_users: [{name: a, password: b}]";
   assert.deepEqual(warningsOf(users), []);

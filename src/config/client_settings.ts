@@ -8,6 +8,8 @@ import {
   ARQ,
   CIPHER,
   KEY_RANGE,
+  LOG_FORMAT,
+  LOG_LEVEL,
   LOW_LATENCY,
   PLACEHOLDER,
   USER_NAME_BYTES_MAX,
@@ -47,7 +49,11 @@ const FORWARD = section("A port forward", {
     example: "git.example.org:22",
     doc: "Where it leads to, as the server sees it.",
   }),
-  network: oneOf(["tcp", "udp", "both"], { default: "tcp", doc: "The kind of traffic." }),
+  network: oneOf(["tcp", "udp", "both"], {
+    default: "tcp",
+    alias: { any: "both", all: "both", "tcp,udp": "both", "tcp+udp": "both", "*": "both" },
+    doc: "The kind of traffic.",
+  }),
 });
 
 /** The schema of the client's file. */
@@ -109,14 +115,8 @@ export const CLIENT_SETTINGS = section("The client", {
   }),
   cipher: CIPHER,
   low_latency: LOW_LATENCY,
-  log_level: oneOf(["error", "warn", "info", "debug"], {
-    default: "info",
-    doc: "How much is logged.",
-  }),
-  log_format: oneOf(["text", "json"], {
-    default: "text",
-    doc: "text is for people, json for collectors.",
-  }),
+  log_level: LOG_LEVEL,
+  log_format: LOG_FORMAT,
   arq: ARQ,
 });
 

@@ -9,6 +9,14 @@ import {
   parseRate,
   parseSize,
 } from "../base/units.ts";
+import {
+  durationAdvice,
+  flagAdvice,
+  integerAdvice,
+  nameAdvice,
+  rateAdvice,
+  sizeAdvice,
+} from "./value_advice.ts";
 import { type Address, formatAddress, parseAddress } from "./address.ts";
 import { failNull, type Fault, type Leaf, type Parsed, scalar } from "./schema.ts";
 import { isNull, type ScalarNode } from "./tree.ts";
@@ -45,6 +53,7 @@ export function flag(spec: Common<boolean>): Leaf<boolean> {
     suffix: "",
     fallback: spec.default,
     fallbackText: String(spec.default),
+    advise: flagAdvice,
     parse({ text, plain }) {
       if (plain && (text === "true" || text === "false")) return { value: text === "true" };
       return { rule: "must be true or false", remedy: "Write true or false, without quotes." };
@@ -72,6 +81,7 @@ function numeric(spec: Counted, type: string, form: RegExp): Leaf<number> {
     suffix: "",
     fallback: spec.default,
     fallbackText: String(spec.default),
+    advise: integerAdvice,
     parse({ text, plain }) {
       if (!form.test(text) || !DIGIT.test(text)) return notNumber(type, min, max);
       if (!plain) return { rule: "must not be in quotes", remedy: "Remove the quotes." };
@@ -103,14 +113,19 @@ interface UnitRule {
   /** Smallest step of a value, in this unit. */
   readonly step: number;
   readonly samples: string;
+  readonly advise: (text: string) => string | undefined;
 }
 
+const DURATION = { parse: parseDuration, advise: durationAdvice };
+const RATE = { parse: parseRate, advise: rateAdvice };
+const SIZE = { parse: parseSize, advise: sizeAdvice };
+
 const NAME_UNITS: { readonly [unit in NameUnit]: UnitRule } = {
-  ms: { parse: parseDuration, scale: 1, step: 1, samples: '"250ms" or "1s"' },
-  s: { parse: parseDuration, scale: 1000, step: 1, samples: '"30s" or "1m30s"' },
+  ms: { ...DURATION, scale: 1, step: 1, samples: '"250ms" or "1s"' },
+  s: { ...DURATION, scale: 1000, step: 1, samples: '"30s" or "1m30s"' },
   // Whole kilobits, so that a slow line can be stated at all.
-  mbps: { parse: parseRate, scale: 1e6, step: 0.001, samples: '"100mbps" or "1gbps"' },
-  bytes: { parse: parseSize, scale: 1, step: 1, samples: '"64KiB" or "1MB"' },
+  mbps: { ...RATE, scale: 1e6, step: 0.001, samples: '"100mbps" or "1gbps"' },
+  bytes: { ...SIZE, scale: 1, step: 1, samples: '"64KiB" or "1MB"' },
 };
 
 /** A number whose key's name carries its unit: takes a bare number, or a text with any unit. */
@@ -125,6 +140,7 @@ export function measured(spec: Ranged & { readonly unit: NameUnit }): Leaf<numbe
     suffix: "",
     fallback: spec.default,
     fallbackText: String(spec.default),
+    advise: rule.advise,
     parse({ text }) {
       const isBare = NUMBER.test(text) && DIGIT.test(text);
       const counted = isBare ? Number(text) * rule.scale : rule.parse(text);
@@ -156,6 +172,7 @@ interface QuantityRule<Suffix extends string> {
   readonly samples: string;
   readonly parse: (text: string) => number | undefined;
   readonly format: (value: number) => string;
+  readonly advise: (text: string) => string | undefined;
 }
 
 /** A time such as `30s`; the field counts milliseconds and its name ends in `Ms`. */
@@ -165,7 +182,7 @@ export function duration(spec: Ranged): Leaf<number, "Ms"> {
     suffix: "Ms",
     units: "ns, us, ms, s, m, h, d",
     samples: '"30s" or "1m30s"',
-    parse: parseDuration,
+    ...DURATION,
     format: formatDuration,
   });
 }
@@ -177,7 +194,7 @@ export function size(spec: Ranged): Leaf<number, "Bytes"> {
     suffix: "Bytes",
     units: "B, KB, KiB, MB, MiB, GB, GiB, TB, TiB",
     samples: '"64KiB" or "1MB"',
-    parse: parseSize,
+    ...SIZE,
     format: formatSize,
   });
 }
@@ -189,7 +206,7 @@ export function rate(spec: Ranged): Leaf<number, "Bps"> {
     suffix: "Bps",
     units: "bps, kbps, mbps, gbps, tbps (bits per second)",
     samples: '"100mbps" or "1gbps"',
-    parse: parseRate,
+    ...RATE,
     format: formatRate,
   });
 }
@@ -199,7 +216,7 @@ function quantity<Suffix extends string>(
   rule: QuantityRule<Suffix>,
 ): Leaf<number, Suffix> {
   const { doc, min, max } = spec;
-  const { type, suffix, samples, format } = rule;
+  const { type, suffix, samples, format, advise } = rule;
   const range = `${format(min)} to ${format(max)}`;
   return scalar({
     doc,
@@ -208,6 +225,7 @@ function quantity<Suffix extends string>(
     suffix,
     fallback: spec.default,
     fallbackText: JSON.stringify(format(spec.default)),
+    advise,
     parse({ text }) {
       if (NUMBER.test(text) && DIGIT.test(text)) {
         return { rule: "needs a unit", remedy: `Add one of ${rule.units}, as in ${samples}.` };
@@ -226,10 +244,15 @@ function quantity<Suffix extends string>(
   });
 }
 
+interface Words<W extends string> extends Common<W> {
+  /** What other programs call them, in lower case. */
+  readonly alias?: Readonly<Record<string, W>>;
+}
+
 /** One of a few words. */
 export function oneOf<const W extends string>(
   words: readonly W[],
-  spec: Common<NoInfer<W>>,
+  spec: Words<NoInfer<W>>,
 ): Leaf<W> {
   return scalar<W, "">({
     doc: spec.doc,
@@ -238,14 +261,19 @@ export function oneOf<const W extends string>(
     suffix: "",
     fallback: spec.default,
     fallbackText: JSON.stringify(spec.default),
-    parse: ({ text }) => parseWord(words, text),
+    parse: ({ text }) => parseWord(words, text, spec.alias),
   });
 }
 
-function parseWord<W extends string>(words: readonly W[], text: string): Parsed<W> {
+function parseWord<W extends string>(
+  words: readonly W[],
+  text: string,
+  alias: Readonly<Record<string, W>> = {},
+): Parsed<W> {
   const word = words.find((known) => known === text);
   if (word !== undefined) return { value: word };
-  const near = nearest(text, words);
+  const folded = text.toLowerCase().replaceAll("_", "-");
+  const near = Object.hasOwn(alias, folded) ? alias[folded] : nearest(text, words);
   const remedy = near === undefined ? "Write one of these words." : `Did you mean "${near}"?`;
   return { rule: `must be one of ${words.join(", ")}`, remedy };
 }
@@ -337,6 +365,7 @@ interface TextSpec extends Common<string> {
   readonly type: string;
   readonly range: string;
   readonly check: (text: string) => Fault | undefined;
+  readonly advise?: (text: string) => string | undefined;
 }
 
 function checked(spec: TextSpec): Leaf<string> {
@@ -347,6 +376,7 @@ function checked(spec: TextSpec): Leaf<string> {
     suffix: "",
     fallback: spec.default,
     fallbackText: JSON.stringify(spec.default),
+    advise: spec.advise,
     parse: ({ text }) => spec.check(text) ?? { value: text },
   });
 }
@@ -378,6 +408,9 @@ export function filePath(spec: Common<string>): Leaf<string> {
 }
 
 function pathFault(text: string): Fault | undefined {
+  if (text.startsWith("~")) {
+    return { rule: "must not begin with ~", remedy: "Write the path of that home folder out." };
+  }
   if (CONTROL.test(text)) {
     return { rule: "must not hold control characters", remedy: "Write a plain path." };
   }
@@ -395,6 +428,7 @@ export function shortName(spec: Common<string>): Leaf<string> {
     ...spec,
     type: "name",
     range: "1 to 32 of a-z, 0-9, -",
+    advise: nameAdvice,
     check(text) {
       if (/^[a-z0-9-]{1,32}$/.test(text)) return undefined;
       return {

@@ -13,6 +13,7 @@ import { interfaceFault } from "./leaves.ts";
 import type { Report } from "./problem.ts";
 import { failNull, type Leaf, type Parsed, scalar } from "./schema.ts";
 import { isNull, type Node, type ScalarNode } from "./tree.ts";
+import { dateAdvice } from "./value_advice.ts";
 
 const CONTROL = /\p{Cc}/u;
 const encoder = new TextEncoder();
@@ -119,6 +120,7 @@ export function moment(spec: { readonly doc: string }): Leaf<number, "AtMs"> {
     suffix: "AtMs",
     fallback: 0,
     fallbackText: '""',
+    advise: dateAdvice,
     parse({ text }) {
       if (text === "") return { value: 0 };
       const isBare = /[T ]\d\d:\d\d(?::\d\d)?$/.test(text);
@@ -169,8 +171,8 @@ export function texts(spec: ListSpec & { readonly range: string }): Leaf<readonl
   });
   return {
     ...leaf,
-    read(node, path, report) {
-      const values = leaf.read(node, path, report);
+    read(node, path, report, place) {
+      const values = leaf.read(node, path, report, place);
       // "One of none" and "any" are opposites: which was meant, the reader can't know.
       if (node.kind === "list" && node.items.length === 0) {
         report.fail(node.offset, path, "must not be empty", "Name one, or remove the line.");
@@ -231,9 +233,9 @@ export function nameServers(
     ...list,
     fallback: "system",
     fallbackText: '"system"',
-    read(node, path, report) {
+    read(node, path, report, place) {
       if (node.kind === "scalar" && node.text === "system") return "system";
-      return list.read(node, path, report);
+      return list.read(node, path, report, place);
     },
   };
 }
@@ -261,11 +263,11 @@ export function interfaceNames(spec: ListSpec): Leaf<readonly string[]> {
   return {
     ...list,
     fallbackText: '"auto"',
-    read(node, path, report) {
+    read(node, path, report, place) {
       if (node.kind === "scalar" && !isNull(node) && /^(auto)?$/.test(node.text)) {
         return list.fallback;
       }
-      const names = list.read(node, path, report);
+      const names = list.read(node, path, report, place);
       return names && Object.freeze([...new Set(names)]);
     },
   };
@@ -288,7 +290,7 @@ function scalars<T>({ doc, max, type, range, parse }: ScalarsSpec<T>): Leaf<read
     unit: "",
     fallback: Object.freeze([]),
     fallbackText: "[]",
-    read(node, path, report) {
+    read(node, path, report, place) {
       if (isNull(node)) {
         failNull(node, path, report, { type, fallbackText: "[]" });
         return undefined;
@@ -303,6 +305,9 @@ function scalars<T>({ doc, max, type, range, parse }: ScalarsSpec<T>): Leaf<read
         const remedy = "Remove those that are not needed.";
         report.fail(node.offset, path, `has more than ${max} entries`, remedy);
         return undefined;
+      }
+      for (const [i, { offset }] of node.items.entries()) {
+        place?.offsets.set(`${path}[${i}]`, offset);
       }
       return readItems(node.items, (i) => `${path}[${i}]`, parse, report);
     },

@@ -6,6 +6,7 @@ import { besides, type ConfigSources, findPsk, KeyFinder, type Loaded, openText 
 import type { Report } from "./problem.ts";
 import { checkRelays } from "./relay_settings.ts";
 import { KEY_MISSING } from "./psk.ts";
+import { ruleAdvice } from "./rule_advice.ts";
 import { read, type Reading } from "./schema.ts";
 import {
   type Config,
@@ -16,6 +17,7 @@ import {
   SETTINGS,
   type UserConfig,
 } from "./settings.ts";
+import { type Surroundings, warnOf } from "./warnings.ts";
 
 /** What is wrong with one rule, by who compiles them. */
 export interface RuleFault {
@@ -26,7 +28,7 @@ export interface RuleFault {
   readonly text: string;
 }
 
-export interface ServerSources extends ConfigSources {
+export interface ServerSources extends ConfigSources, Surroundings {
   /** Compiles the rules; without it only their form is checked. */
   readonly checkRules?: (routing: RoutingConfig) => readonly RuleFault[];
 }
@@ -58,7 +60,7 @@ export function loadConfig(text: string, sources: ServerSources): LoadedConfig {
     psk,
     users: Object.freeze(users),
   });
-  warnOfContradictions(config, reading, report);
+  warnOf(config, reading.offsets, sources, report);
   return { config, warnings: report.warnings() };
 }
 
@@ -169,42 +171,38 @@ function checkRules(
   { checkRules: check }: ServerSources,
   report: Report,
 ): void {
+  const outbounds = routing.outbounds.map(({ name }) => name);
   for (const { rule, place, text } of check?.(routing) ?? []) {
     const name = place.replace(/^lists/, "list")
       .replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
     const general = GENERAL_PLACES.get(place) ?? "rules";
     const path = rule < 0 ? general : `rules[${rule}].${name}`;
-    const places = [path.replace(/\[\d+\](:\d+)?$/, ""), `rules[${rule}]`, general];
+    const item = path.replace(/:\d+$/, "");
+    const places = [item, item.replace(/\[\d+\]$/, ""), `rules[${rule}]`, general];
     const at = places.map((one) => offsets.get(one)).find((one) => one !== undefined) ?? 0;
-    report.fail(at, path, text, "Correct it, or remove it.");
+    const value = valueAt(routing, rule, place);
+    const key = rule < 0 ? general : name.replace(/\[.*$/, "");
+    const advice = value === undefined || report.hides(value)
+      ? undefined
+      : ruleAdvice(key, value, outbounds);
+    const isShown = value === undefined || text.startsWith(JSON.stringify(value));
+    const current = isShown ? "" : `: current value is ${report.show(value)}`;
+    report.fail(at, path, `${text}${current}`, advice ?? "Correct it, or remove it.");
   }
 }
 
-function warnOfContradictions(
-  config: Config,
-  { offsets }: Reading<typeof SETTINGS>,
-  report: Report,
-): void {
-  if (config.mode === "ebpf" && !config.ebpf.enabled) {
-    const remedy = 'Set ebpf.enabled to true, or mode to "auto".';
-    const rule = "asks for a carrier that ebpf.enabled turns off";
-    report.warn(offsets.get("mode") ?? 0, "mode", rule, remedy);
-  }
-  for (const [i, { only, check, to }] of config.relays.entries()) {
-    const isOurs = only === "phantom" || check === "phantom";
-    if (!isOurs || to.length < 2) continue;
-    const path = `relays[${i}]`;
-    const rule = `leads to ${to.length} servers that share the psk: none of them knows of ` +
-      "a HELLO that another has had, so that its first data can be replayed once at each";
-    const remedy = "Give each its own psk where that matters.";
-    report.warn(offsets.get(path) ?? 0, path, rule, remedy);
-  }
-  const known = new Set(config.users.map(({ name }) => name));
-  for (const [i, { user: names }] of config.rules.entries()) {
-    for (const name of names.filter((one) => !known.has(one))) {
-      const path = `rules[${i}].user`;
-      const rule = `names ${report.show(name)}, which is no user`;
-      report.warn(offsets.get(path) ?? 0, path, rule, "Correct the name, or add the user.");
-    }
-  }
+/** What stands where the compiler of the rules points: `outbound`, `domain[3]`, `lists[0]:7`. */
+function valueAt({ rules, defaultOutbound }: RoutingConfig, index: number, place: string) {
+  if (place === "fallback") return defaultOutbound;
+  const rule = rules[index];
+  const [, key = "", item, line] = /^(\w+)(?:\[(\d+)\](?::(\d+))?)?$/.exec(place) ?? [];
+  const value: unknown = rule !== undefined && Object.hasOwn(rule, key)
+    ? rule[key as keyof RuleConfig]
+    : undefined;
+  if (typeof value === "string") return value;
+  const found: unknown = Array.isArray(value) ? value[Number(item)] : undefined;
+  if (typeof found === "string") return found;
+  return line === undefined
+    ? undefined
+    : rule?.lists[Number(item)]?.text.split("\n")[Number(line) - 1];
 }

@@ -167,7 +167,7 @@ log_level:
     '10:12: state_dir: must be an absolute path: current value is "var". ' +
     "Write a path that starts with /.",
     "11:11: instance: must be 1 to 32 lower-case letters, digits or dashes: " +
-    'current value is "Edge 1". Write a name such as "default" or "edge-1".',
+    'current value is "Edge 1". Did you mean "edge-1"?',
     "13:14: ebpf.interface: must be an interface name of 1 to 15 bytes without slash, colon or " +
     'space: current value is "much_too_long_name". ' +
     'Write a name that "ip link" lists, such as "eth0".',
@@ -514,8 +514,10 @@ Deno.test("loadConfig() says what is wrong with rules", () => {
   const rules = `${PSK_LINE}rules:\n  - domain_suffix: [a, b c]\ndefault_outbound: x\n`;
   assert.deepEqual(problemsOf(rules, { checkRules }), [
     "3:3: rules: there are too many. Correct it, or remove it.",
-    "3:20: rules[0].domain_suffix[1]: must be a domain name. Correct it, or remove it.",
-    '4:19: default_outbound: "x" is no outbound. Correct it, or remove it.',
+    '3:24: rules[0].domain_suffix[1]: must be a domain name: current value is "b c". ' +
+    "Correct it, or remove it.",
+    '4:19: default_outbound: "x" is no outbound. ' +
+    "Write direct, reject, or the name of one of outbounds.",
   ]);
   const { warnings } = loadLines("rules: [{user: bob}]");
   assert.match(formatProblem(warnings[0]!), /rules\[0\].user: names "bob", which is no user/);
@@ -537,7 +539,7 @@ Deno.test("loadConfig() reads the lists of rules, beside its own file", () => {
   ]);
   const checkRules = () => [{ rule: 0, place: "lists[0]:7", text: "is no name" }];
   assert.deepEqual(problemsOf(text, { readFile, checkRules }), [
-    "3:12: rules[0].list[0]:7: is no name. Correct it, or remove it.",
+    "3:13: rules[0].list[0]:7: is no name. Correct it, or remove it.",
   ]);
   assert.deepEqual(problemsOf(`${PSK_LINE}rules: [{list: none}]`, { readFile }), [
     '2:16: rules[0].list: can\'t read "none": no such file. Correct the path.',

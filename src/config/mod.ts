@@ -10,7 +10,8 @@ export {
 } from "./address.ts";
 export { clientOfLink, loadClientConfig, type LoadedClient } from "./client_load.ts";
 export { type ClientConfig, type ForwardConfig } from "./client_settings.ts";
-export { type ConfigSources, KEY_VARIABLE } from "./keys.ts";
+export { type FileKind, fileKind } from "./file_kind.ts";
+export { type ConfigSources, KEY_VARIABLE, type Loaded } from "./keys.ts";
 export { formatLink, isLinkName, type Link, parseLink } from "./link.ts";
 export { parseLocalAddress } from "./list_leaves.ts";
 export { loadConfig, type LoadedConfig, type RuleFault, type ServerSources } from "./load.ts";

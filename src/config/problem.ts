@@ -107,7 +107,7 @@ export class Report {
 
   /** A value as it may stand in a message: quoted, cut, printable, never a key. */
   show(text: string): string {
-    if (this.#isSecret(text)) return "[hidden: it looks like a key]";
+    if (this.hides(text)) return "[hidden: it looks like a key]";
     const cut = text.length > SHOWN_LENGTH_MAX;
     const shown = JSON.stringify(cut ? text.slice(0, SHOWN_LENGTH_MAX) : text);
     return (cut ? `${shown.slice(0, -1)}…"` : shown).replace(UNPRINTABLE, escapeCharacter);
@@ -115,7 +115,7 @@ export class Report {
 
   /** A key's name as it may stand in a message. */
   showName(name: string): string {
-    if (name.length > NAME_LENGTH_MAX || this.#isSecret(name)) return "[a long name]";
+    if (name.length > NAME_LENGTH_MAX || this.hides(name)) return "[a long name]";
     return PLAIN_NAME.test(name) ? name : this.show(name);
   }
 
@@ -131,7 +131,8 @@ export class Report {
     return this.#locate(this.#warnings.sort(compareDrafts));
   }
 
-  #isSecret(text: string): boolean {
+  /** Whether a text is, or may be, what no message shows. */
+  hides(text: string): boolean {
     if (looksLikeKey(text)) return true;
     return text.length >= SECRET_LENGTH_MIN &&
       this.#secrets.some((secret) => secret.includes(text) || text.includes(secret));

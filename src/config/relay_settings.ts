@@ -108,14 +108,17 @@ export const RELAY_ITEM = section("A relay", {
   to: sections({ max: BACKENDS_MAX, item: BACKEND, doc: "Where packets go, of the same family." }),
   only: oneOf(["any", "phantom"], {
     default: "any",
+    alias: { all: "any", none: "any", ours: "phantom" },
     doc: "phantom drops what does not look like this protocol under the psk.",
   }),
   affinity: oneOf(["address", "port"], {
     default: "address",
+    alias: { ip: "address", source: "address", "source-ip": "address", tuple: "port" },
     doc: "What keeps a client at its backend: its address, or address and port.",
   }),
   check: oneOf(["none", "tcp", "udp", "icmp", "phantom"], {
     default: "none",
+    alias: { off: "none", no: "none", false: "none", ping: "icmp", http: "tcp", hello: "phantom" },
     doc: "By a TCP connection, an answered datagram, an echo and no refused port, or a HELLO.",
   }),
   check_user: freeText({

@@ -300,6 +300,8 @@ export interface ScalarSpec<T, Suffix extends string> {
   readonly fallback: T;
   readonly fallbackText: string;
   readonly parse: (scalar: ScalarNode) => Parsed<T>;
+  /** What was probably meant by what `parse` refuses; better than its remedy, where it knows. */
+  readonly advise?: ((text: string) => string | undefined) | undefined;
   /** The value is a secret: no message shows it, and a missing one is its reader's business. */
   readonly secret?: boolean;
   readonly required?: boolean;
@@ -307,7 +309,7 @@ export interface ScalarSpec<T, Suffix extends string> {
 
 /** A leaf written as one value. */
 export function scalar<T, Suffix extends string>(spec: ScalarSpec<T, Suffix>): Leaf<T, Suffix> {
-  const { doc, type, suffix, fallback, fallbackText, parse, secret = false } = spec;
+  const { doc, type, suffix, fallback, fallbackText, parse, advise, secret = false } = spec;
   return {
     kind: "leaf",
     suffix,
@@ -333,7 +335,9 @@ export function scalar<T, Suffix extends string>(spec: ScalarSpec<T, Suffix>): L
       const parsed = parse(node);
       if ("value" in parsed) return parsed.value;
       const current = secret ? "" : `: current value is ${report.show(node.text)}`;
-      report.fail(node.offset, path, `${parsed.rule}${current}`, parsed.remedy);
+      // Advice repeats what was written.
+      const better = secret || report.hides(node.text) ? undefined : advise?.(node.text);
+      report.fail(node.offset, path, `${parsed.rule}${current}`, better ?? parsed.remedy);
       return undefined;
     },
   };

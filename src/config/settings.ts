@@ -86,10 +86,12 @@ const EBPF = section(EBPF_DOC, {
   }),
   xdp_mode: oneOf(["auto", "native", "generic"], {
     default: "auto",
+    alias: { driver: "native", drv: "native", skb: "generic" },
     doc: "Where XDP runs; auto tries the driver (native) first and the generic hook next.",
   }),
   delivery: oneOf(["auto", "socket", "af_xdp"], {
     default: "auto",
+    alias: { xsk: "af_xdp", xdp: "af_xdp", udp: "socket", kernel: "socket" },
     doc: "How packets reach the program: af_xdp goes past the network stack, socket through it.",
   }),
   program_path: absolutePath({
@@ -267,7 +269,11 @@ const RULE = section("A rule", {
     doc: "Files of names (also full:, keyword:) and CIDR, one a line, that match.",
   }),
   port: texts({ max: 1000, range: "443 or 8000-8999", doc: "Ports that match." }),
-  network: oneOf(["any", "tcp", "udp"], { default: "any", doc: "The kind of traffic." }),
+  network: oneOf(["any", "tcp", "udp"], {
+    default: "any",
+    alias: { both: "any", all: "any", "tcp,udp": "any", "tcp+udp": "any", "*": "any" },
+    doc: "The kind of traffic.",
+  }),
   user: texts({ max: CONDITIONS_MAX, range: "names of users", doc: "Whose traffic matches." }),
   outbound: shortName({
     default: "direct",
@@ -290,6 +296,7 @@ const OUTBOUND = section("An outbound", {
   }),
   type: oneOf(["socks5", "http", "direct"], {
     default: "socks5",
+    alias: { socks: "socks5", socks5h: "socks5", https: "http", freedom: "direct" },
     doc: "A proxy of this kind, or another way out of this machine.",
   }),
   address: optionalHostPort({ doc: "The proxy; none for direct." }),
@@ -322,8 +329,40 @@ export const LOW_LATENCY = flag({
 });
 
 /** Server and client have it. */
+export const LOG_LEVEL = oneOf(["error", "warn", "info", "debug"], {
+  default: "info",
+  doc: "How much is logged.",
+  alias: {
+    warning: "warn",
+    fatal: "error",
+    none: "error",
+    silent: "error",
+    quiet: "error",
+    notice: "info",
+    trace: "debug",
+    verbose: "debug",
+  },
+});
+
+/** Server and client have it. */
+export const LOG_FORMAT = oneOf(["text", "json"], {
+  default: "text",
+  doc: "text is for people, json for collectors.",
+  alias: { plain: "text", console: "text", pretty: "text" },
+});
+
+/** Server and client have it. */
 export const CIPHER = oneOf(["auto", "chacha20-poly1305", "aes-256-gcm"], {
   default: "auto",
+  alias: {
+    chacha20: "chacha20-poly1305",
+    "chacha20-ietf-poly1305": "chacha20-poly1305",
+    aes: "aes-256-gcm",
+    "aes-256": "aes-256-gcm",
+    aes256gcm: "aes-256-gcm",
+    aesgcm: "aes-256-gcm",
+    gcm: "aes-256-gcm",
+  },
   doc:
     "What seals a session; auto is what is faster on both machines. Ends must have one in common.",
 });
@@ -346,17 +385,12 @@ export const SETTINGS = section("Phantom", {
     default: "",
     doc: "File that holds the key instead, for its own permissions; empty for none.",
   }),
-  log_level: oneOf(["error", "warn", "info", "debug"], {
-    default: "info",
-    doc: "How much is logged.",
-  }),
-  log_format: oneOf(["text", "json"], {
-    default: "text",
-    doc: "text is for people, json for collectors.",
-  }),
+  log_level: LOG_LEVEL,
+  log_format: LOG_FORMAT,
   mode: notYet(
     oneOf(["auto", ...CARRIERS], {
       default: "auto",
+      alias: { xdp: "ebpf", quic: "udp", ws: "websocket", wss: "websocket" },
       doc: "The carrier to use; today all are UDP, with XDP where that runs.",
     }),
     ["auto", "ebpf", "udp"],
@@ -394,6 +428,15 @@ export const SETTINGS = section("Phantom", {
   }),
   ip_preference: oneOf(["auto", "ipv4", "ipv6", "ipv4-only", "ipv6-only"], {
     default: "auto",
+    alias: {
+      v4: "ipv4",
+      v6: "ipv6",
+      "prefer-ipv4": "ipv4",
+      "prefer-ipv6": "ipv6",
+      "v4-only": "ipv4-only",
+      "v6-only": "ipv6-only",
+      any: "auto",
+    },
     doc: "Which addresses of a name are tried first, or at all.",
   }),
   bench: flag({

@@ -9,6 +9,8 @@ import { createMap, openPinnedMap } from "../../../ffi/bpf/map.ts";
 import { cString } from "../../../ffi/memory.ts";
 import { BpfObject } from "../../../ffi/bpf/object.ts";
 import { Log } from "../../../src/base/log.ts";
+import { freshKey } from "../../../src/cli/keygen.ts";
+import type { Problem } from "../../../src/config/mod.ts";
 import { PinFolder } from "../../../src/kernel/pins.ts";
 import { XdpPlane } from "../../../src/tunnel/kernel/plane.ts";
 import { icmpReceived, pinnedIds, remaining, Sender } from "../../fixtures/kernel.ts";
@@ -238,6 +240,30 @@ test("run and check take BPF objects from program_path", async (bench) => {
     assert.match(stdout, new RegExp(`^${name} \\(${bench.folder}/${name}\\.o\\): loads`, "m"));
   }
   assert.match(stdout, /^steer \(embedded\): loads/m);
+});
+
+test("check tells what is unwise by line and column", async (bench) => {
+  const path = `${bench.folder}/unwise.yaml`;
+  const lines = [
+    `psk: "${freshKey()}"`,
+    "ebpf: {interface: [va, nowhere0]}",
+    "outbounds: [{name: o, type: direct, interface: tun7}]",
+    `users: [{name: alice, key: "${freshKey()}", expires: 2020-01-01}]`,
+    "rules: [{outbound: reject}, {user: alcie}]",
+  ];
+  Deno.writeTextFileSync(path, lines.join("\n"), { mode: 0o600 });
+  const { code, stdout } = await bench.phantom("check", "--json", "-c", path);
+  assert.equal(code, 0, stdout);
+  const { kind, problems, warnings } = JSON.parse(stdout);
+  assert.deepEqual([kind, problems], ["server", []]);
+  const places = (warnings as Problem[]).map(({ path, line, column }) => [path, line, column]);
+  assert.deepEqual(places, [
+    ["ebpf.interface[1]", 2, 24],
+    ["outbounds[0].interface", 3, 48],
+    ["users[0].expires", 4, lines[3]!.indexOf("2020") + 1],
+    ["rules[0]", 5, 9],
+    ["rules[1].user", 5, 36],
+  ]);
 });
 
 test("run and check refuse a foreign object in program_path", async (bench) => {

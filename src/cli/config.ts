@@ -1,53 +1,67 @@
 /** `phantom config` */
 
 import {
-  type ClientConfig,
   clientExampleFile,
-  type Config,
   exampleFile,
+  KEY_VARIABLE,
   referencePage,
+  UNTOLD,
+  writtenClient,
+  writtenConfig,
+  type WrittenSection,
+  yamlText,
 } from "../config/mod.ts";
-import type { Command } from "./args.ts";
-import { clientConfig } from "./client_config.ts";
-import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
+import { ANY_CONFIG_OPTIONS, anyConfig } from "./any_config.ts";
+import type { Command, Given } from "./args.ts";
+import { clientConfig, parseClientConfig } from "./client_config.ts";
+import { parseConfig, printWarnings } from "./config_file.ts";
 import { Exit } from "./exit.ts";
 
 export const command: Command = {
   name: "config",
   summary: "print the configuration as it is understood, an example, or the reference",
   options: [
-    CONFIG_OPTION,
-    { name: "client", help: "a client's file instead of the server's" },
+    ...ANY_CONFIG_OPTIONS,
     { name: "example", help: "print an example with every key and its default" },
     { name: "reference", help: "print the reference of all keys (Markdown)" },
+    { name: "json", help: "print the configuration as JSON" },
   ],
   run(given) {
-    const isClient = given.has("client");
-    const example = isClient ? clientExampleFile : exampleFile;
+    const example = given.has("client") ? clientExampleFile : exampleFile;
     if (given.has("example")) console.log(example().trimEnd());
     else if (given.has("reference")) console.log(referencePage().trimEnd());
-    else if (isClient) console.log(JSON.stringify(hidePasswords(clientConfig(given)), null, 2));
-    else {
-      const { config } = readConfig(configPath(given));
-      console.log(JSON.stringify(shortened(config), null, 2));
-    }
+    else console.log(understood(given));
     return Exit.ok;
   },
 };
 
-/** Without passwords and the texts of lists. */
-function shortened(config: Config): unknown {
-  const outbounds = config.outbounds.map(({ password, ...rest }) => {
-    return { ...rest, password: password === "" ? "" : "[secret]" };
-  });
-  const rules = config.rules.map(({ lists, ...rest }) => {
-    return { ...rest, list: lists.map(({ name }) => name) };
-  });
-  return { ...config, outbounds, rules };
+function understood(given: Given): string {
+  const written = writtenOf(given);
+  if (given.has("json")) return JSON.stringify(written, null, 2);
+  const body = yamlText(written).trimEnd();
+  const head = ["# The configuration as it is understood, with every default."];
+  if (body.includes(`"${UNTOLD}"`)) {
+    head.push(`# Keys and passwords are not printed: each "${UNTOLD}" stands for one.`);
+  }
+  if (isKeyOutside()) head.push(`# The key (psk) is that of ${KEY_VARIABLE}.`);
+  return [...head, "", body].join("\n");
 }
 
-/** Keys hide themselves; passwords are texts. */
-function hidePasswords(config: ClientConfig): unknown {
-  const inboundUsers = config.inboundUsers.map(({ name }) => ({ name, password: "[secret]" }));
-  return { ...config, inboundUsers };
+function writtenOf(given: Given): WrittenSection {
+  const options = { isKeyOutside: isKeyOutside() };
+  // Here what `phantom client` takes, which may be a link of the environment.
+  if (given.has("client")) return writtenClient(clientConfig(given), options);
+  const { path, text, kind } = anyConfig(given);
+  if (kind === "client") {
+    const { config, warnings } = parseClientConfig(path, text);
+    printWarnings(warnings);
+    return writtenClient(config, options);
+  }
+  const { config, warnings } = parseConfig(path, text);
+  printWarnings(warnings);
+  return writtenConfig(config, options);
+}
+
+function isKeyOutside(): boolean {
+  return (Deno.env.get(KEY_VARIABLE)?.trim() ?? "") !== "";
 }

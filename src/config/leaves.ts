@@ -226,6 +226,7 @@ function quantity<Suffix extends string>(
     fallback: spec.default,
     fallbackText: JSON.stringify(format(spec.default)),
     advise,
+    format,
     parse({ text }) {
       if (NUMBER.test(text) && DIGIT.test(text)) {
         return { rule: "needs a unit", remedy: `Add one of ${rule.units}, as in ${samples}.` };
@@ -293,6 +294,7 @@ export function listOf<const W extends string>(
     unit: "",
     fallback: Object.freeze([...spec.default]),
     fallbackText: sample,
+    write: (values) => values,
     read(node, path, report) {
       if (isNull(node)) {
         failNull(node, path, report, { type: "list of words", fallbackText: sample });
@@ -336,6 +338,7 @@ export function address(spec: { readonly doc: string; readonly default: Address 
     suffix: "",
     fallback: Object.freeze({ ...spec.default }),
     fallbackText: JSON.stringify(formatAddress(spec.default)),
+    format: formatAddress,
     parse: ({ text }) => parseAddress(text),
   });
 }
@@ -460,6 +463,14 @@ export function interfaceFault(text: string): Fault | undefined {
   };
 }
 
+/** What `phantom config` prints for a secret. It is refused as one. */
+export const UNTOLD = "[secret]";
+
+const UNTOLD_FAULT: Fault = {
+  rule: "stands for a secret that `phantom config` does not print",
+  remedy: "Write the secret itself, as the file had it from which this was made.",
+};
+
 /** A text that no message shows. What it has to be is judged by who reads the secret. */
 export function secretText(
   spec: { readonly doc: string; readonly range: string; readonly placeholder: string },
@@ -472,6 +483,6 @@ export function secretText(
     fallback: "",
     fallbackText: JSON.stringify(spec.placeholder),
     secret: true,
-    parse: ({ text }: ScalarNode) => ({ value: text }),
+    parse: ({ text }: ScalarNode) => text === UNTOLD ? UNTOLD_FAULT : { value: text },
   });
 }

@@ -3,6 +3,7 @@
 import { parseIp } from "../base/ip.ts";
 import {
   type Address,
+  formatAddress,
   type HostPort,
   LOOPBACK,
   parseAddress,
@@ -66,6 +67,7 @@ export function optionalHostPort(spec: { readonly doc: string }): Leaf<HostPort 
     suffix: "",
     fallback: undefined,
     fallbackText: '""',
+    format: (value) => value === undefined ? "" : formatAddress(value),
     parse: ({ text }) => text === "" ? { value: undefined } : parseHostPort(text),
   });
 }
@@ -121,6 +123,7 @@ export function moment(spec: { readonly doc: string }): Leaf<number, "AtMs"> {
     fallback: 0,
     fallbackText: '""',
     advise: dateAdvice,
+    format: formatMoment,
     parse({ text }) {
       if (text === "") return { value: 0 };
       const isBare = /[T ]\d\d:\d\d(?::\d\d)?$/.test(text);
@@ -136,6 +139,11 @@ export function moment(spec: { readonly doc: string }): Leaf<number, "AtMs"> {
   });
 }
 
+function formatMoment(ms: number): string {
+  if (ms === 0) return "";
+  return new Date(ms).toISOString().replace(".000Z", "Z").replace("T00:00:00Z", "");
+}
+
 /** A host, by name or address, and a port. There is no default. */
 export function hostPort(
   spec: { readonly doc: string; readonly example: string },
@@ -148,6 +156,7 @@ export function hostPort(
     fallback: Object.freeze({ host: "", port: 0 }),
     fallbackText: JSON.stringify(spec.example),
     required: true,
+    format: formatAddress,
     parse: ({ text }) => parseHostPort(text),
   });
 }
@@ -167,10 +176,12 @@ export function texts(spec: ListSpec & { readonly range: string }): Leaf<readonl
   const leaf = scalars({
     ...spec,
     type: "text or list of texts",
+    format: (text: string) => text,
     parse: ({ text }) => parseText(text, LIST_TEXT_BYTES_MAX, true) ?? { value: text },
   });
   return {
     ...leaf,
+    write: (values) => values.length === 0 ? undefined : values,
     read(node, path, report, place) {
       const values = leaf.read(node, path, report, place);
       // "One of none" and "any" are opposites: which was meant, the reader can't know.
@@ -190,6 +201,7 @@ export function localAddresses(
     ...spec,
     type: "address or list of addresses",
     range: LOCAL_FORMS,
+    format: formatAddress,
     parse: ({ text }) => parseLocalAddress(text),
   });
 }
@@ -206,6 +218,7 @@ export function localAddress(
     fallback: Object.freeze({ host: LOOPBACK, port: 0 }),
     fallbackText: JSON.stringify(spec.example),
     required: true,
+    format: formatAddress,
     parse: ({ text }) => parseLocalAddress(text),
   });
 }
@@ -227,12 +240,14 @@ export function nameServers(
     ...spec,
     type: "system, or list of addresses",
     range: "system, or IP addresses with or without a port",
+    format: formatAddress,
     parse: ({ text }) => parseNameServer(text),
   });
   return {
     ...list,
     fallback: "system",
     fallbackText: '"system"',
+    write: (value) => typeof value === "string" ? value : list.write(value),
     read(node, path, report, place) {
       if (node.kind === "scalar" && node.text === "system") return "system";
       return list.read(node, path, report, place);
@@ -258,11 +273,13 @@ export function interfaceNames(spec: ListSpec): Leaf<readonly string[]> {
     ...spec,
     type: "interface name or list of names",
     range: "auto, or names of 1 to 15 bytes",
+    format: (name: string) => name,
     parse: ({ text }) => interfaceFault(text) ?? { value: text },
   });
   return {
     ...list,
     fallbackText: '"auto"',
+    write: (names) => names.length === 0 ? "auto" : names,
     read(node, path, report, place) {
       if (node.kind === "scalar" && !isNull(node) && /^(auto)?$/.test(node.text)) {
         return list.fallback;
@@ -277,10 +294,11 @@ interface ScalarsSpec<T> extends ListSpec {
   readonly type: string;
   readonly range: string;
   readonly parse: (scalar: ScalarNode) => Parsed<T>;
+  readonly format: (value: T) => string;
 }
 
 /** Values of one kind, written as one or as a list. */
-function scalars<T>({ doc, max, type, range, parse }: ScalarsSpec<T>): Leaf<readonly T[]> {
+function scalars<T>({ doc, max, type, range, parse, format }: ScalarsSpec<T>): Leaf<readonly T[]> {
   return {
     kind: "leaf",
     suffix: "",
@@ -290,6 +308,7 @@ function scalars<T>({ doc, max, type, range, parse }: ScalarsSpec<T>): Leaf<read
     unit: "",
     fallback: Object.freeze([]),
     fallbackText: "[]",
+    write: (values) => values.map(format),
     read(node, path, report, place) {
       if (isNull(node)) {
         failNull(node, path, report, { type, fallbackText: "[]" });

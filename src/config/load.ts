@@ -156,7 +156,7 @@ function checkOutbounds({ settings, offsets }: Reading<typeof SETTINGS>, report:
     } else if (address === undefined) {
       fail("address", "is missing", 'Write the proxy, such as address: "192.0.2.7:1080".');
     }
-    if ((user === "") !== (password === "")) {
+    if ((user === "") !== (password === "") && !report.hasProblem(`${path}.password`)) {
       fail("user", "and password must be set together", "Write both, or neither.");
     }
     if (new TextEncoder().encode(password).length > CREDENTIAL_BYTES_MAX) {

@@ -1,7 +1,7 @@
 // The settings of the relay: what is forwarded to whom, and how backends are judged.
 
 import { parseIp } from "../base/ip.ts";
-import { parseAddress } from "./address.ts";
+import { formatAddress, parseAddress } from "./address.ts";
 import { duration, flag, integer, oneOf } from "./leaves.ts";
 import { freeText } from "./list_leaves.ts";
 import type { Report } from "./problem.ts";
@@ -40,6 +40,11 @@ export function parsePortRange(text: string, portsMax = PORT_MAX): Parsed<PortRa
   return { value: Object.freeze({ host, first: port, last }) };
 }
 
+function formatPortRange({ host, first, last }: PortRange): string {
+  const start = host === "" ? `${first}` : formatAddress({ host, port: first });
+  return last === first ? start : `${start}-${last}`;
+}
+
 function portRange(
   spec: { readonly doc: string; readonly range: string; readonly text: string } & {
     readonly required: boolean;
@@ -57,6 +62,7 @@ function portRange(
     fallback: required ? Object.freeze({ host: "", first: 0, last: 0 }) : parsed.value,
     fallbackText: JSON.stringify(text),
     required,
+    format: formatPortRange,
     parse: (node) => parsePortRange(node.text, portsMax),
   });
 }
@@ -73,6 +79,7 @@ function ipPort(
     fallback: Object.freeze({ host: "", port: 0 }),
     fallbackText: JSON.stringify(spec.example),
     required: true,
+    format: formatAddress,
     parse({ text }) {
       const parsed = parseAddress(text);
       if ("value" in parsed && parseIp(parsed.value.host) !== undefined) {

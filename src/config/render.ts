@@ -60,6 +60,10 @@ not) or as 64 hex digits. \`phantom keygen\` makes a key. It is taken from the f
 bytes are all equal. A key's own file that everybody may open, or its group write, is an error; one
 that its group may read, and a configuration with a key that others may open, are warnings. Give
 them mode 600.
+
+\`phantom config\` prints a file as it is understood, every key by its name here, so that the text
+is a file again. It prints no secret: where one stood in the file it writes \`"[secret]"\`, which
+is refused as one. What \`psk_file\`, \`key_file\` or \`PHANTOM_PSK\` holds is read there again.
 `;
 
 /** The text of config.example.yaml. */

@@ -27,6 +27,15 @@ export interface Leaf<T, Suffix extends string = ""> {
   readonly item?: Group;
   /** The value, or undefined after reporting why there is none. */
   readonly read: (node: Node, path: string, report: Report, place?: Place) => T | undefined;
+  /** A value as the file has it; undefined where it can only be left out. */
+  write(value: T): Written | undefined;
+}
+
+/** What stands in a file. */
+export type Written = string | number | boolean | readonly Written[] | WrittenSection;
+
+export interface WrittenSection {
+  readonly [name: string]: Written;
 }
 
 /** What a leaf that holds others may know of the reading it is part of. */
@@ -220,6 +229,20 @@ function describePlace({ path, name }: Entry): string {
   return parent === "" ? `"${name}" at the top level` : `"${name}" in section ${parent}`;
 }
 
+/** The file that settings would be read from; the opposite of {@linkcode read}. */
+export function write(schema: Group, settings: object): WrittenSection {
+  const values = new Map<string, unknown>(Object.entries(settings));
+  const written: Record<string, Written> = {};
+  for (const [name, field] of Object.entries(schema.fields)) {
+    const value = values.get(field.kind === "leaf" ? camel(name) + field.suffix : camel(name));
+    if (field.kind === "leaf") {
+      const text = field.write(value);
+      if (text !== undefined) written[name] = text;
+    } else if (typeof value === "object" && value !== null) written[name] = write(field, value);
+  }
+  return written;
+}
+
 /** `check_interval_ms` → `checkIntervalMs`. */
 function camel(name: string): string {
   return name.replace(/_([a-z0-9])/g, (_, letter: string) => letter.toUpperCase());
@@ -241,6 +264,7 @@ export function sections<F extends Fields>(
     fallback: Object.freeze([]),
     fallbackText: "[]",
     item,
+    write: (values) => values.map((value) => write(item, value)),
     read(node, path, report, place = { offsets: new Map(), partial: false }) {
       if (isNull(node)) {
         failNull(node, path, report, { type, fallbackText: "[]" });
@@ -278,6 +302,18 @@ export function failNull(node: Node, path: string, report: Report, spec: LeafFac
   report.fail(node.offset, path, "has no value", remedy);
 }
 
+/** A value that is its own text. */
+function plainValue(value: unknown): Written {
+  switch (typeof value) {
+    case "string":
+    case "number":
+    case "boolean":
+      return value;
+    default:
+      throw new TypeError(`Cannot write a value of type ${typeof value} as it has no format`);
+  }
+}
+
 function article(noun: string): string {
   return `${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`;
 }
@@ -300,6 +336,8 @@ export interface ScalarSpec<T, Suffix extends string> {
   readonly fallback: T;
   readonly fallbackText: string;
   readonly parse: (scalar: ScalarNode) => Parsed<T>;
+  /** The text of a value, where that is not what the file has anyway. */
+  readonly format?: (value: T) => string;
   /** What was probably meant by what `parse` refuses; better than its remedy, where it knows. */
   readonly advise?: ((text: string) => string | undefined) | undefined;
   /** The value is a secret: no message shows it, and a missing one is its reader's business. */
@@ -320,6 +358,7 @@ export function scalar<T, Suffix extends string>(spec: ScalarSpec<T, Suffix>): L
     fallback,
     fallbackText,
     required: spec.required ?? false,
+    write: (value) => spec.format?.(value) ?? plainValue(value),
     read(node, path, report) {
       if (isNull(node)) {
         if (!secret) failNull(node, path, report, spec);

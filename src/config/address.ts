@@ -53,7 +53,7 @@ export function parseHostPort(text: string): Parsed<HostPort> {
   if (host === undefined) {
     return { rule: "the host must be a name or an IP address", remedy: HOST_FORMS };
   }
-  return withPort(host, text.slice(colon + 1));
+  return withPort(host, text.slice(colon + 1), HOST_FORMS);
 }
 
 /** A host in its one form: of an IPv6 address without its brackets; undefined when it is none. */
@@ -82,9 +82,9 @@ function parseBracketed(text: string): Parsed<Address> {
   return isIpv6(host) ? withPort(host.toLowerCase(), text.slice(close + 2)) : hostFault();
 }
 
-function withPort(host: string, port: string): Parsed<Address> {
+function withPort(host: string, port: string, remedy = FORMS): Parsed<Address> {
   if (!PORT.test(port) || Number(port) > PORT_MAX) {
-    return { rule: `the port must be between 1 and ${PORT_MAX}`, remedy: FORMS };
+    return { rule: `the port must be between 1 and ${PORT_MAX}`, remedy };
   }
   return { value: Object.freeze({ host, port: Number(port) }) };
 }

@@ -20,9 +20,9 @@ export function loadClientConfig(text: string, sources: ConfigSources): LoadedCl
   const reading = read(CLIENT_SETTINGS, tree.root, report, tree.broken);
   const { settings, offsets } = reading;
   const finder = new KeyFinder(sources, report, offsets);
-  const psk = findPsk(finder, variable, settings, tree.broken);
+  const psk = findPsk(finder, variable, settings, tree.broken, PSK_OF_SERVER);
   const { user } = settings;
-  const place = { path: "key", text: settings.key, file: settings.keyFile };
+  const place = { path: "key", text: settings.key, file: settings.keyFile, remedy: KEY_OF_SERVER };
   const isKeyNeeded = user !== "" && !tree.broken;
   const key = finder.find(isKeyNeeded ? { ...place, missing: KEY_OF_USER } : place);
   if (user === "" && key !== undefined && !report.hasProblem("user")) {
@@ -56,6 +56,18 @@ export function clientOfLink(link: Link, mixed: readonly Address[] = []): Client
     downBps: link.downBps,
   });
 }
+
+/** A key that the client makes up itself opens nothing. */
+const PSK_OF_SERVER = {
+  missing: {
+    rule: KEY_MISSING.rule,
+    remedy: "Write the server's psk as psk, name a file that holds it in psk_file, or set " +
+      "PHANTOM_PSK. `phantom client --link` needs none of them.",
+  },
+  remedy: "Write the key that the server has as its psk.",
+};
+
+const KEY_OF_SERVER = "Write the key that the server has for the user.";
 
 const KEY_OF_USER = {
   rule: KEY_MISSING.rule,

@@ -44,8 +44,8 @@ Deno.test("loadClientConfig() needs a server and a key, and listens on loopback"
   assert.deepEqual([config.user, config.key, config.upBps], ["", undefined, 0]);
   assert.equal(config.psk.expose()[0], 0x0f);
   assert.deepEqual(problemsOf(""), [
-    "1:1: psk: there is no key. Run `phantom keygen` and write the key as psk, name a file that " +
-    "holds it in psk_file, or set PHANTOM_PSK.",
+    "1:1: psk: there is no key. Write the server's psk as psk, name a file that holds it in " +
+    "psk_file, or set PHANTOM_PSK. `phantom client --link` needs none of them.",
     '1:1: server: is missing. Write a host and port, such as server: "server.example.org:54321".',
   ]);
 });
@@ -94,6 +94,16 @@ Deno.test("loadClientConfig() reads a user with a key", () => {
   assert.match(problemsOf(`${HEAD}user: alice\n`)[0] ?? "", /key: there is no key\. Write the us/);
   assert.match(problemsOf(`${HEAD}key: ${KEY}\n`)[0] ?? "", /3:6: key: is a key without a user/);
   assert.match(problemsOf(`${HEAD}user: "!"\nkey: ${KEY}`)[0] ?? "", /user: must be letters/);
+});
+
+Deno.test("loadClientConfig() never advises to make a key up", () => {
+  const head = "server: a.example:1\n";
+  const texts = [`${head}psk: short`, `${head}psk: your-32-byte-psk-here`, head];
+  for (const text of [...texts, `${HEAD}user: a\nkey: short`, `${HEAD}user: a`]) {
+    const [problem = ""] = problemsOf(text);
+    assert.match(problem, /Write the (server's psk|key that the server has|user's key)/, text);
+    assert.doesNotMatch(problem, /keygen/, text);
+  }
 });
 
 Deno.test("loadClientConfig() refuses what can't work", () => {

@@ -61,10 +61,12 @@ export function findPsk(
   variable: string,
   settings: { readonly psk: string; readonly pskFile: string },
   partial: boolean,
+  faults: Pick<KeyPlace, "missing" | "remedy"> = { missing: KEY_MISSING },
 ): Secret | undefined {
   if (variable !== "") return finder.fromEnvironment(variable);
   const place = { path: "psk", text: settings.psk, file: settings.pskFile };
-  return finder.find(partial ? place : { ...place, missing: KEY_MISSING });
+  const { missing, ...remedy } = faults;
+  return finder.find({ ...place, ...remedy, ...(partial || !missing ? {} : { missing }) });
 }
 
 /** A secret may also stand, by mistake, where another value does: no message repeats it. */
@@ -90,6 +92,8 @@ export interface KeyPlace {
   readonly file: string;
   /** Without it, a key that is nowhere is no problem. */
   readonly missing?: Fault;
+  /** What to do about a key that is none. @default that a new one is made */
+  readonly remedy?: string;
   /** Offset of what the key belongs to, when neither is written. */
   readonly offset?: number;
 }
@@ -118,18 +122,18 @@ export class KeyFinder {
   }
 
   /** Undefined when there is none, or after reporting what is wrong with it. */
-  find({ path, text, file, missing, offset = 0 }: KeyPlace): Secret | undefined {
+  find({ path, text, file, missing, remedy, offset = 0 }: KeyPlace): Secret | undefined {
     const filePath = `${path}_file`;
     const textOffset = this.#offsets.get(path) ?? offset;
     const fileOffset = this.#offsets.get(filePath) ?? offset;
     if (text !== "" && file !== "") {
       const rule = `is set beside ${lastName(path)}`;
-      const remedy = "Keep one of the two: the file is the safer place.";
-      this.#report.fail(fileOffset, filePath, rule, remedy);
+      const choice = "Keep one of the two: the file is the safer place.";
+      this.#report.fail(fileOffset, filePath, rule, choice);
       return undefined;
     }
-    if (file !== "") return this.#fromFile(file, filePath, fileOffset);
-    if (text !== "") return this.#fromText(text, path, textOffset);
+    if (file !== "") return this.#fromFile(file, filePath, fileOffset, remedy);
+    if (text !== "") return this.#fromText(text, path, textOffset, remedy);
     // A key that was written, but not as a text, has its problem already.
     const isReported = this.#report.hasProblem(path) || this.#report.hasProblem(filePath);
     if (missing !== undefined && !isReported) {
@@ -138,17 +142,17 @@ export class KeyFinder {
     return undefined;
   }
 
-  #fromText(text: string, path: string, offset: number): Secret | undefined {
+  #fromText(text: string, path: string, offset: number, remedy?: string): Secret | undefined {
     const problem = keyProblem(text);
     if (problem !== undefined) {
-      this.#report.fail(offset, path, problem.rule, problem.remedy);
+      this.#report.fail(offset, path, problem.rule, remedy ?? problem.remedy);
       return undefined;
     }
     this.#warnOfMode(this.#sources.file, path, offset);
     return makeSecret(text);
   }
 
-  #fromFile(name: string, path: string, offset: number): Secret | undefined {
+  #fromFile(name: string, path: string, offset: number, better?: string): Secret | undefined {
     const resolved = besides(this.#sources.file, name);
     const shown = this.#report.show(resolved);
     let text: string;
@@ -164,7 +168,8 @@ export class KeyFinder {
       ? { rule: "holds more than a key", remedy: "Put the key alone into the file." }
       : keyProblem(text);
     if (problem === undefined) return makeSecret(text);
-    this.#report.fail(offset, path, `the file ${shown} ${problem.rule}`, problem.remedy);
+    const remedy = better ?? problem.remedy;
+    this.#report.fail(offset, path, `the file ${shown} ${problem.rule}`, remedy);
     return undefined;
   }
 

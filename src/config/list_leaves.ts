@@ -250,6 +250,11 @@ export function nameServers(
     write: (value) => typeof value === "string" ? value : list.write(value),
     read(node, path, report, place) {
       if (node.kind === "scalar" && node.text === "system") return "system";
+      if (node.kind === "list" && node.items.length === 0) {
+        const remedy = 'Write "system", or name a server.';
+        report.fail(node.offset, path, "must not be empty", remedy);
+        return undefined;
+      }
       return list.read(node, path, report, place);
     },
   };
@@ -341,6 +346,7 @@ function readItems<T>(
 ): readonly T[] {
   const values: T[] = [];
   for (const [i, item] of items.entries()) {
+    if (item.kind === "scalar" && item.broken) continue;
     if (item.kind !== "scalar" || isNull(item)) {
       report.fail(item.offset, pathOf(i), "must be a single value", "Write one value an entry.");
       continue;

@@ -6,7 +6,7 @@ import { besides, type ConfigSources, findPsk, KeyFinder, type Loaded, openText 
 import type { Report } from "./problem.ts";
 import { checkRelays } from "./relay_settings.ts";
 import { KEY_MISSING } from "./psk.ts";
-import { ruleAdvice } from "./rule_advice.ts";
+import { listAdvice, ruleAdvice } from "./rule_advice.ts";
 import { read, type Reading } from "./schema.ts";
 import {
   type Config,
@@ -34,7 +34,9 @@ export interface ServerSources extends ConfigSources, Surroundings {
 }
 
 /** What is no rule's, by who compiles them → its setting. */
-const GENERAL_PLACES = new Map([["outbounds", "outbounds"], ["fallback", "default_outbound"]]);
+const GENERAL_PLACES = new Map([["fallback", "default_outbound"]]);
+/** Names of outbounds are judged here, each at its place. */
+const JUDGED_HERE = "outbounds";
 
 export type LoadedConfig = Loaded<Config>;
 
@@ -77,12 +79,13 @@ function findUsers(
   for (const [i, { key: text, ...user }] of settings.users.entries()) {
     const path = `users[${i}]`;
     const nameOffset = offsets.get(`${path}.name`) ?? offsets.get(path) ?? start;
+    const isSought = !partial && !report.hasProblem(path);
     const key = finder.find({
       path: `${path}.key`,
       text,
       file: user.keyFile,
       offset: nameOffset,
-      ...(partial ? {} : { missing: KEY_MISSING_HERE }),
+      ...(isSought ? { missing: KEY_MISSING_HERE } : {}),
     });
     if (names.has(user.name) && user.name !== "") {
       report.fail(nameOffset, `${path}.name`, "is another user's too", "Write another name.");
@@ -133,7 +136,8 @@ function readLists(
       } catch (error) {
         const cause = messageOf(error);
         const at = offsets.get(path) ?? 0;
-        report.fail(at, path, `can't read ${report.show(name)}: ${cause}`, "Correct the path.");
+        const remedy = listAdvice(name) ?? "Correct the path.";
+        report.fail(at, path, `can't read ${report.show(name)}: ${cause}`, remedy);
         return [];
       }
     });
@@ -142,14 +146,19 @@ function readLists(
 }
 
 function checkOutbounds({ settings, offsets }: Reading<typeof SETTINGS>, report: Report): void {
-  for (const [i, { type, address, user, password, passNames }] of settings.outbounds.entries()) {
+  for (const [i, outbound] of settings.outbounds.entries()) {
+    const { name, type, address, user, password, passNames } = outbound;
     const path = `outbounds[${i}]`;
     const at = (key: string) => offsets.get(`${path}.${key}`) ?? offsets.get(path) ?? 0;
     const fail = (key: string, rule: string, remedy: string): void => {
-      const name = `${path}.${key}`;
-      // What was written and is wrong has its problem already.
-      if (!report.hasProblem(name)) report.fail(at(key), name, rule, remedy);
+      const place = `${path}.${key}`;
+      // What was written and is wrong has its problem already, as has what is no section.
+      const isKnown = report.hasProblem(place) || report.hasProblem(path);
+      if (!isKnown) report.fail(at(key), place, rule, remedy);
     };
+    const isTaken = name === "direct" || name === "reject" ||
+      settings.outbounds.findIndex((one) => one.name === name) < i;
+    if (isTaken && name !== "") fail("name", "is taken", "Write another name.");
     if (type === "direct") {
       const isProxys = address !== undefined || user !== "" || password !== "" || passNames;
       if (isProxys) fail("type", "is direct, and has settings of a proxy", "Remove those.");
@@ -173,6 +182,7 @@ function checkRules(
 ): void {
   const outbounds = routing.outbounds.map(({ name }) => name);
   for (const { rule, place, text } of check?.(routing) ?? []) {
+    if (place === JUDGED_HERE) continue;
     const name = place.replace(/^lists/, "list")
       .replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
     const general = GENERAL_PLACES.get(place) ?? "rules";

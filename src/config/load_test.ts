@@ -445,9 +445,7 @@ Deno.test("loadConfig() says what is wrong with users, and shows no key", () => 
       "8 users[5].key: there is no key. " + NO_KEY_HERE,
       '8 users[5].name: is missing. Write a text, such as name: "alice".',
       "9 users[6]: must be a section: found a single value. " +
-      'Write its keys indented below "users[6]:", such as "name".',
-      "9 users[6].key: there is no key. " + NO_KEY_HERE,
-      '9 users[6].name: is missing. Write a text, such as name: "alice".',
+      'Write its keys behind "- ", such as "- name: ...".',
     ].sort((a, b) => Number(a[0]) - Number(b[0])),
   );
 });
@@ -523,6 +521,17 @@ Deno.test("loadConfig() says what is wrong with rules", () => {
   assert.match(formatProblem(warnings[0]!), /rules\[0\].user: names "bob", which is no user/);
 });
 
+Deno.test("loadConfig() says of a bare star what YAML makes of it, and nothing else", () => {
+  const text =
+    `${PSK_LINE}rules:\n  - domain_suffix: *.google.com\n  - {domain: [*.a.example, b]}\n`;
+  assert.deepEqual(problemsOf(`${text}mode: *x\n`), [
+    "3:20: rules[0].domain_suffix: a text that starts with a star needs quotes. Put it in quotes.",
+    "4:15: rules[1].domain[0]: a text that starts with a star needs quotes. Put it in quotes.",
+    "5:7: mode: the alias names no anchor above it. " +
+    "Write the value out, or quote it when it really starts with a star.",
+  ]);
+});
+
 Deno.test("loadConfig() reads the lists of rules, beside its own file", () => {
   const read: string[] = [];
   const readFile = (path: string) => {
@@ -587,6 +596,14 @@ Deno.test("loadConfig() reads outbounds and where names lead", () => {
     'Write such as "192.0.2.7".',
   ]);
   assert.match(problemsOf(wrong)[4]!, /^6:\d+: outbounds\[3\].address: /);
+  const names = ["office", "direct", "office", "reject"]
+    .map((name) => `  - {name: ${name}, type: direct}\n`).join("");
+  assert.deepEqual(problemsOf(`${PSK_LINE}outbounds:\n${names}`), [
+    "4:12: outbounds[1].name: is taken. Write another name.",
+    "5:12: outbounds[2].name: is taken. Write another name.",
+    "6:12: outbounds[3].name: is taken. Write another name.",
+  ]);
+  assert.equal(problemsOf(`${PSK_LINE}outbounds: [office]`).length, 1);
 });
 
 Deno.test("loadConfig() reads what users may use", () => {
@@ -637,6 +654,9 @@ Deno.test("loadConfig() reads who is asked for names", () => {
     problemsOf(`${PSK_LINE}resolver: dns.example`)[0] ?? "",
     /resolver: must be an IP address of a name server: current value is "dns.example"/,
   );
+  assert.deepEqual(problemsOf(`${PSK_LINE}resolver: []`), [
+    '2:11: resolver: must not be empty. Write "system", or name a server.',
+  ]);
 });
 
 Deno.test("loadConfig() warns of servers behind a relay that share the psk", () => {

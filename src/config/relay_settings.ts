@@ -48,10 +48,12 @@ function formatPortRange({ host, first, last }: PortRange): string {
 function portRange(
   spec: { readonly doc: string; readonly range: string; readonly text: string } & {
     readonly required: boolean;
+    /** An address may stand before the ports. */
+    readonly isHere: boolean;
     readonly portsMax?: number;
   },
 ): Leaf<PortRange> {
-  const { doc, range, text, required, portsMax } = spec;
+  const { doc, range, text, required, isHere, portsMax } = spec;
   const parsed = parsePortRange(text);
   if (!("value" in parsed)) throw new TypeError(`Cannot use ${text} as a range of ports`);
   return scalar<PortRange, "">({
@@ -63,7 +65,14 @@ function portRange(
     fallbackText: JSON.stringify(text),
     required,
     format: formatPortRange,
-    parse: (node) => parsePortRange(node.text, portsMax),
+    parse: (node) => {
+      const found = parsePortRange(node.text, portsMax);
+      if (isHere || ("value" in found && found.value.host === "")) return found;
+      return {
+        rule: "must be ports alone",
+        remedy: `Write a range such as ${JSON.stringify(text)}.`,
+      };
+    },
   });
 }
 
@@ -110,6 +119,7 @@ export const RELAY_ITEM = section("A relay", {
     range: `443, 10000-10099, host:port or [v6]:port; at most ${RANGE_PORTS_MAX} ports`,
     text: ":443",
     required: true,
+    isHere: true,
     portsMax: RANGE_PORTS_MAX,
   }),
   to: sections({ max: BACKENDS_MAX, item: BACKEND, doc: "Where packets go, of the same family." }),
@@ -169,6 +179,7 @@ export const RELAY = section("What all relays share", {
     range: "a range, such as 20000-32767",
     text: "20000-32767",
     required: false,
+    isHere: false,
   }),
   idle: duration({
     default: 120_000,

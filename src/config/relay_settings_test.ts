@@ -43,6 +43,14 @@ Deno.test("parsePortRange() reads ports and ranges, with and without an address"
   assert.ok("rule" in parsePortRange("1-11", 10) && "value" in parsePortRange("1-10", 10));
 });
 
+Deno.test("loadConfig() takes no address for the ports that all relays share", () => {
+  for (const ports of ["192.0.2.1:1-9", "localhost:99", "no ports"]) {
+    assert.deepEqual(problemsOf(`relay: {ports: "${ports}"}`), [
+      `relay.ports: must be ports alone: current value is "${ports}"`,
+    ]);
+  }
+});
+
 Deno.test("loadConfig() reads relays with their defaults", () => {
   const { relays, relay } = load(`relays:
   - listen: 10000-10009

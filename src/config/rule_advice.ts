@@ -47,6 +47,13 @@ export function ruleAdvice(
   }
 }
 
+/** What was probably meant by a list that can't be read. */
+export function listAdvice(path: string): string | undefined {
+  if (path.startsWith("~")) return "Write the path of that home folder out.";
+  if (/^[a-z]+:\/\//i.test(path)) return "Lists are files of this machine: download it first.";
+  return prefixAdvice(path);
+}
+
 function outboundAdvice(text: string, outbounds: readonly string[]): string {
   if (REJECT_WORDS.test(text)) return 'Did you mean "reject"?';
   if (DIRECT_WORDS.test(text)) return 'Did you mean "direct"?';
@@ -84,6 +91,7 @@ function nameAdvice(key: string, text: string): string | undefined {
   }
   if (parseIp(text.replace(/\/\d+$/, "")) !== undefined) return `Did you mean cidr: "${text}"?`;
   const host = /^(?:https?:\/\/)?([^/:\s]+)(?::(\d+))?(?:\/.*)?$/i.exec(text)?.[1] ?? text;
+  if (host !== text && parseIp(host) !== undefined) return `Did you mean cidr: "${host}"?`;
   if (host !== text && DOMAIN.test(host)) return `Did you mean "${host}"? Ports go to port.`;
   const ascii = asciiName(text);
   return ascii === undefined || key === "domain_keyword" ? undefined : `Did you mean "${ascii}"?`;
@@ -104,7 +112,7 @@ function cidrAdvice(text: string): string | undefined {
     const isRange = /^[\d.]+\s*-\s*[\d.]+$/.test(text);
     if (isRange) return "Write a range as CIDR, or as several.";
     const name = text.replace(/^\*?\./, "");
-    const isName = DOMAIN.test(name) && /[a-z]/i.test(name);
+    const isName = DOMAIN.test(name) && /\.(?=.*[a-z])/i.test(name);
     return isName ? `Did you mean domain_suffix: "${name}"?` : undefined;
   }
   if (bits === undefined || !/^\d{1,3}$/.test(bits)) return undefined;

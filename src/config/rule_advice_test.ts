@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { ruleAdvice } from "./rule_advice.ts";
+import { listAdvice, ruleAdvice } from "./rule_advice.ts";
 
 const SUFFIX = 'Did you mean domain_suffix: "google.com"? It matches the name and all below it.';
 const ANYWHERE = "It matches anywhere in a name.";
@@ -37,6 +37,8 @@ const CASES: readonly (readonly [key: string, text: string, advice: string | und
   ["cidr", "2001:db8:ffff::1/33", 'Did you mean "2001:db8:8000::/33"?'],
   ["cidr", "10.0.0.1-10.0.0.9", "Write a range as CIDR, or as several."],
   ["cidr", "10.0.0", undefined],
+  ["cidr", "auto", undefined],
+  ["domain", "192.0.2.1:443", 'Did you mean cidr: "192.0.2.1"?'],
   ["port", "80:90", 'Did you mean "80-90"?'],
   ["port", "90-80", 'Did you mean "80-90"?'],
   ["port", "https", 'Did you mean "443"?'],
@@ -45,6 +47,13 @@ const CASES: readonly (readonly [key: string, text: string, advice: string | und
   ["port", "80-70000", undefined],
   ["user", "x", undefined],
 ];
+
+Deno.test("listAdvice() says what no list is", () => {
+  assert.match(listAdvice("https://a.example/ads.txt") ?? "", /files of this machine: download it/);
+  assert.match(listAdvice("~/ads.txt") ?? "", /home folder/);
+  assert.equal(listAdvice("geosite:cn"), FILES);
+  assert.equal(listAdvice("lists/ads.txt"), undefined);
+});
 
 Deno.test("ruleAdvice() says what was probably meant", () => {
   for (const [key, text, advice] of CASES) {

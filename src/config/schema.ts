@@ -161,7 +161,8 @@ class Reader {
       const value = written.get(name);
       if (field.kind === "section") built[camel(name)] = this.section(field, value, fieldPath);
       else {
-        if (value === undefined) this.#missing(field, node?.offset ?? 0, fieldPath);
+        const isSection = node === undefined || node.kind === "map" || isNull(node);
+        if (value === undefined && isSection) this.#missing(field, node?.offset ?? 0, fieldPath);
         built[camel(name) + field.suffix] = this.#leaf(field, value, fieldPath);
       }
     }
@@ -186,7 +187,9 @@ class Reader {
     if (node === undefined || isNull(node)) return found;
     if (node.kind !== "map") {
       const keys = Object.keys(schema.fields);
-      const remedy = `Write its keys indented below "${path}:", such as "${keys[0] ?? ""}".`;
+      const remedy = path.endsWith("]")
+        ? `Write its keys behind "- ", such as "- ${keys[0] ?? ""}: ...".`
+        : `Write its keys indented below "${path}:", such as "${keys[0] ?? ""}".`;
       const current = node.kind === "list" ? "found a list" : "found a single value";
       this.#report.fail(node.offset, path, `must be a section: ${current}`, remedy);
       return found;
@@ -272,7 +275,8 @@ export function sections<F extends Fields>(
       }
       if (node.kind !== "list") {
         const found = node.kind === "map" ? "a section" : "a single value";
-        const remedy = 'Start each section with "- ".';
+        const first = Object.keys(item.fields)[0] ?? "";
+        const remedy = `Start each section with "- ", as in "- ${first}: ...".`;
         report.fail(node.offset, path, `must be a list: found ${found}`, remedy);
         return undefined;
       }
@@ -295,6 +299,7 @@ export function sections<F extends Fields>(
 
 /** Reports a key without a value. */
 export function failNull(node: Node, path: string, report: Report, spec: LeafFacts): void {
+  if (node.kind === "scalar" && node.broken) return;
   const instead = spec.required
     ? `such as ${spec.fallbackText}.`
     : `or remove the line: the default is ${spec.fallbackText}.`;
@@ -315,7 +320,7 @@ function plainValue(value: unknown): Written {
 }
 
 function article(noun: string): string {
-  return `${/^[aeiou]/.test(noun) ? "an" : "a"} ${noun}`;
+  return `${/^[aeiou]/i.test(noun) ? "an" : "a"} ${noun}`;
 }
 
 /** What a text means, or why it means nothing. The current value is added to the rule. */

@@ -12,6 +12,8 @@ export interface ScalarNode {
   readonly offset: number;
   readonly text: string;
   readonly plain: boolean;
+  /** It stands for what could not be read, and was reported. */
+  readonly broken?: true;
 }
 
 export interface ListNode {
@@ -255,13 +257,20 @@ class TreeBuilder {
         const remedy = "Write the values out.";
         this.#report.fail(offset, path, `there are more than ${ALIASES_MAX} aliases`, remedy);
       }
-      return nullNode(offset);
+      return { ...nullNode(offset), broken: true };
     }
     const target = this.#anchors.get(name);
     if (target !== undefined) return { ...target, offset };
-    const remedy = "Write the value out, or quote it when it really starts with a star.";
-    this.#report.fail(offset, path, "the alias names no anchor above it", remedy);
-    return nullNode(offset);
+    // Who writes a pattern of names means no alias.
+    const isPattern = name.startsWith(".") || name === "";
+    const rule = isPattern
+      ? "a text that starts with a star needs quotes"
+      : "the alias names no anchor above it";
+    const remedy = isPattern
+      ? "Put it in quotes."
+      : "Write the value out, or quote it when it really starts with a star.";
+    this.#report.fail(offset, path, rule, remedy);
+    return { ...nullNode(offset), broken: true };
   }
 
   #list(node: YAMLSeq, offset: number, path: string): ListNode {

@@ -92,6 +92,7 @@ export function dateAdvice(text: string): string | undefined {
 
 /** `Edge 1` → `edge-1`. */
 export function nameAdvice(text: string): string | undefined {
+  if (/[:/]/.test(text)) return undefined;
   const near = text.toLowerCase().replace(/[^a-z0-9]+/g, "-").replace(/^-+|-+$/g, "").slice(0, 32);
-  return near === "" ? undefined : meant(near);
+  return /[a-z]/.test(near) ? meant(near) : undefined;
 }

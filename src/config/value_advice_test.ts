@@ -66,5 +66,5 @@ Deno.test("dateAdvice() turns dates round", () => {
 
 Deno.test("nameAdvice() makes a name of what people call things", () => {
   assertMeant(nameAdvice, { "Edge 1": "edge-1", "my_server!": "my-server" });
-  assertSilent(nameAdvice, ["", "!!"]);
+  assertSilent(nameAdvice, ["", "!!", "1.5", "a:1", "http://x"]);
 });

@@ -33,6 +33,7 @@ class Warnings {
 
   all(config: Config, { now, interfaces }: Surroundings): void {
     this.#mode(config);
+    this.#publicHost(config);
     this.#relays(config);
     this.#rules(config);
     if (now !== undefined) this.#expired(config.users, now());
@@ -50,6 +51,16 @@ class Warnings {
     if (mode !== "ebpf" || ebpf.enabled) return;
     const remedy = 'Set ebpf.enabled to true, or mode to "auto".';
     this.#warn("mode", "asks for a carrier that ebpf.enabled turns off", remedy);
+  }
+
+  #publicHost({ publicHost }: Config): void {
+    if (publicHost === "" || /[.:]/.test(publicHost)) return;
+    const rule = `is ${this.#report.show(publicHost)}, a name that other networks don't know`;
+    this.#warn(
+      "public_host",
+      rule,
+      "Write the whole name, as in proxy.example.org, or an address.",
+    );
   }
 
   #relays({ relays }: Config): void {

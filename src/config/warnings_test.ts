@@ -48,6 +48,15 @@ Deno.test("loadConfig() warns of interfaces that the machine does not have", () 
   ]);
 });
 
+Deno.test("loadConfig() warns of a public_host that only this machine knows", () => {
+  for (const host of ["auto", "localhost", "server7"]) {
+    const [warning = ""] = warnedOf(`public_host: ${host}`);
+    assert.match(warning, /^2:14: public_host: is "\w+", a name that other networks don't know\./);
+  }
+  assert.deepEqual(warnedOf("public_host: proxy.example.org"), []);
+  assert.deepEqual(warnedOf('public_host: "2001:db8::1"'), []);
+});
+
 Deno.test("loadConfig() warns of rules without a condition", () => {
   assert.deepEqual(warnedOf("rules:\n  - outbound: reject\n  - {port: 25}\n  - outbound: direct"), [
     "3:5: rules[0]: has no condition: it takes all traffic, and the rules after it are never " +

@@ -4,6 +4,7 @@ import {
   type Address,
   type ClientConfig,
   clientOfLink,
+  isLoopback,
   loadClientConfig,
   type LoadedClient,
   parseLink,
@@ -42,9 +43,16 @@ export function clientConfig(given: Given): ClientConfig {
   const mixed = addressesOf(given.value("mixed"));
   const fromEnvironment = file === undefined ? Deno.env.get(LINK_VARIABLE) ?? "" : "";
   const text = link ?? fromEnvironment;
-  if (text !== "") return ofLink(text, link === undefined ? LINK_VARIABLE : "--link", mixed);
-  const config = ofFile(file);
-  return mixed.length === 0 ? config : Object.freeze({ ...config, mixed });
+  const config = text !== ""
+    ? ofLink(text, link === undefined ? LINK_VARIABLE : "--link", mixed)
+    : ofFile(file, mixed);
+  if (config.inboundUsers.length === 0 && mixed.some(({ host }) => !isLoopback(host))) {
+    console.error(
+      "warning: --mixed: listens for other machines, and whoever reaches it may use it. " +
+        "Set inbound_users in a file, or listen on 127.0.0.1.",
+    );
+  }
+  return config;
 }
 
 function ofLink(text: string, source: string, mixed: readonly Address[]): ClientConfig {
@@ -62,12 +70,12 @@ function ofLink(text: string, source: string, mixed: readonly Address[]): Client
   throw new UsageError(`${source}: the link ${parsed.rule}. ${parsed.remedy}`);
 }
 
-function ofFile(given: string | undefined): ClientConfig {
+function ofFile(given: string | undefined, mixed: readonly Address[]): ClientConfig {
   const path = given ?? usualClientConfig();
   if (path === undefined) throw new UsageError("wants --config FILE or --link URI");
   const { config, warnings } = parseClientConfig(path, readClientText(path));
   printWarnings(warnings);
-  return config;
+  return mixed.length === 0 ? config : Object.freeze({ ...config, mixed });
 }
 
 /** The client's file that is found without being named. */

@@ -1,7 +1,7 @@
 /** `phantom link` */
 
 import { parseRate } from "../base/units.ts";
-import { type Config, isLinkName, parseHost, type UserConfig } from "../config/mod.ts";
+import { type Config, isLinkName, parseHost, rateAdvice, type UserConfig } from "../config/mod.ts";
 import { chooseInterface } from "../kernel/interfaces.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
 import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
@@ -31,6 +31,9 @@ export const command: Command = {
     const user = userOf(config, given.value("user"));
     const host = chosen ?? reachableHost(config, chooseInterface(config.ebpf.interface));
     const doubt = chosen === undefined ? hostDoubt(config, host, path) : undefined;
+    if (user?.enabled === false) {
+      console.error(`warning: ${user.name} is not enabled: the server lets nobody in by this link`);
+    }
     if (doubt !== undefined) console.error(`warning: ${doubt.rule}. ${doubt.remedy}`);
     const link = shareLink(config, host, { user, name, ...rates });
     console.log(link);
@@ -78,7 +81,9 @@ function rateOf(given: Given, name: string): number {
   const text = given.value(name);
   const bps = text === undefined ? 0 : parseRate(text);
   if (bps === undefined || (text !== undefined && (bps < 1 || bps > 1e12))) {
-    throw new UsageError(`--${name} wants a rate such as 100mbps`);
+    const advice = rateAdvice(text!);
+    const hint = advice === undefined ? "" : `. ${advice}`;
+    throw new UsageError(`--${name} wants a rate such as 100mbps${hint}`);
   }
   return bps;
 }

@@ -238,6 +238,10 @@ Deno.test("link is for one of the users, and draws a QR code when asked to", asy
       /^phantom:\/\/[\w-]{43}@192\.0\.2\.1:9\?user=bob&ukey=[\w-]{43}&up=20mbps&v=5\n/,
     );
     assert.match(bob.out, /\n█{53,}\n████ ▄▄▄▄▄ /);
+    assert.match(
+      (await phantom("link", "-c", path, "--user=bob", "--up=20M")).err,
+      /--up wants a rate such as 100mbps\. Did you mean "20mbps"\?/,
+    );
     for (const wrong of ["--up=fast", "--up=0bps", "--host=a b", "--user=eve", "--name=a\nb"]) {
       assert.equal((await phantom("link", "-c", path, wrong)).code, Exit.usage, wrong);
     }
@@ -263,6 +267,23 @@ Deno.test("link warns of an address that clients may not reach, unless it was ch
     const { out, err } = await phantom("link", "-c", path);
     assert.equal(err, "");
     assert.match(out, /@a\.example:9\?v=5\n$/);
+  });
+});
+
+Deno.test("link says that a user is not let in", async () => {
+  const users = ["alice", "bob"].map((name, i) =>
+    `  - {name: ${name}, key: "${"5a".repeat(31)}0${i}", enabled: ${i === 0}}\n`
+  );
+  await withConfig(`public_host: a.example\nusers:\n${users.join("")}`, async (path) => {
+    const [alice, bob] = [
+      await phantom("link", "-c", path, "--user", "alice"),
+      await phantom("link", "-c", path, "--user", "bob"),
+    ];
+    assert.deepEqual([alice.err, alice.code, bob.code], ["", Exit.ok, Exit.ok]);
+    assert.match(
+      bob.err,
+      /^warning: bob is not enabled: the server lets nobody in by this link\n$/,
+    );
   });
 });
 

@@ -146,6 +146,7 @@ function warnOfOpenInbounds(
   }
 }
 
-function isLoopback(host: string): boolean {
+/** Whether only this machine reaches what listens there. */
+export function isLoopback(host: string): boolean {
   return host.startsWith("127.") || host === "::1";
 }

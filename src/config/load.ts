@@ -33,6 +33,8 @@ export interface ServerSources extends ConfigSources, Surroundings {
   readonly checkRules?: (routing: RoutingConfig) => readonly RuleFault[];
 }
 
+const UNPRINTABLE = /[\p{C}\u2028\u2029]/u;
+
 /** What is no rule's, by who compiles them → its setting. */
 const GENERAL_PLACES = new Map([["fallback", "default_outbound"]]);
 /** Names of outbounds are judged here, each at its place. */
@@ -192,7 +194,7 @@ function checkRules(
     const at = places.map((one) => offsets.get(one)).find((one) => one !== undefined) ?? 0;
     const value = valueAt(routing, rule, place);
     const key = rule < 0 ? general : name.replace(/\[.*$/, "");
-    const advice = value === undefined || report.hides(value)
+    const advice = value === undefined || report.hides(value) || UNPRINTABLE.test(value)
       ? undefined
       : ruleAdvice(key, value, outbounds);
     const isShown = value === undefined || text.startsWith(JSON.stringify(value));

@@ -8,7 +8,7 @@ export {
   parseHost,
   parseHostPort,
 } from "./address.ts";
-export { clientOfLink, loadClientConfig, type LoadedClient } from "./client_load.ts";
+export { clientOfLink, isLoopback, loadClientConfig, type LoadedClient } from "./client_load.ts";
 export { type ClientConfig, type ForwardConfig } from "./client_settings.ts";
 export { type FileKind, fileKind } from "./file_kind.ts";
 export { type ConfigSources, KEY_VARIABLE, type Loaded } from "./keys.ts";
@@ -32,4 +32,5 @@ export {
   type UserConfig,
   USERS_MAX,
 } from "./settings.ts";
+export { rateAdvice } from "./value_advice.ts";
 export { writtenClient, writtenConfig, yamlText } from "./written_file.ts";

@@ -6,6 +6,9 @@ import { nearest } from "../base/nearest.ts";
 import { PROBLEMS_MAX, type Report } from "./problem.ts";
 import { isNull, type MapNode, type Node, type ScalarNode } from "./tree.ts";
 
+/** Longer texts are no slips of the fingers. */
+const ADVISED_LENGTH_MAX = 64;
+
 /** One setting. `Suffix` is the unit that the field's name gains, such as `Ms`. */
 export interface Leaf<T, Suffix extends string = ""> {
   readonly kind: "leaf";
@@ -380,7 +383,9 @@ export function scalar<T, Suffix extends string>(spec: ScalarSpec<T, Suffix>): L
       if ("value" in parsed) return parsed.value;
       const current = secret ? "" : `: current value is ${report.show(node.text)}`;
       // Advice repeats what was written.
-      const better = secret || report.hides(node.text) ? undefined : advise?.(node.text);
+      const isRepeated = !secret && node.text.length <= ADVISED_LENGTH_MAX &&
+        !report.hides(node.text);
+      const better = isRepeated ? advise?.(node.text) : undefined;
       report.fail(node.offset, path, `${parsed.rule}${current}`, better ?? parsed.remedy);
       return undefined;
     },

@@ -264,7 +264,8 @@ function parseNameServer(text: string): Parsed<Address> {
   if (parseIp(text) !== undefined) {
     return { value: Object.freeze({ host: text.toLowerCase(), port: DNS_PORT }) };
   }
-  const parsed = parseAddress(text);
+  const isLocal = text.toLowerCase() === "localhost";
+  const parsed = parseAddress(isLocal ? `${text}:${DNS_PORT}` : text);
   if ("value" in parsed && parsed.value.host !== "") return parsed;
   return {
     rule: "must be an IP address of a name server",

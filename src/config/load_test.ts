@@ -650,6 +650,10 @@ Deno.test("loadConfig() reads who is asked for names", () => {
   ]);
   assert.equal(loadLines("resolver: system").config.resolver, "system");
   assert.deepEqual(loadLines("resolver: 192.0.2.53").config.resolver.length, 1);
+  assert.deepEqual(loadLines("resolver: [localhost, 'localhost:5353']").config.resolver, [
+    { host: "127.0.0.1", port: 53 },
+    { host: "127.0.0.1", port: 5353 },
+  ]);
   assert.match(
     problemsOf(`${PSK_LINE}resolver: dns.example`)[0] ?? "",
     /resolver: must be an IP address of a name server: current value is "dns.example"/,

@@ -6,12 +6,19 @@ import { cpuUsage } from "node:process";
 import { Buffer } from "node:buffer";
 import { CLIENT_SETTINGS } from "../../src/config/client_settings.ts";
 import {
+  type ClientConfig,
   clientExampleFile,
+  type Config,
   ConfigError,
   defaultConfigText,
   loadClientConfig,
   loadConfig,
   PLACEHOLDER,
+  UNTOLD,
+  writtenClient,
+  writtenConfig,
+  type WrittenSection,
+  yamlText,
 } from "../../src/config/mod.ts";
 import { PROBLEMS_MAX } from "../../src/config/problem.ts";
 import { entriesOf, type Group } from "../../src/config/schema.ts";
@@ -66,6 +73,8 @@ function loadAs(loader: Loader, text: string, key: string, rng: Rng): void {
     env: () => rng.chance(0.05) ? key : undefined,
     readFile: () => rng.pick([key, "", key + key, "x".repeat(5000)]),
     fileMode: () => rng.pick([0o600, 0o644]),
+    interfaces: () => ["lo", "eth0"],
+    now: () => Date.UTC(2027, 0, 1),
   };
   const before = cpuUsage();
   try {
@@ -73,6 +82,7 @@ function loadAs(loader: Loader, text: string, key: string, rng: Rng): void {
     assert.equal(Object.isFrozen(config), true);
     assert.equal(config.psk.expose().length, 32);
     assertNoLeak(JSON.stringify([config.psk, warnings]), key);
+    assertWritten(config, key);
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     assert.ok(error.problems.length > 0 && error.problems.length <= PROBLEMS_MAX);
@@ -86,6 +96,26 @@ function loadAs(loader: Loader, text: string, key: string, rng: Rng): void {
   const tookMs = (user + system) / 1000;
   assert.ok(tookMs < CASE_MS_MAX, `took ${tookMs} ms`);
   assert.equal(Reflect.get({}, "polluted"), undefined);
+}
+
+/** What is written of it is read and written alike; where it has secrets, they are left out. */
+function assertWritten(config: Config | ClientConfig, key: string): void {
+  const text = yamlText(written(config));
+  assertNoLeak(text, key);
+  if (text.includes(UNTOLD)) return;
+  const sources = {
+    file: "written.yaml",
+    env: () => key,
+    readFile: () => key,
+    fileMode: () => 0o600,
+  };
+  const loader = "users" in config ? loadConfig : loadClientConfig;
+  assert.equal(yamlText(written(loader(text, sources).config)), text);
+}
+
+function written(config: Config | ClientConfig): WrittenSection {
+  const options = { isKeyOutside: true };
+  return "users" in config ? writtenConfig(config, options) : writtenClient(config, options);
 }
 
 function assertNoLeak(message: string, key: string): void {

@@ -13,7 +13,9 @@ export function fileKind(text: string): FileKind | undefined {
   const body = text.replace(/^\ufeff/, "");
   const entries = parseTree(body, new Report("", body))?.root.entries ?? [];
   const names = entries.map(({ name }) => name);
-  if (names.includes("server")) return "client";
+  // A section of that name is somebody's idea of the server's file.
+  const server = entries.find(({ name }) => name === "server");
+  if (server !== undefined) return server.value.kind === "scalar" ? "client" : undefined;
   const count = (own: ReadonlySet<string>) => names.filter((name) => own.has(name)).length;
   const clients = count(ownNames(CLIENT_SETTINGS, SETTINGS));
   const servers = count(ownNames(SETTINGS, CLIENT_SETTINGS));

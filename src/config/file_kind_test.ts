@@ -16,7 +16,17 @@ Deno.test("fileKind() tells a client's file from the server's by its names", () 
   ];
   for (const text of clients) assert.equal(fileKind(text), "client", text);
   // Names that a part of the server's file has, too, say nothing.
-  for (const text of ["", "psk: x\nup: 1mbps", "[", "- a", "user: bob\npsk: x", "\ttab: 1"]) {
+  for (
+    const text of [
+      "",
+      "server: {listen: 1}\npsk: x",
+      "psk: x\nup: 1mbps",
+      "[",
+      "- a",
+      "user: bob\npsk: x",
+      "\ttab: 1",
+    ]
+  ) {
     assert.equal(fileKind(text), undefined, text);
   }
   for (const text of ["mixed: 1\nusers: []\nrules: []", "psk: x\nebpf: 1", "rules: []\nx: ["]) {

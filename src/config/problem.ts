@@ -65,6 +65,8 @@ export class Report {
   readonly #file: string;
   readonly #text: string;
   readonly #drafts: Draft[] = [];
+  /** Of the drafts: a file of many users may ask for each. */
+  readonly #paths = new Set<string>();
   readonly #warnings: Draft[] = [];
   readonly #secrets: string[] = [];
   #lineStarts: number[] | undefined;
@@ -80,11 +82,12 @@ export class Report {
   }
 
   hasProblem(path: string): boolean {
-    return this.#drafts.some((draft) => draft.path === path);
+    return this.#paths.has(path);
   }
 
   fail(offset: number, path: string, rule: string, remedy: string): void {
     this.#drafts.push({ offset, path, rule, remedy });
+    this.#paths.add(path);
   }
 
   failOutside(variable: string, rule: string, remedy: string): void {

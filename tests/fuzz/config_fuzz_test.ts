@@ -177,3 +177,10 @@ Deno.test("loadConfig() survives one sign repeated", () => {
     load(unit.repeat(rng.int(1, 4000)), randomKey(rng), rng);
   });
 });
+
+Deno.test("loadConfig() survives a list of thousands where each is wrong", () => {
+  fuzz({ seed: 400_001, cases: 6 }, (rng) => {
+    const name = rng.pick(["users", "rules", "forwards", "inbound_users"]);
+    load(`${name}: [${rng.pick(["{}", "x", "{name: a}"]).concat(", ").repeat(8000)}]`, "", rng);
+  });
+});

@@ -5,7 +5,7 @@
 
 import { type Endpoint, endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
 import { openLibraries } from "../../ffi/libraries.ts";
-import { ipBytes } from "../base/ip.ts";
+import { formatIp, ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
 import { pause } from "../base/pause.ts";
 import type { Native } from "../../ffi/native.ts";
@@ -13,15 +13,21 @@ import { type Address, type ClientConfig, formatAddress, type HostPort } from ".
 import { AwakeCores } from "./awake_cores.ts";
 import { cipherOf } from "./cipher.ts";
 import { Descriptors } from "./descriptors.ts";
-import { Parts } from "./part.ts";
+import { type Part, Parts } from "./part.ts";
+import { Reload, type ReloadOutcome, type ReloadSource } from "./reload.ts";
 import { afterMs, SessionLog } from "./session_log.ts";
 import { CLIENT_NEEDS, closeMemory, giveUpAllBut } from "./privileges.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
-import type { InboundSpec } from "../inbound/spec.ts";
+import type { InboundSpec, InboundText } from "../inbound/spec.ts";
 import { Pool } from "../loop/pool.ts";
 import { keysOfClient } from "../tunnel/client/service.ts";
-import type { ClientProtocol, ClientStart, SessionReport } from "../tunnel/protocol.ts";
+import type {
+  ClientProtocol,
+  ClientStart,
+  InboundsReport,
+  SessionReport,
+} from "../tunnel/protocol.ts";
 import { summaryOf } from "../tunnel/summary.ts";
 
 export interface ClientOptions {
@@ -36,7 +42,20 @@ export interface ClientOptions {
   readonly signal?: AbortSignal;
   /** Looks the server's name up only once. @default {false} */
   readonly impatient?: boolean;
+  /** Hears, once, that the server's name is not found yet. */
+  readonly onWaiting?: () => void;
+  /** Where the configuration is read again; without one it never is. */
+  readonly source?: ReloadSource<ClientConfig>;
 }
+
+/** Settings that a client takes over while it runs. */
+const LISTENING: readonly (keyof ClientConfig)[] = [
+  "mixed",
+  "socks5",
+  "http",
+  "inboundUsers",
+  "forwards",
+];
 
 const LOOKUP_AGAIN_MS = 1000;
 const LOOKUP_AGAIN_MAX_MS = 30_000;
@@ -48,18 +67,26 @@ export class Client {
   readonly servers: readonly Endpoint[];
   readonly #native: Native;
   readonly #workers: Pool<ClientProtocol>;
-  readonly #parts: Parts;
+  readonly #parts: Parts<ClientConfig>;
+  readonly #reload: Reload<ClientConfig> | undefined;
 
   private constructor(
     native: Native,
     workers: Pool<ClientProtocol>,
     servers: readonly Endpoint[],
-    parts: Parts,
+    parts: Parts<ClientConfig>,
+    { source, config, log }: ClientOptions,
   ) {
     this.#native = native;
     this.#workers = workers;
     this.#parts = parts;
     this.servers = servers;
+    this.#reload = source && new Reload({
+      ...source,
+      running: config,
+      applyParts: (config) => parts.apply(config),
+      log,
+    });
   }
 
   /** Resolves when the inbounds are open. The session comes with their first traffic. */
@@ -81,6 +108,7 @@ export class Client {
       const told = found.map((host) => ({ host, port: config.server.port }));
       workers.tell("tunnel", { kind: "servers", servers: told });
     });
+    const listening = new Listening();
     const workers = await Pool.start<ClientProtocol>({
       libs,
       code: resources.worker("tunnel/client"),
@@ -94,6 +122,7 @@ export class Client {
       log,
       heard: {
         tunnel(report) {
+          if ("ports" in report) return listening.heard(report);
           states.heard(report);
           if (report.state !== "open") void search.again();
           onReport?.(report);
@@ -101,17 +130,11 @@ export class Client {
       },
     });
     const datagrams = () => summaryOf(workers.counters()).datagrams;
-    const parts = new Parts(log);
-    parts.add({
-      name: "tunnel",
-      stop: () => {
-        states.stop();
-        return workers.stop();
-      },
-    });
+    const parts = new Parts<ClientConfig>(log);
+    parts.add(tunnelPart(workers, states, listening));
     if (config.lowLatency) parts.add(new AwakeCores({ datagrams, log }));
     parts.begin();
-    return new Client(libs.native, workers, servers, parts);
+    return new Client(libs.native, workers, servers, parts, options);
   }
 
   /** Rejects when a part that the client can't do without fails; else it never settles. */
@@ -122,6 +145,11 @@ export class Client {
   /** Ports of the inbounds, in the order of inboundsOf(). */
   get ports(): readonly number[] {
     return this.#workers.ready("tunnel")[0]?.ports ?? [];
+  }
+
+  /** Reads the configuration again, and takes over what can change in a client that runs. */
+  reload(): Promise<ReloadOutcome | undefined> {
+    return this.#reload?.again() ?? Promise.resolve(undefined);
   }
 
   /** Asks for the state of the session, which comes as a report. */
@@ -136,6 +164,42 @@ export class Client {
 
   async stop(): Promise<void> {
     await this.#parts.stop();
+    this.#reload?.wipe();
+  }
+}
+
+function tunnelPart(
+  workers: Pool<ClientProtocol>,
+  states: SessionLog,
+  listening: Listening,
+): Part<ClientConfig> {
+  return {
+    name: "tunnel",
+    async apply(config) {
+      workers.tell("tunnel", { kind: "inbounds", inbounds: inboundsOf(config).map(textOf) });
+      await Promise.race([listening.told(), workers.failure]);
+      return LISTENING;
+    },
+    stop() {
+      states.stop();
+      return workers.stop();
+    },
+  };
+}
+
+/** Waits for what the worker says of new inbounds. */
+class Listening {
+  #heard: (report: InboundsReport) => void = () => {};
+
+  heard(report: InboundsReport): void {
+    this.#heard(report);
+  }
+
+  /** Rejects where one of them can't listen. */
+  told(): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#heard = ({ failure }) => failure === undefined ? resolve() : reject(new Error(failure));
+    });
   }
 }
 
@@ -185,7 +249,7 @@ function endpointsOf(addresses: readonly string[], port: number): Endpoint[] {
 
 /** All addresses of the server; waits for its name to be found. */
 async function findServer(lookup: NameLookup, options: ClientOptions): Promise<Endpoint[]> {
-  const { config: { server }, log, signal, impatient = false } = options;
+  const { config: { server }, log, signal, impatient = false, onWaiting } = options;
   const literal = literalOf(server);
   if (literal !== undefined) return [literal];
   for (let wait = LOOKUP_AGAIN_MS;; wait = Math.min(2 * wait, LOOKUP_AGAIN_MAX_MS)) {
@@ -199,6 +263,7 @@ async function findServer(lookup: NameLookup, options: ClientOptions): Promise<E
       name: server.host,
       reason,
     });
+    if (wait === LOOKUP_AGAIN_MS) onWaiting?.();
     await pause(wait, signal);
     signal?.throwIfAborted();
   }
@@ -248,6 +313,10 @@ export function inboundsOf(config: ClientConfig): InboundSpec[] {
     }))
   );
   return [...proxies, ...forwards];
+}
+
+function textOf({ listen: { ip, port }, ...rest }: InboundSpec): InboundText {
+  return { ...rest, listen: { host: formatIp(ip), port } };
 }
 
 function listenAt({ host, port }: Address): Endpoint {

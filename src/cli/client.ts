@@ -1,13 +1,15 @@
 /** `phantom client` */
 
 import { formatEndpoint } from "../../ffi/endpoint.ts";
-import { Client, inboundsOf } from "../app/client.ts";
+import { Client, type ClientOptions, inboundsOf } from "../app/client.ts";
+import { ServiceManager } from "../app/service_manager.ts";
 import { type ClientConfig, formatAddress } from "../config/mod.ts";
 import { Resources } from "../kernel/resources.ts";
+import type { SessionReport } from "../tunnel/protocol.ts";
 import type { Command } from "./args.ts";
-import { CLIENT_OPTIONS, clientConfig } from "./client_config.ts";
+import { CLIENT_OPTIONS, clientConfig, clientConfigPath } from "./client_config.ts";
 import { Exit } from "./exit.ts";
-import { openLog, stopSignal } from "./service.ts";
+import { Hangups, openLog, stopSignal } from "./service.ts";
 
 export const command: Command = {
   name: "client",
@@ -23,30 +25,27 @@ export const command: Command = {
   ],
   async run(given, { root }) {
     const config = clientConfig(given);
-    const log = openLog(given.has("verbose") ? { ...config, logLevel: "debug" } : config);
+    const levelOf = ({ logLevel }: ClientConfig) => given.has("verbose") ? "debug" : logLevel;
+    const settings = { logLevel: levelOf(config), logFormat: config.logFormat };
+    const log = openLog(settings);
+    const source = {
+      path: clientConfigPath(given),
+      read: () => clientConfig(given),
+      apply(config: ClientConfig): string[] {
+        settings.logLevel = levelOf(config);
+        return ["logLevel"];
+      },
+    };
     const stopped = stopSignal();
     const abort = new AbortController();
     stopped.then(() => abort.abort());
+    const { signal } = abort;
     const resources = new Resources(root);
     try {
-      const client = await Client.start({ config, resources, log, signal: abort.signal });
-      try {
-        client.giveUpRights(log);
-        log.info("ready", "ready", {
-          server: formatAddress(config.server),
-          inbounds: describe(config),
-          ms: Math.round(performance.now()),
-        });
-        // Whoever starts a client wants to know whether it gets through.
-        client.ask();
-        const signal = await Promise.race([stopped, client.failure]);
-        log.info("stopping", "stopping", { signal });
-      } finally {
-        await client.stop();
-      }
+      await serve({ config, resources, log, source, signal }, stopped);
     } catch (error) {
       // Ended while it still looked for its server: as it was told to.
-      if (!abort.signal.aborted || error !== abort.signal.reason) throw error;
+      if (!signal.aborted || error !== signal.reason) throw error;
     } finally {
       config.psk.wipe();
       config.key?.wipe();
@@ -54,6 +53,44 @@ export const command: Command = {
     return Exit.ok;
   },
 };
+
+/** From the start to the signal that ends it. */
+async function serve(options: ClientOptions, stopped: Promise<Deno.Signal>): Promise<void> {
+  const { config, log } = options;
+  const hangups = new Hangups();
+  const manager = new ServiceManager(Deno.env.get("NOTIFY_SOCKET"), log);
+  let state = "looking for the server";
+  const ready = () => manager.ready(() => state);
+  const onReport = (report: SessionReport) => state = stateOf(report);
+  const client = await Client.start({ ...options, onReport, onWaiting: ready });
+  try {
+    client.giveUpRights(log);
+    log.info("ready", "ready", {
+      server: formatAddress(config.server),
+      inbounds: describe(config),
+      ms: Math.round(performance.now()),
+    });
+    // Whoever starts a client wants to know whether it gets through.
+    client.ask();
+    ready();
+    hangups.use(async () => {
+      manager.reloading();
+      await client.reload();
+      ready();
+    });
+    const signal = await Promise.race([stopped, client.failure]);
+    log.info("stopping", "stopping", { signal });
+  } finally {
+    manager.stopping();
+    await client.stop();
+  }
+}
+
+/** For `systemctl status`. */
+function stateOf({ state, rttMs }: SessionReport): string {
+  if (state !== "open") return state === "lost" ? "no connection" : "connecting";
+  return rttMs > 0 ? `connected, round trip ${Math.round(rttMs)} ms` : "connected";
+}
 
 function describe(config: ClientConfig): string {
   return inboundsOf(config).map(({ kind, listen, target }) =>

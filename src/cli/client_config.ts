@@ -12,7 +12,14 @@ import {
 } from "../config/mod.ts";
 import { type Given, type Option, UsageError } from "./args.ts";
 import { warn } from "./complain.ts";
-import { asKind, isFile, printWarnings, readBounded, sourcesOf } from "./config_file.ts";
+import {
+  absolutePath,
+  asKind,
+  isFile,
+  printWarnings,
+  readBounded,
+  sourcesOf,
+} from "./config_file.ts";
 
 /** A link on a command line can be seen by every user of the machine; here it can't. */
 const LINK_VARIABLE = "PHANTOM_LINK";
@@ -33,6 +40,14 @@ export const CLIENT_OPTIONS: readonly Option[] = [
   },
 ];
 
+/** The file that is read, as whoever works in another folder finds it; null: none is. */
+export function clientConfigPath(given: Given): string | null {
+  const path = given.value("config");
+  if (given.has("link") || (path === undefined && Deno.env.get(LINK_VARIABLE))) return null;
+  const found = path ?? usualClientConfig();
+  return found === undefined ? null : absolutePath(found);
+}
+
 /** Reads what the arguments name; warnings go to standard error. */
 export function clientConfig(given: Given): ClientConfig {
   const file = given.value("config");
@@ -47,7 +62,7 @@ export function clientConfig(given: Given): ClientConfig {
     ? ofLink(text, link === undefined ? LINK_VARIABLE : "--link", mixed)
     : ofFile(file, mixed);
   if (config.inboundUsers.length === 0 && mixed.some(({ host }) => !isLoopback(host))) {
-    console.error(
+    warn(
       "warning: --mixed: listens for other machines, and whoever reaches it may use it. " +
         "Set inbound_users in a file, or listen on 127.0.0.1.",
     );

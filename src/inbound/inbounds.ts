@@ -3,6 +3,7 @@
  * mean for their connections.
  */
 
+import { formatEndpoint } from "../../ffi/endpoint.ts";
 import { TcpListener, type TcpSocket } from "../../ffi/tcp.ts";
 import { SysError } from "../../ffi/errors.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
@@ -37,17 +38,22 @@ class TcpInbound implements Watcher, Timer {
   readonly #listener: TcpListener;
   readonly #tag: number;
   /** Of a proxy, else the address of the forward's target. */
-  readonly #proxy: GreetingOptions | Uint8Array;
+  #proxy: GreetingOptions | Uint8Array;
 
   constructor(context: InboundContext, spec: InboundSpec) {
     this.#context = context;
-    this.#proxy = spec.kind === "tcp" ? targetOf(spec) : optionsOf(spec);
+    this.#proxy = entranceOf(spec);
     this.#listener = new TcpListener(context.native, { local: spec.listen });
     this.#tag = context.loop.watch(this.#listener.fd, EpollEvent.in, this);
   }
 
   get port(): number {
     return this.#listener.local.port;
+  }
+
+  /** For what is accepted from now on. */
+  become(spec: InboundSpec): void {
+    this.#proxy = entranceOf(spec);
   }
 
   ready(): void {
@@ -102,8 +108,9 @@ class TcpInbound implements Watcher, Timer {
 /** All inbounds of a client. Give it to the tunnel as its events. */
 export class Inbounds implements SessionEvents {
   readonly context: InboundContext;
-  readonly #specs: readonly InboundSpec[];
-  readonly #open: (TcpInbound | UdpForward)[] = [];
+  #specs: readonly InboundSpec[];
+  /** One for each spec; nothing while it is not open. */
+  #open: (TcpInbound | UdpForward | undefined)[] = [];
   /** The session that the server has accepted. */
   #connected: Session | undefined;
 
@@ -123,28 +130,66 @@ export class Inbounds implements SessionEvents {
 
   /** Bound ports, in the order of the specs. */
   get ports(): number[] {
-    return this.#open.map(({ port }) => port);
+    return this.#open.flatMap((inbound) => inbound?.port ?? []);
   }
 
   /** Binds all of them; throws, with none of them open, when one can't be. */
   start(): void {
     try {
-      for (const spec of this.#specs) {
-        this.#open.push(
-          spec.kind === "udp"
-            ? new UdpForward(this.context, spec, targetOf(spec))
-            : new TcpInbound(this.context, spec),
-        );
-      }
+      this.#fill();
     } catch (error) {
       this.stop();
       throw error;
     }
   }
 
+  /**
+   * Others from now on. What stays where it was goes on, with its new users or target; connections
+   * go on whatever becomes of their listener. Throws, with all as it was, when one can't be bound.
+   */
+  replace(specs: readonly InboundSpec[]): void {
+    specs.forEach(entranceOf);
+    const before = this.#specs;
+    this.#move(specs);
+    try {
+      this.#fill();
+    } catch (error) {
+      this.#move(before);
+      this.#fill();
+      throw error;
+    }
+    specs.forEach((spec, index) => {
+      const inbound = this.#open[index]!;
+      if (inbound instanceof UdpForward) inbound.become(targetOf(spec));
+      else inbound.become(spec);
+    });
+  }
+
+  /** Keeps what stands where one of these does; the others are closed before theirs are opened. */
+  #move(specs: readonly InboundSpec[]): void {
+    const places = new Map(this.#specs.map((spec, index) => [placeOf(spec), this.#open[index]]));
+    this.#open = specs.map((spec) => {
+      const kept = places.get(placeOf(spec));
+      places.delete(placeOf(spec));
+      return kept;
+    });
+    for (const gone of places.values()) gone?.close();
+    this.#specs = specs;
+  }
+
+  #fill(): void {
+    this.#specs.forEach((spec, index) => this.#open[index] ??= this.#openOne(spec));
+  }
+
+  #openOne(spec: InboundSpec): TcpInbound | UdpForward {
+    return spec.kind === "udp"
+      ? new UdpForward(this.context, spec, targetOf(spec))
+      : new TcpInbound(this.context, spec);
+  }
+
   /** Closes listeners and connections; the tunnel is still to be stopped. */
   stop(): void {
-    for (const inbound of this.#open.splice(0)) inbound.close();
+    for (const inbound of this.#open.splice(0)) inbound?.close();
     for (const live of [...this.context.live]) live.abort();
   }
 
@@ -221,6 +266,16 @@ export class Inbounds implements SessionEvents {
     if (session === this.#connected) this.#connected = undefined;
     this.context.streams.lose(session, isReopened);
   }
+}
+
+/** Where it listens: two of one place can't be. */
+function placeOf({ kind, listen }: InboundSpec): string {
+  return `${kind === "udp" ? "udp" : "tcp"} ${formatEndpoint(listen)}`;
+}
+
+/** A proxy's options, or the address of a forward's target. */
+function entranceOf(spec: InboundSpec): GreetingOptions | Uint8Array {
+  return spec.kind === "tcp" || spec.kind === "udp" ? targetOf(spec) : optionsOf(spec);
 }
 
 function targetOf(spec: InboundSpec): Uint8Array {

@@ -146,6 +146,61 @@ Deno.test("SOCKS5 CONNECT, in one piece, with early data at once", async () => {
   });
 });
 
+/** Ports that are free at the moment. */
+function freePorts(count: number): number[] {
+  const listeners = Array.from({ length: count }, () => Deno.listen({ hostname, port: 0 }));
+  const ports = listeners.map(({ addr }) => (addr as Deno.NetAddr).port);
+  for (const listener of listeners) listener.close();
+  return ports;
+}
+
+Deno.test("replaced inbounds: what stays goes on, and so do connections", async () => {
+  const [a, b, c] = freePorts(3) as [number, number, number];
+  const at = (port: number) => endpoint(loop4, port);
+  const specs: InboundSpec[] = [{ kind: "mixed", listen: at(a) }, {
+    kind: "socks5",
+    listen: at(b),
+  }];
+  await bench(specs, {}, async ({ inbounds, connect }) => {
+    const before = await connect();
+    await send(before, concat([GREETING, CONNECT, utf8("one")]));
+    await read(before, OK_REPLY.length);
+    assert.equal(text(await read(before, 3)), "one");
+
+    const users = [{ name: "u", password: "p" }];
+    inbounds.replace([{ kind: "http", listen: at(c) }, { kind: "mixed", listen: at(a), users }]);
+    assert.deepEqual(inbounds.ports, [c, a]);
+    await assert.rejects(Deno.connect({ hostname, port: b }), Deno.errors.ConnectionRefused);
+    (await Deno.connect({ hostname, port: c })).close();
+    // It stayed, with its users: without a password nobody comes in any more.
+    const after = await connect();
+    await send(after, GREETING);
+    assert.deepEqual([...await read(after, 2)], [5, 0xff]);
+    await send(before, utf8("two"));
+    assert.equal(text(await read(before, 3)), "two");
+  });
+});
+
+Deno.test("inbounds that can't be bound leave all as it was", async () => {
+  const [a] = freePorts(1) as [number];
+  using taken = Deno.listen({ hostname, port: 0 });
+  const at = (port: number) => endpoint(loop4, port);
+  const busy = at((taken.addr as Deno.NetAddr).port);
+  await bench([{ kind: "mixed", listen: at(a) }], {}, async ({ inbounds, connect }) => {
+    const wrong: InboundSpec[][] = [
+      [{ kind: "http", listen: busy }],
+      [{ kind: "http", listen: at(a) }, { kind: "http", listen: busy }],
+      [{ kind: "tcp", listen: at(a), target: "nowhere" }],
+    ];
+    for (const specs of wrong) assert.throws(() => inbounds.replace(specs));
+    assert.deepEqual(inbounds.ports, [a]);
+    const conn = await connect();
+    await send(conn, concat([GREETING, CONNECT, utf8("hello")]));
+    await read(conn, OK_REPLY.length);
+    assert.equal(text(await read(conn, 5)), "hello");
+  });
+});
+
 Deno.test("SOCKS5 CONNECT byte by byte", async () => {
   await bench({ kind: "socks5", listen }, {}, async ({ connect }) => {
     const conn = await connect();

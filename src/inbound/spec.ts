@@ -2,6 +2,11 @@
 
 import type { Endpoint } from "../../ffi/endpoint.ts";
 
+/** One listener as JSON carries it. */
+export interface InboundText extends Omit<InboundSpec, "listen"> {
+  readonly listen: { readonly host: string; readonly port: number };
+}
+
 /** One listener. */
 export interface InboundSpec {
   /** mixed: SOCKS5 and HTTP by the first byte; tcp, udp: a port forward to `target`. */

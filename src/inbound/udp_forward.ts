@@ -46,7 +46,7 @@ export class UdpForward implements Watcher, Timer {
   dueAt = 0;
   readonly #context: InboundContext;
   readonly #socket: UdpSocket;
-  readonly #address: Uint8Array;
+  #address: Uint8Array;
   readonly #tag: number;
   readonly #peers = new Map<number, ForwardPeer>();
   readonly #route = emptyRoute();
@@ -62,6 +62,11 @@ export class UdpForward implements Watcher, Timer {
 
   get port(): number {
     return this.#socket.local.port;
+  }
+
+  /** Leads to another target from now on. */
+  become(address: Uint8Array): void {
+    this.#address = address;
   }
 
   get peers(): number {

@@ -5,7 +5,7 @@
 
 import type { Endpoint } from "../../ffi/endpoint.ts";
 import type { Cipher } from "../crypto/ciphers.ts";
-import type { InboundSpec } from "../inbound/spec.ts";
+import type { InboundSpec, InboundText } from "../inbound/spec.ts";
 import type { Protocol } from "../loop/protocol.ts";
 import type { Routing } from "../outbound/routing.ts";
 import type { OwnBlock } from "../proxy/own_addresses.ts";
@@ -127,6 +127,8 @@ export interface ServerReady {
 export type ToClient =
   /** Where the server is from now on, best first. */
   | { readonly kind: "servers"; readonly servers: readonly { host: string; port: number }[] }
+  /** What listens from now on; the answer is an InboundsReport. */
+  | { readonly kind: "inbounds"; readonly inbounds: readonly InboundText[] }
   /** Tell the state of the session. */
   | { readonly kind: "report" };
 
@@ -140,6 +142,15 @@ export interface SessionReport {
   readonly bytesUp: number;
   readonly bytesDown: number;
 }
+
+/** What became of new inbounds: without a failure they listen, else all is as it was. */
+export interface InboundsReport {
+  readonly ports: readonly number[];
+  readonly failure?: string;
+}
+
+/** What a client's tunnel says. */
+export type FromClient = SessionReport | InboundsReport;
 
 export interface ClientReady {
   /** Of the inbounds, in the order in which they were asked for. */
@@ -162,7 +173,7 @@ export interface ClientProtocol extends Protocol {
   readonly services: {
     readonly tunnel: {
       readonly hears: ToClient;
-      readonly says: SessionReport;
+      readonly says: FromClient;
       readonly ready: ClientReady;
     };
   };

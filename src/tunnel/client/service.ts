@@ -5,12 +5,13 @@
 
 import { type Endpoint, endpoint } from "../../../ffi/endpoint.ts";
 import { monotonicMs } from "../../../ffi/loop.ts";
+import { messageOf } from "../../base/errors.ts";
 import { ipBytes } from "../../base/ip.ts";
 import type { Session } from "../../session/session.ts";
 import type { InboundTunnel } from "../../inbound/counters.ts";
 import { CloseCode } from "../../wire/frames.ts";
 import { Inbounds } from "../../inbound/inbounds.ts";
-import type { InboundSpec } from "../../inbound/spec.ts";
+import type { InboundSpec, InboundText } from "../../inbound/spec.ts";
 import type { CounterSources } from "../../loop/counters.ts";
 import type { Host, Service } from "../../loop/host.ts";
 import type { Loop, Task } from "../../loop/loop.ts";
@@ -19,7 +20,13 @@ import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { PacketPump } from "../packet_pump.ts";
 import type { Peer } from "../peer.ts";
 import type { TunnelEvents } from "../tunnel.ts";
-import type { ClientReady, ClientStart, SessionReport, ToClient } from "../protocol.ts";
+import type {
+  ClientReady,
+  ClientStart,
+  InboundsReport,
+  SessionReport,
+  ToClient,
+} from "../protocol.ts";
 import type { ClientCounters } from "./tunnel.ts";
 
 /** Asked for a report, how long a PONG is waited for. */
@@ -137,11 +144,27 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
   /** Who asks wants to know of the server: an open session is measured, another is connected. */
   heard(message: ToClient): void {
     if (message.kind === "report") this.#asked();
+    else if (message.kind === "inbounds") this.#listen(message.inbounds);
     else if (message.kind === "servers") {
       this.tunnel.setServers(
         message.servers.map(({ host, port }) => endpoint(ipBytes(host), port)),
       );
     }
+  }
+
+  #listen(inbounds: readonly InboundText[]): void {
+    const specs = inbounds.map(({ listen: { host, port }, ...rest }): InboundSpec => ({
+      ...rest,
+      listen: endpoint(ipBytes(host), port),
+    }));
+    let failure: { failure?: string } = {};
+    try {
+      this.inbounds.replace(specs);
+    } catch (error) {
+      failure = { failure: messageOf(error) };
+    }
+    const report: InboundsReport = { ports: this.inbounds.ports, ...failure };
+    this.#host.say(this.name, report);
   }
 
   get live(): number {

@@ -94,7 +94,7 @@ async function bench(test: (bench: Bench) => Promise<void>): Promise<void> {
     code: new URL("worker.ts", import.meta.url),
     name: "client",
     starts: [clientStart([endpoint(loopback, port)], { inbounds })],
-    heard: { tunnel: (report) => void reports.push(report) },
+    heard: { tunnel: (said) => void ("state" in said && reports.push(said)) },
   });
   const { ports } = client.ready("tunnel")[0]!;
   try {

@@ -12,6 +12,9 @@ import {
   SOCKS,
   tunnelTest as test,
 } from "../../fixtures/scenario.ts";
+import { repository } from "../../fixtures/libraries.ts";
+import { Notified } from "../../fixtures/notified.ts";
+import { piped, Running } from "../../fixtures/process.ts";
 import { PRIVATE, SERVER, TARGET } from "../../fixtures/topology.ts";
 import { patternHash } from "../../fixtures/tunnel_probe.ts";
 
@@ -145,6 +148,54 @@ test("a server reads its rules again when it is told to", {}, async ({ topology,
   await server.until("event=config_rejected");
   assert.match(await server.until("event=config_problem"), /rules: must be a list/);
   await assert.rejects(ask());
+});
+
+test("a client reads its file again when it is told to", {}, async ({ topology }) => {
+  const base = { server: `${SERVER.v4}:${SERVER.port}`, psk: topology.key, log_level: "debug" };
+  const path = topology.file({ ...base, mixed: "127.0.0.1:1090" });
+  const write = (settings: Record<string, unknown>) =>
+    Deno.writeTextFileSync(path, JSON.stringify({ ...base, ...settings }));
+  const address = `${topology.folder}/notify`;
+  using manager = new Notified(address);
+  const program = [Deno.execPath(), "run", "-A", `${repository}main.ts`, "client", "-c", path];
+  await using client = new Running(
+    topology.client.command("env", [`NOTIFY_SOCKET=${address}`, ...program], piped),
+  );
+  const { text } = await manager.until(/^READY=1$/m);
+  assert.match(text, /^READY=1\nSTATUS=(looking for the server|connecting|connected)/);
+  await client.until(" ready ");
+  const first = "socks5h://127.0.0.1:1090";
+  assert.match(await curl(topology, "-x", first, NAME_URL), /^hello from /);
+
+  write({
+    socks5: "0.0.0.0:1090",
+    forwards: [{ listen: 7007, target: `${TARGET.name}:7` }],
+    up: "9mbps",
+  });
+  const { pid } = client;
+  const reload = (...args: string[]) =>
+    topology.phantom(topology.client, "reload", "--client", `--pid=${pid}`, "-c", path, ...args);
+  assert.equal((await reload()).code, 0);
+  const { index } = await manager.until(/^RELOADING=1\nMONOTONIC_USEC=\d+$/);
+  await manager.until(/^READY=1\nSTATUS=connected, round trip \d+ ms$/, index);
+  assert.match(
+    await client.until("event=config_reloaded"),
+    /changed=(?=\S*mixed)(?=\S*socks5)(?=\S*forwards)/,
+  );
+  assert.match(await client.until("event=config_needs_restart"), /settings=up event=/);
+  assert.match(await curl(topology, "-x", first, NAME_URL), /^hello from /);
+  const hash = await patternHash(10_000);
+  assert.equal(await topology.probe("echo", "127.0.0.1", "7007", "10000"), hash);
+
+  // What can't listen is refused, and so is what is wrong: that without asking the client.
+  write({ mixed: "192.0.2.1:1090" });
+  assert.equal((await reload("--json")).code, 0);
+  assert.match(await client.until("event=config_problem"), /192\.0\.2\.1:1090/);
+  write({ mixed: "nowhere" });
+  const refused = await reload();
+  assert.equal(refused.code, 3);
+  assert.match(refused.stderr, /mixed/);
+  assert.match(await curl(topology, "-x", first, NAME_URL), /^hello from /);
 });
 
 const USER_KEYS = ["0f1e2d3c4b5a6978".repeat(4), "1f1e2d3c4b5a6978".repeat(4)];

@@ -194,11 +194,13 @@ function savedUsers(users: ServerUsers): Part {
 }
 
 async function statusPart(
-  { config: { stateDir, instance }, source, log }: ServerOptions,
+  { config: { stateDir, instance }, source, resources, log }: ServerOptions,
   server: Server,
   descriptors: Descriptors,
 ): Promise<Part<Config, ServerStatus>> {
   const startedAt = Date.now();
+  /** Looked up when somebody asks: from source git has to tell. */
+  let commit: string | null | undefined;
   const path = statusPath(stateDir, instance);
   const socket = await StatusSocket.open(path, () => server.status(), log);
   // Behind the first: asking whether another server is there is a connection, and would reload it.
@@ -210,6 +212,7 @@ async function statusPart(
       instance,
       pid: Deno.pid,
       version: denoJson.version,
+      commit: commit ??= resources.commit()?.commit ?? null,
       config: source.path,
       startedAt,
       descriptors: descriptors.status(),

@@ -31,6 +31,8 @@ export interface ServerStatus {
   readonly instance: string;
   readonly pid: number;
   readonly version: string;
+  /** That it was built of; null: not known. */
+  readonly commit: string | null;
   /** The file that it runs from; null: none. */
   readonly config: string | null;
   /** Milliseconds since 1970. */

@@ -35,6 +35,7 @@ export const command: Command = {
       relay: pins.exists ? relayReport(libs, planeMapsFolder(pins)) : undefined,
       // One of the same instance, whose pins lie elsewhere, is not the one that was asked for.
       server: isAsked(said, pins.path, given.has("pin-path")) ? said : undefined,
+      commit: resources.commit()?.commit,
     };
     if (given.has("json")) print(report);
     else console.log(statusText(report, given.has("all"), Date.now()));

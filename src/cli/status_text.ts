@@ -16,10 +16,13 @@ export interface Report {
   readonly maps: readonly MapUse[];
   readonly relay: RelayReport | undefined;
   readonly server: ServerStatus | undefined;
+  /** Of this executable; undefined: not known. */
+  readonly commit?: string | undefined;
 }
 
 /** Users shown without --all: those that are online, else those seen last. */
 const USERS_SHOWN = 20;
+const COMMIT_DIGITS = 12;
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"] as const;
 
 export function statusText(report: Report, isAll: boolean, now: number): string {
@@ -30,7 +33,7 @@ export function statusText(report: Report, isAll: boolean, now: number): string 
       "no server runs, or it can't be asked (-c tells where it is)",
       isLoaded ? path : `nothing is pinned at ${path}`,
     ]
-    : [summary(server, now), usersText(server.users, isAll, now)];
+    : [summary(server, now) + otherBuild(report), usersText(server.users, isAll, now)];
   if (server === undefined || isAll) parts.push(...planeText(report));
   if (server !== undefined && isAll) parts.push(...detailText(server));
   const text = parts.filter((part) => part !== "").join("\n\n");
@@ -54,8 +57,18 @@ function summary(server: ServerStatus, now: number): string {
   ].join("\n");
 }
 
-function usersText(users: readonly UserStatus[], isAll: boolean, now: number): string {
-  if (users.length === 0) return "";
+/** Whoever has put a new executable in place wants to know that the old one still runs. */
+function otherBuild({ server, commit }: Report): string {
+  const running = server?.commit;
+  if (running === commit || running === null || commit === undefined) return "";
+  const its = running === undefined ? "an earlier one" : running.slice(0, COMMIT_DIGITS);
+  const ours = commit.slice(0, COMMIT_DIGITS);
+  return `\nit runs another build (${its}) than this executable (${ours}): a restart takes this one`;
+}
+
+/** Undefined: an earlier build does not tell. */
+function usersText(users: readonly UserStatus[] | undefined, isAll: boolean, now: number): string {
+  if (users === undefined || users.length === 0) return "";
   const sorted = users.toSorted((a, b) =>
     b.sessions - a.sessions || (b.seenAtMs ?? 0) - (a.seenAtMs ?? 0) || (a.name < b.name ? -1 : 1)
   );

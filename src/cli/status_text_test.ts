@@ -54,6 +54,22 @@ native XDP on eth0
   );
 });
 
+Deno.test("a server of an earlier build is told by that", () => {
+  const report = reportOf([]);
+  const server = { ...report.server!, commit: "a".repeat(40) };
+  const text = (commit: string | undefined) =>
+    statusText({ ...report, server, commit }, false, NOW);
+  assert.match(
+    text("b".repeat(40)),
+    /^it runs another build \(a{12}\) than .* \(b{12}\): a restart/m,
+  );
+  for (const same of ["a".repeat(40), undefined]) assert.doesNotMatch(text(same), /another build/);
+  // One that told neither its commit nor its users.
+  const { users: _users, ...early } = report.server!;
+  const old = { ...report, server: early as typeof server, commit: "b".repeat(40) };
+  assert.match(statusText(old, true, NOW), /another build \(an earlier one\)/);
+});
+
 Deno.test("--all tells the rest without lines of zeros, and all users", () => {
   const many = Array.from({ length: 30 }, (_, i) => user(`u${i}`));
   assert.match(statusText(reportOf(many), false, NOW), /^ {2}and 10 more \(--all\)$/m);

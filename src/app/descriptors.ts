@@ -21,6 +21,10 @@ const LOOKUPS_MIN = 2;
 /** Of what a worker may have, so many in four are connections. */
 const CONNECTION_QUARTERS = 3;
 
+/** What the process opens for itself before there is a client: with fewer the runtime ends it. */
+const OWN_MIN = 28;
+const OWN_OF_WORKER_MIN = 12;
+
 /** What each worker may have open for clients. */
 export interface WorkerLimits {
   readonly connectionsMax: number;
@@ -47,6 +51,17 @@ export class Descriptors {
       SPARED_MAX,
     );
     spareDescriptors(native, this.limit - this.#spared);
+  }
+
+  /** Throws where a server of so many workers could not even start. */
+  assertEnoughFor(workers: number): void {
+    const needed = OWN_MIN + OWN_OF_WORKER_MIN * workers;
+    if (this.limit >= needed) return;
+    throw new Error(
+      `Cannot start with workers: ${workers} as that takes ${needed} open files at least, and ` +
+        `this process may have ${this.limit}: raise the limit (\`ulimit -n\`, LimitNOFILE)` +
+        (workers > 1 ? ", or have fewer workers" : ""),
+    );
   }
 
   /** All is open that the server begins with: of the rest no more than half is spared. */

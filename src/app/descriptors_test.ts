@@ -24,6 +24,15 @@ Deno.test("Descriptors leaves workers what is neither in use nor spared", () => 
   }
 });
 
+Deno.test("Descriptors refuses what the process can't even start with", () => {
+  descriptors(64).assertEnoughFor(2);
+  assert.throws(
+    () => descriptors(32).assertEnoughFor(2),
+    /takes 52 .* may have 32: raise .* fewer/,
+  );
+  assert.throws(() => descriptors(32).assertEnoughFor(1), /takes 40 .*LimitNOFILE\)$/);
+});
+
 Deno.test("Descriptors spares no more than half of what is left", () => {
   const few = descriptors(64);
   few.settle(54);

@@ -27,7 +27,7 @@ import { type Part, Parts } from "./part.ts";
 import { closeMemory, giveUpAllBut, SERVER_NEEDS } from "./privileges.ts";
 import { Reload, type ReloadOutcome, type ReloadSource } from "./reload.ts";
 import { reloadPath, type ServerStatus, statusPath, StatusSocket } from "./status_socket.ts";
-import { TunnelPart } from "./tunnel_part.ts";
+import { TunnelPart, workersOf } from "./tunnel_part.ts";
 
 export interface ServerOptions {
   readonly config: Config;
@@ -73,6 +73,7 @@ export class Server {
     closeMemory(libs.native, log);
     const state = StateFolder.open(libs, config.stateDir, config.instance);
     const descriptors = new Descriptors(libs.native);
+    descriptors.assertEnoughFor(workersOf(config));
     claimPort(libs, config);
     const parts = new Parts<Config, ServerStatus>(log);
     parts.add({ name: "state", stop: () => state.close() });

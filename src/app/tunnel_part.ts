@@ -187,6 +187,10 @@ function socketsOf(workers: Pool<ServerProtocol>): number[] {
   return workers.ready("tunnel").flatMap(({ socket }) => socket ?? []);
 }
 
+export function workersOf({ workers }: Pick<Config, "workers">): number {
+  return workers === "auto" ? navigator.hardwareConcurrency : workers;
+}
+
 /** One for each worker, with copies of all keys: the workers get and wipe them. */
 function startsOf(
   { libs, config, users, state, log }: TunnelPartOptions,
@@ -197,7 +201,7 @@ function startsOf(
   const { secret, generation } = serverSecret(state, log);
   const { arq, hysteria2, listen } = config;
   const cipher = cipherOf(libs.native, config.cipher);
-  const count = config.workers === "auto" ? navigator.hardwareConcurrency : config.workers;
+  const count = workersOf(config);
   // Without the rate of the line, nothing is sent at one.
   const rateOf = (mbps: number): number => hysteria2.enabled ? mbps * BYTES_A_MEGABIT : 0;
   const starts = Array.from({ length: count }, (_, index): ServerStart => ({

@@ -63,7 +63,8 @@ function otherBuild({ server, commit }: Report): string {
   if (running === commit || running === null || commit === undefined) return "";
   const its = running === undefined ? "an earlier one" : running.slice(0, COMMIT_DIGITS);
   const ours = commit.slice(0, COMMIT_DIGITS);
-  return `\nit runs another build (${its}) than this executable (${ours}): a restart takes this one`;
+  const rest = `than this executable (${ours}): a restart takes this one`;
+  return `\nit runs another build (${its}) ${rest}`;
 }
 
 /** Undefined: an earlier build does not tell. */

@@ -7,7 +7,7 @@ import { hex, text, varint } from "./bytes.ts";
 import { Client, NOT_RUN, type Options, type PacketEvent, Refused } from "./client.ts";
 import type { Frame } from "./frames.ts";
 import * as peers from "./peers.ts";
-import { delay, DoomedTarget, Probe, Server, TcpTarget, until, within } from "./peers.ts";
+import { base64, delay, DoomedTarget, Probe, Server, TcpTarget, until, within } from "./peers.ts";
 import type { ServerOptions } from "./peers.ts";
 import { StreamReset } from "./stream.ts";
 import * as wire from "./wire.ts";
@@ -220,6 +220,36 @@ test("users that may not come in are told why, strangers are told nothing", asyn
       await assertSilence({ user: { name, key: pattern(32, 1) } }, name);
     }
   });
+});
+
+test("a log at INFO has a line a session event, no name that is visited, and no key", () => {
+  // As many as come in ten seconds before lines are held back.
+  const users = Array.from({ length: 20 }, (_, i) => {
+    return { name: `user-${i}`, key: pattern(32, i + 1), settings: {} };
+  });
+  const visited = "a-private-matter.invalid";
+  return withServer({ users }, () =>
+    withTarget(peers.echoTarget(), async (port) => {
+      const begun = server.log.trim().split("\n").length;
+      for (const user of users) {
+        await withClient({ user }, async (client) => {
+          await echoes(client, port, "hello");
+          const { code } = await within(client.open(visited, 80).opened, 5000, "OPENED");
+          assert.notEqual(code, 0);
+        });
+      }
+      const said = (words: string) => server.log.split(words).length - 1;
+      await until(() => said("client gone") === users.length, 10_000, "all have gone");
+      const lines = server.log.trim().split("\n").slice(begun);
+      const others = lines.filter((line) => !/ client (in|gone) /.test(line));
+      assert.deepEqual([said("client in"), others], [users.length, []]);
+      const keys = [server.psk, ...users.map(({ key }) => key)];
+      for (
+        const secret of [visited, `:${port}`, ...keys.flatMap((key) => [hex(key), base64(key)])]
+      ) {
+        assert.ok(!server.log.includes(secret));
+      }
+    }));
 });
 
 /** Runs `body` with a server of its own in place of the shared one. */

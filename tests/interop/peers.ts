@@ -64,7 +64,10 @@ export interface ServerOptions {
   prefix?: readonly string[];
 }
 
-function base64(bytes: Uint8Array): string {
+/** Of a server's log, its end is kept. */
+const LOG_CHARS = 200_000;
+
+export function base64(bytes: Uint8Array): string {
   return Buffer.from(bytes).toString("base64");
 }
 
@@ -178,7 +181,7 @@ export class Server {
     const decoder = new TextDecoder();
     for await (const chunk of stderr) {
       this.logged += chunk.length;
-      this.#log = (this.#log + decoder.decode(chunk, { stream: true })).slice(-20_000);
+      this.#log = (this.#log + decoder.decode(chunk, { stream: true })).slice(-LOG_CHARS);
     }
   }
 }

@@ -23,7 +23,7 @@ export interface LogRecord {
 }
 
 export interface LogOptions {
-  readonly level: LogLevel;
+  readonly level: LogLevel | LogThreshold;
   readonly format: "text" | "json";
   /** Takes one line, its newline included. */
   readonly write: (line: string) => void;
@@ -64,30 +64,68 @@ export interface LineCount {
   readonly heldBack: number;
 }
 
+/** The least important lines that anybody reads; a word that all threads see, and main sets. */
+export class LogThreshold {
+  readonly memory: SharedArrayBuffer;
+  readonly #word: Int32Array;
+
+  constructor(of: LogLevel | SharedArrayBuffer) {
+    this.memory = typeof of === "string" ? new SharedArrayBuffer(4) : of;
+    this.#word = new Int32Array(this.memory);
+    if (typeof of === "string") this.level = of;
+  }
+
+  get level(): LogLevel {
+    return LOG_LEVELS[this.#word[0]!]!;
+  }
+
+  set level(level: LogLevel) {
+    this.#word[0] = LOG_LEVELS.indexOf(level);
+  }
+}
+
 export class Log {
   readonly limit: LineCount | undefined;
+  readonly threshold: LogThreshold;
   readonly #sink: (record: LogRecord) => void;
   readonly #component: string;
 
-  /** `sink` takes every record, whatever its level; `limit`: what is between the two. */
-  constructor(sink: (record: LogRecord) => void, component?: string, limit?: LineCount) {
+  /**
+   * `sink` takes every record, whatever its level, but no debug line that nobody reads; `limit`:
+   * what is between the two.
+   */
+  constructor(
+    sink: (record: LogRecord) => void,
+    component?: string,
+    limit?: LineCount,
+    threshold: LogThreshold = new LogThreshold("debug"),
+  ) {
     this.#sink = sink;
     this.#component = component ?? "phantom";
     this.limit = limit;
+    this.threshold = threshold;
   }
 
   /** Writes lines. */
   static to(options: LogOptions): Log {
-    return new Log((record) => {
+    const { level } = options;
+    const threshold = typeof level === "string" ? new LogThreshold(level) : level;
+    const sink = (record: LogRecord): void => {
       // Asked for each time: it may change while the program runs.
-      const rank = LOG_LEVELS.indexOf(options.level);
+      const rank = LOG_LEVELS.indexOf(threshold.level);
       if (LOG_LEVELS.indexOf(record.level) <= rank) options.write(lineOf(record, options));
-    });
+    };
+    return new Log(sink, undefined, undefined, threshold);
+  }
+
+  /** Whether anybody reads debug lines: what would only be said there need not be put in words. */
+  get tellsDebug(): boolean {
+    return this.threshold.level === "debug";
   }
 
   /** The same log as another part of the program uses it. */
   with({ component }: { readonly component: string }): Log {
-    return new Log(this.#sink, component, this.limit);
+    return new Log(this.#sink, component, this.limit, this.threshold);
   }
 
   error(event: string, message: string, fields?: LogValues): void {
@@ -103,7 +141,7 @@ export class Log {
   }
 
   debug(event: string, message: string, fields?: LogValues): void {
-    this.log("debug", event, message, fields);
+    if (this.tellsDebug) this.log("debug", event, message, fields);
   }
 
   log(level: LogLevel, event: string, message: string, fields: LogValues = {}): void {

@@ -3,10 +3,12 @@
  * and told. Whatever strangers can make happen often, the log stays readable, and the disk free.
  */
 
-import { Log, type LogRecord } from "./log.ts";
+import { Log, type LogRecord, type LogThreshold } from "./log.ts";
 
 /** Of one event of one component. */
 const LINES_MAX = 20;
+/** Of one that is for debugging: whoever asks for those wants each. */
+const DEBUG_LINES_MAX = 2000;
 const WINDOW_MS = 10_000;
 /** Names of events are constants of the program; more than there are is a fault of its own. */
 const EVENTS_MAX = 4096;
@@ -33,9 +35,9 @@ export class LineLimit {
     this.#now = now;
   }
 
-  /** A log by way of this limit. */
-  log(component?: string): Log {
-    return new Log((record) => this.#put(record), component, this);
+  /** A log by way of this limit, of which lines up to a threshold are read. */
+  log(component?: string, threshold?: LogThreshold): Log {
+    return new Log((record) => this.#put(record), component, this, threshold);
   }
 
   #put(record: LogRecord): void {
@@ -45,7 +47,8 @@ export class LineLimit {
     // What another limit has counted.
     if (record.event === SUMMARY) return this.#sink(record);
     const held = this.#heldOf(`${record.component} ${record.event}`, time);
-    if (++held.lines <= LINES_MAX) return this.#sink(record);
+    const most = record.level === "debug" ? DEBUG_LINES_MAX : LINES_MAX;
+    if (++held.lines <= most) return this.#sink(record);
     held.last = record;
     held.count++;
     this.heldBack++;

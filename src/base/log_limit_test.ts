@@ -66,3 +66,9 @@ Deno.test("LineLimit passes on what another one has counted", () => {
     told.reduce((sum, { fields }) => sum + Number(fields["count"]), 0);
   assert.equal(lines, 30 * 25);
 });
+
+Deno.test("LineLimit holds lines for debugging back a hundred times later", () => {
+  const bench = new Bench();
+  for (let i = 0; i < 3000; i++) bench.log.debug("target", "a target's end");
+  assert.equal(bench.count("target"), 2000);
+});

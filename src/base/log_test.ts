@@ -4,6 +4,7 @@ import {
   LOG_LEVELS,
   type LogOptions,
   type LogRecord,
+  LogThreshold,
   type LogValues,
   printable,
 } from "./log.ts";
@@ -124,4 +125,20 @@ Deno.test("no field takes the place of time, level, component, event or message"
     event: "said",
     message: "truth",
   });
+});
+
+Deno.test("a debug line that nobody reads is not even made, in any part of the program", () => {
+  let made = 0;
+  const threshold = new LogThreshold("info");
+  const log = new Log(() => void made++, "worker", undefined, threshold)
+    .with({ component: "target" });
+  assert.equal(log.tellsDebug, false);
+  log.debug("target", "somebody's");
+  assert.equal(made, 0);
+  log.info("ready", "ready");
+  assert.equal(made, 1);
+  // Main changes it, and the worker sees that.
+  new LogThreshold(threshold.memory).level = "debug";
+  log.debug("target", "somebody's");
+  assert.equal(made, 2);
 });

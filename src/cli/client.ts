@@ -26,13 +26,12 @@ export const command: Command = {
   async run(given, { root }) {
     const config = clientConfig(given);
     const levelOf = ({ logLevel }: ClientConfig) => given.has("verbose") ? "debug" : logLevel;
-    const settings = { logLevel: levelOf(config), logFormat: config.logFormat };
-    const log = openLog(settings);
+    const log = openLog({ logLevel: levelOf(config), logFormat: config.logFormat });
     const source = {
       path: clientConfigPath(given),
       read: () => clientConfig(given),
       apply(config: ClientConfig): string[] {
-        settings.logLevel = levelOf(config);
+        log.threshold.level = levelOf(config);
         return ["logLevel"];
       },
     };

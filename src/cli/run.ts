@@ -33,8 +33,7 @@ export const command: Command = {
     const path = given.has("init") ? newConfigPath(given) : configPath(given);
     const isNew = given.has("init") && initConfig(path);
     const { config, warnings } = loadServer(path);
-    const settings = { logLevel: config.logLevel, logFormat: config.logFormat };
-    const log = openLog(settings);
+    const log = openLog(config);
     if (isNew) log.info("config_written", "a configuration with a fresh key is written", { path });
     if (path === NO_FILE) tellOfDefaults(log);
     for (const warning of warnings) log.warn("config_warning", formatProblem(warning));
@@ -45,7 +44,7 @@ export const command: Command = {
       path: absolutePath(path),
       read: () => readAgain(path, log),
       apply({ logLevel }: Config) {
-        settings.logLevel = logLevel;
+        log.threshold.level = logLevel;
         // Whoever prints a link reads the file for it.
         return ["logLevel", "publicHost"];
       },

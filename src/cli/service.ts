@@ -1,25 +1,27 @@
 /** What commands that keep running share: the log on standard error, the signals to stop. */
 
-import { Log, type LogLevel } from "../base/log.ts";
+import { Log, type LogLevel, LogThreshold } from "../base/log.ts";
 import { LineLimit } from "../base/log_limit.ts";
 import { inJournal } from "./complain.ts";
 
-/** Follows its settings, also when they change later. */
+/** Its threshold may be changed later. */
 export function openLog(
-  settings: { readonly logLevel: LogLevel; readonly logFormat: "text" | "json" },
+  { logLevel, logFormat }: {
+    readonly logLevel: LogLevel;
+    readonly logFormat: "text" | "json";
+  },
 ): Log {
   const encoder = new TextEncoder();
+  const threshold = new LogThreshold(logLevel);
   const log = Log.to({
-    get level() {
-      return settings.logLevel;
-    },
-    format: settings.logFormat,
+    level: threshold,
+    format: logFormat,
     write: (line) => writeAll(encoder.encode(line)),
     now: Date.now,
     color: Deno.stderr.isTerminal() && !Deno.noColor,
     journal: inJournal(),
   });
-  return new LineLimit((record) => log.put(record), Date.now).log();
+  return new LineLimit((record) => log.put(record), Date.now).log(undefined, threshold);
 }
 
 function writeAll(bytes: Uint8Array): void {

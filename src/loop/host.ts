@@ -6,7 +6,7 @@
 import { type Libraries, openLoadedLibraries } from "../../ffi/libraries.ts";
 import { EpollEvent, EventFd } from "../../ffi/loop.ts";
 import { messageOf } from "../base/errors.ts";
-import type { Log, LogRecord } from "../base/log.ts";
+import { type Log, type LogRecord, LogThreshold } from "../base/log.ts";
 import { LineLimit } from "../base/log_limit.ts";
 import { RingReader } from "../base/ring.ts";
 import { type CounterSources, CounterWriter } from "./counters.ts";
@@ -65,7 +65,10 @@ export class Host implements Watcher, Timer {
     this.libs = libs;
     this.#post = post;
     const put = (record: LogRecord): void => post({ kind: "log", record });
-    this.log = new LineLimit(put, () => this.loop.now).log("worker");
+    this.log = new LineLimit(put, () => this.loop.now).log(
+      "worker",
+      new LogThreshold(start.logLevel ?? "debug"),
+    );
     this.#faults = new FaultLog(this.log);
     this.loop = new Loop(libs.native, (error) => this.#faults.heard(this.loop.now, error));
     this.resolver = new Resolver(this.loop, {

@@ -152,6 +152,7 @@ class PooledWorker<P extends Protocol> {
       wakeFd: this.#wake.fd,
       stop: this.#stop.buffer,
       inbox,
+      logLevel: options.log.threshold.memory,
       ...(spec === undefined ? {} : { handOver: { index, spec } }),
     };
     const first: FirstMessage<P["start"]> = { host, start };

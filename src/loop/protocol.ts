@@ -17,6 +17,8 @@ export interface HostStart {
   readonly stop: SharedArrayBuffer;
   /** The ring's memory. */
   readonly inbox: SharedArrayBuffer;
+  /** Of a LogThreshold: lines beyond it are not made. @default all are */
+  readonly logLevel?: SharedArrayBuffer;
   /** Which of several workers this is, and how connections go to the others. */
   readonly handOver?: { readonly index: number; readonly spec: HandOverSpec };
 }

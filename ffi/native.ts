@@ -113,8 +113,12 @@ export const nativeSymbols = {
   ph_udp_device: { parameters: ["i32", "buffer"], result: "i32" },
   // int32_t ph_source_address(const struct ph_addr *peer, struct ph_addr *source)
   ph_source_address: { parameters: ["buffer", "buffer"], result: "i32" },
+  // int32_t ph_name_addresses(const char *name, uint8_t *ips, uint32_t max)
+  ph_name_addresses: { parameters: ["buffer", "buffer", "u32"], result: "i32", nonblocking: true },
   // int32_t ph_attach_program(int32_t fd, int32_t option, int32_t program)
   ph_attach_program: { parameters: ["i32", "i32", "i32"], result: "i32" },
+  // int32_t ph_udp_error(int32_t fd, struct ph_addr *peer, struct ph_addr *teller)
+  ph_udp_error: { parameters: ["i32", "buffer", "buffer"], result: "i32" },
   // int32_t ph_path_open(const struct ph_addr *peer)
   ph_path_open: { parameters: ["buffer"], result: "i32" },
   // int32_t ph_path_error(int32_t fd, uint32_t *detail)

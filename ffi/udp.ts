@@ -19,7 +19,11 @@ export const UdpFlag = {
   dontfrag: 32,
   ipv4: 64,
   spared: 128,
+  errors: 256,
 } as const;
+
+/** enum ph_way_error: why datagrams do not get to their peer, as ICMP says. */
+export const WayError = { refused: 1, unreachable: 2, prohibited: 3 } as const;
 
 /** Limits of ph.h, under its names. */
 export const udpBatchMax = 64;
@@ -54,6 +58,8 @@ export interface UdpOptions {
   readonly dontFragment?: boolean;
   /** Leave the spared descriptors alone (descriptors.ts). @default {false} */
   readonly isSpared?: boolean;
+  /** Keep what ICMP says of datagrams that were sent, for `error`. @default {false} */
+  readonly errors?: boolean;
   /** 0: the system's. @default {0} */
   readonly receiveBufferBytes?: number;
   /** 0: the system's. @default {0} */
@@ -148,6 +154,16 @@ export class UdpSocket extends Handle {
     return sent >= 0 ? sent : checked(sent, () => `send on ${this.label}`);
   }
 
+  /**
+   * What ICMP has said of a datagram, each once: a WayError, and whom it was for and who says so in
+   * `peer` and `teller`, of `endpointWords` words; 0: nothing more. Whoever knows the ports can
+   * forge it.
+   */
+  error(peer: Uint32Array<ArrayBuffer>, teller: Uint32Array<ArrayBuffer>): number {
+    this.assertOpen();
+    return Math.max(0, this.#native.symbols.ph_udp_error(this.#fd, peer, teller));
+  }
+
   protected release(): void {
     this.#native.symbols.ph_close(this.#fd);
   }
@@ -164,11 +180,11 @@ export function sourceAddress(native: Native, peer: Endpoint): Uint8Array | unde
 
 function flagsOf(options: UdpOptions): number {
   const { reusePort = false, v6Only = false, gro = true, gso = true } = options;
-  const { packetInfo = true, dontFragment = false, isSpared = false } = options;
+  const { packetInfo = true, dontFragment = false, isSpared = false, errors = false } = options;
   return (reusePort ? UdpFlag.reuseport : 0) | (v6Only ? UdpFlag.v6only : 0) |
     (gro ? UdpFlag.gro : 0) | (gso ? UdpFlag.gso : 0) |
     (packetInfo ? UdpFlag.pktinfo : 0) | (dontFragment ? UdpFlag.dontfrag : 0) |
-    (isSpared ? UdpFlag.spared : 0);
+    (isSpared ? UdpFlag.spared : 0) | (errors ? UdpFlag.errors : 0);
 }
 
 function bindRemedy(code: string): string | undefined {

@@ -156,6 +156,66 @@ int32_t ph_path_error(int32_t fd, uint32_t *detail)
 	return 0;
 }
 
+static int32_t way_error(const struct sock_extended_err *error)
+{
+	const bool icmp4 = error->ee_origin == SO_EE_ORIGIN_ICMP;
+	const uint8_t code = error->ee_code;
+
+	if (icmp4 && error->ee_type == ICMP_DEST_UNREACH) {
+		if (code == ICMP_PORT_UNREACH)
+			return PH_WAY_REFUSED;
+		if (code == ICMP_FRAG_NEEDED)
+			return 0;
+		return code == ICMP_NET_ANO || code == ICMP_HOST_ANO || code == ICMP_PKT_FILTERED ?
+			       PH_WAY_PROHIBITED :
+			       PH_WAY_UNREACHABLE;
+	}
+	if (error->ee_origin == SO_EE_ORIGIN_ICMP6 && error->ee_type == ICMP6_DST_UNREACH) {
+		if (code == ICMP6_DST_UNREACH_NOPORT)
+			return PH_WAY_REFUSED;
+		/* 5 and 6: its source, or the route, is refused by policy (RFC 4443). */
+		return code == ICMP6_DST_UNREACH_ADMIN || code == 5 || code == 6 ?
+			       PH_WAY_PROHIBITED :
+			       PH_WAY_UNREACHABLE;
+	}
+	return 0;
+}
+
+int32_t ph_udp_error(int32_t fd, struct ph_addr *peer, struct ph_addr *teller)
+{
+	union {
+		struct cmsghdr align;
+		uint8_t bytes[256];
+	} control;
+	union socket_address address;
+
+	for (int i = 0; i < MESSAGES_MAX; i++) {
+		struct msghdr header = {
+			.msg_name = &address,
+			.msg_namelen = sizeof(address),
+			.msg_control = &control,
+			.msg_controllen = sizeof(control),
+		};
+		const struct sock_extended_err *error;
+		int32_t result;
+
+		memset(&address, 0, sizeof(address));
+		if (recvmsg(fd, &header, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) {
+			if (errno == EINTR)
+				continue;
+			return errno == EAGAIN ? 0 : -errno;
+		}
+		error = find_error(&header);
+		result = error ? way_error(error) : 0;
+		if (!result)
+			continue;
+		addr_from_socket(peer, &address);
+		addr_from_socket(teller, (const void *)SO_EE_OFFENDER(error));
+		return result;
+	}
+	return 0;
+}
+
 /* ---- echoes ---- */
 
 static int open_echo(bool ipv4)

@@ -174,6 +174,7 @@ enum ph_udp_flag {
 	PH_UDP_DONTFRAG = 32,		/* path MTU discovery is ours: never fragment */
 	PH_UDP_IPV4 = 64,		/* only told, never asked: an AF_INET socket */
 	PH_UDP_SPARED = 128,		/* only asked: leave the spared descriptors alone */
+	PH_UDP_ERRORS = 256,		/* only asked: what ICMP says of what was sent is kept */
 };
 
 /*
@@ -193,6 +194,12 @@ PH_API int32_t ph_udp_device(int32_t fd, const char *device);
 
 /* The address that packets to `peer` come from, without sending one: 0, or -errno of no route. */
 PH_API int32_t ph_source_address(const struct ph_addr *peer, struct ph_addr *source);
+/*
+ * All addresses of a name by this machine's resolver, the preferred first, at most max; how many.
+ * 0: it says that there is no such name; -EAGAIN: it does not answer, or fails. Waits: to be called
+ * on a thread of its own.
+ */
+PH_API int32_t ph_name_addresses(const char *name, uint8_t *ips, uint32_t max);
 
 /* SO_ATTACH_BPF, SO_ATTACH_REUSEPORT_EBPF or SO_DETACH_FILTER; 0 or -errno. */
 PH_API int32_t ph_attach_program(int32_t fd, int32_t option, int32_t program);
@@ -261,6 +268,19 @@ PH_API int32_t ph_udp_send(int32_t fd, uint32_t *flags, const uint8_t *arena, ui
 			   struct ph_udp_send *sends, uint32_t n);
 
 /* ---- icmp.c: what ICMP tells of the way to a peer ---- */
+
+/* Why a datagram did not get to its peer. */
+enum ph_way_error {
+	PH_WAY_REFUSED = 1,		/* the peer's machine: nothing has that port */
+	PH_WAY_UNREACHABLE = 2,		/* there is no way to the peer, or its machine is off */
+	PH_WAY_PROHIBITED = 3,		/* a firewall's words */
+};
+
+/*
+ * The next such error of a UDP socket with PH_UDP_ERRORS, or 0 for none: whom the datagram was for,
+ * and who says so. Anybody who knows the ports can forge it: it is a hint, and no more.
+ */
+PH_API int32_t ph_udp_error(int32_t fd, struct ph_addr *peer, struct ph_addr *teller);
 
 /*
  * A socket that gets no packet, and each ICMP error about UDP packets from this machine to `peer`,

@@ -21,7 +21,7 @@
 #define UDP_GRO_OPTION 104
 
 #define FLAGS_ASKED (PH_UDP_REUSEPORT | PH_UDP_V6ONLY | PH_UDP_GRO | PH_UDP_GSO | \
-		     PH_UDP_PKTINFO | PH_UDP_DONTFRAG | PH_UDP_SPARED)
+		     PH_UDP_PKTINFO | PH_UDP_DONTFRAG | PH_UDP_SPARED | PH_UDP_ERRORS)
 
 /* Errors of earlier sends to read past in one call, so that a flood of them can't hold it. */
 #define STALE_ERRORS_MAX 64
@@ -68,7 +68,13 @@ static uint32_t set_features(int fd, uint32_t flags, bool ipv4)
 		if (!ok)
 			flags &= ~(uint32_t)PH_UDP_DONTFRAG;
 	}
-	return flags & ~(uint32_t)PH_UDP_SPARED;
+	/* A dual-stack socket needs both here, too. Without them it only knows less. */
+	if (flags & PH_UDP_ERRORS) {
+		(void)set_option(fd, IPPROTO_IP, IP_RECVERR, 1);
+		if (!ipv4)
+			(void)set_option(fd, IPPROTO_IPV6, IPV6_RECVERR, 1);
+	}
+	return flags & ~(uint32_t)(PH_UDP_SPARED | PH_UDP_ERRORS);
 }
 
 static bool set_buffer(int fd, int forced, int plain, uint32_t bytes)
@@ -387,7 +393,7 @@ static int prepare(struct msghdr *header, struct outgoing *out, const struct ph_
 	return 0;
 }
 
-/* sendmmsg, past interruptions and one stale error of an earlier datagram. */
+/* sendmmsg, past interruptions and one error, which may be an earlier datagram's. */
 static int transmit(int fd, struct mmsghdr *headers, uint32_t n)
 {
 	bool stale = false;
@@ -399,7 +405,7 @@ static int transmit(int fd, struct mmsghdr *headers, uint32_t n)
 			return sent;
 		if (errno == EINTR)
 			continue;
-		if (errno != ECONNREFUSED || stale)
+		if (!is_stale_error(errno) || stale)
 			return -errno;
 		stale = true;
 	}

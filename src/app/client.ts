@@ -1,15 +1,14 @@
 /**
- * The client: libraries → the server's addresses → one worker with its inbounds; stopped in
- * reverse.
+ * The client: libraries → the server's addresses, as far as they are known → one worker with its
+ * inbounds; stopped in reverse.
  */
 
-import { type Endpoint, endpoint, formatEndpoint } from "../../ffi/endpoint.ts";
+import { type Endpoint, endpoint } from "../../ffi/endpoint.ts";
 import { openLibraries } from "../../ffi/libraries.ts";
 import { formatIp, ipBytes } from "../base/ip.ts";
 import type { Log } from "../base/log.ts";
-import { pause } from "../base/pause.ts";
 import type { Native } from "../../ffi/native.ts";
-import { type Address, type ClientConfig, formatAddress, type HostPort } from "../config/mod.ts";
+import { type Address, type ClientConfig, formatAddress } from "../config/mod.ts";
 import { AwakeCores } from "./awake_cores.ts";
 import { cipherOf } from "./cipher.ts";
 import { Descriptors } from "./descriptors.ts";
@@ -17,10 +16,12 @@ import { type Part, Parts } from "./part.ts";
 import { Reload, type ReloadOutcome, type ReloadSource } from "./reload.ts";
 import { afterMs, SessionLog } from "./session_log.ts";
 import { CLIENT_NEEDS, closeMemory, giveUpAllBut } from "./privileges.ts";
+import { ServerSearch } from "./server_search.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
 import type { InboundSpec, InboundText } from "../inbound/spec.ts";
 import { Pool } from "../loop/pool.ts";
+import { refusalWords } from "../tunnel/close_words.ts";
 import { keysOfClient } from "../tunnel/client/service.ts";
 import type {
   ClientProtocol,
@@ -38,12 +39,11 @@ export interface ClientOptions {
   readonly inbounds?: boolean;
   /** Hears of the session, also of what did not change. */
   readonly onReport?: (report: SessionReport) => void;
-  /** Ends waiting for the server's name, which otherwise is looked up until it is found. */
-  readonly signal?: AbortSignal;
-  /** Looks the server's name up only once. @default {false} */
+  /**
+   * Looks the server's name up once, and connects when it is asked to; otherwise both are tried
+   * until they have succeeded once. @default {false}
+   */
   readonly impatient?: boolean;
-  /** Hears, once, that the server's name is not found yet. */
-  readonly onWaiting?: () => void;
   /** Where the configuration is read again; without one it never is. */
   readonly source?: ReloadSource<ClientConfig>;
 }
@@ -57,14 +57,12 @@ const LISTENING: readonly (keyof ClientConfig)[] = [
   "forwards",
 ];
 
-const LOOKUP_AGAIN_MS = 1000;
-const LOOKUP_AGAIN_MAX_MS = 30_000;
-/** Without a session the name is looked up again, but not more often than this. */
-const SEARCH_EVERY_MS = 2000;
+/** What listens does not wait longer for the server's name. */
+const NAME_FIRST_MS = 300;
+/** Before the first session: an attempt that failed is followed by another. */
+const ASK_AGAIN_MS = 500;
 
 export class Client {
-  /** Addresses of the server, best first. */
-  readonly servers: readonly Endpoint[];
   readonly #native: Native;
   readonly #workers: Pool<ClientProtocol>;
   readonly #parts: Parts<ClientConfig>;
@@ -73,14 +71,12 @@ export class Client {
   private constructor(
     native: Native,
     workers: Pool<ClientProtocol>,
-    servers: readonly Endpoint[],
     parts: Parts<ClientConfig>,
     { source, config, log }: ClientOptions,
   ) {
     this.#native = native;
     this.#workers = workers;
     this.#parts = parts;
-    this.servers = servers;
     this.#reload = source && new Reload({
       ...source,
       running: config,
@@ -91,23 +87,18 @@ export class Client {
 
   /** Resolves when the inbounds are open. The session comes with their first traffic. */
   static async start(options: ClientOptions): Promise<Client> {
-    const { config, resources, log, onReport, inbounds = true } = options;
+    const { config, resources, log, onReport, inbounds = true, impatient = false } = options;
     const libs = openLibraries((name) => resources.library(name));
     closeMemory(libs.native, log);
     const descriptors = new Descriptors(libs.native);
-    const lookup = NameLookup.of("system", descriptors.lookupsMax);
-    const servers = await findServer(lookup, options);
-    const states = new SessionLog({
-      ...{ log, server: formatAddress(config.server) },
-      ...{ unixMs: Date.now, after: afterMs },
+    const lookup = NameLookup.of(libs.native, "system", descriptors.lookupsMax);
+    const search = new ServerSearch({
+      ...{ lookup, server: config.server, log, after: afterMs, now: () => performance.now() },
     });
-    const search = new ServerSearch(lookup, config.server, servers, (found) => {
-      log.info("server_moved", "the server's name has other addresses now", {
-        name: config.server.host,
-      });
-      const told = found.map((host) => ({ host, port: config.server.port }));
-      workers.tell("tunnel", { kind: "servers", servers: told });
-    });
+    const servers = await (impatient ? search.once() : search.soon(NAME_FIRST_MS));
+    const server = formatAddress(config.server);
+    const states = new SessionLog({ log, server, unixMs: Date.now, after: afterMs });
+    const first = new FirstSession(!impatient, () => workers.tell("tunnel", { kind: "report" }));
     const listening = new Listening();
     const workers = await Pool.start<ClientProtocol>({
       libs,
@@ -124,17 +115,22 @@ export class Client {
         tunnel(report) {
           if ("ports" in report) return listening.heard(report);
           states.heard(report);
-          if (report.state !== "open") void search.again();
+          first.heard(report);
+          if (report.state !== "open") search.again();
           onReport?.(report);
         },
       },
     });
+    search.listen((hosts) => {
+      const told = hosts.map((host) => ({ host, port: config.server.port }));
+      workers.tell("tunnel", { kind: "servers", servers: told });
+    });
     const datagrams = () => summaryOf(workers.counters()).datagrams;
     const parts = new Parts<ClientConfig>(log);
-    parts.add(tunnelPart(workers, states, listening));
+    parts.add(tunnelPart(workers, states, search, listening));
     if (config.lowLatency) parts.add(new AwakeCores({ datagrams, log }));
     parts.begin();
-    return new Client(libs.native, workers, servers, parts, options);
+    return new Client(libs.native, workers, parts, options);
   }
 
   /** Rejects when a part that the client can't do without fails; else it never settles. */
@@ -171,6 +167,7 @@ export class Client {
 function tunnelPart(
   workers: Pool<ClientProtocol>,
   states: SessionLog,
+  search: ServerSearch,
   listening: Listening,
 ): Part<ClientConfig> {
   return {
@@ -182,6 +179,7 @@ function tunnelPart(
     },
     stop() {
       states.stop();
+      search.stop();
       return workers.stop();
     },
   };
@@ -203,75 +201,20 @@ class Listening {
   }
 }
 
-/**
- * Looks the server's name up again when there is no session: it may lead elsewhere by now. What is
- * found no more stays where it was.
- */
-class ServerSearch {
-  readonly #lookup: NameLookup;
-  readonly #server: HostPort;
-  readonly #found: (hosts: readonly string[]) => void;
-  #known: string;
-  #notBefore = -Infinity;
+/** Has the first session asked for again until there is one, or the server refuses it. */
+class FirstSession {
+  #isAwaited: boolean;
+  readonly #ask: () => void;
 
-  constructor(
-    lookup: NameLookup,
-    server: HostPort,
-    known: readonly Endpoint[],
-    found: (hosts: readonly string[]) => void,
-  ) {
-    this.#lookup = lookup;
-    this.#server = server;
-    this.#found = found;
-    this.#known = namesOf(known);
+  constructor(isAwaited: boolean, ask: () => void) {
+    this.#isAwaited = isAwaited;
+    this.#ask = ask;
   }
 
-  async again(): Promise<void> {
-    const now = performance.now();
-    if (literalOf(this.#server) !== undefined || now < this.#notBefore) return;
-    this.#notBefore = now + SEARCH_EVERY_MS;
-    const { addresses } = await this.#lookup.find(this.#server.host);
-    const known = namesOf(endpointsOf(addresses, this.#server.port));
-    if (addresses.length === 0 || known === this.#known) return;
-    this.#known = known;
-    this.#found(addresses);
+  heard({ state, closeCode }: SessionReport): void {
+    if (state === "open" || refusalWords(closeCode) !== undefined) this.#isAwaited = false;
+    if (this.#isAwaited && state === "lost") afterMs(ASK_AGAIN_MS, this.#ask);
   }
-}
-
-/** Whatever order a resolver gives them in today. */
-function namesOf(servers: readonly Endpoint[]): string {
-  return servers.map(formatEndpoint).sort().join();
-}
-
-function endpointsOf(addresses: readonly string[], port: number): Endpoint[] {
-  return addresses.map((address) => endpoint(ipBytes(address), port));
-}
-
-/** All addresses of the server; waits for its name to be found. */
-async function findServer(lookup: NameLookup, options: ClientOptions): Promise<Endpoint[]> {
-  const { config: { server }, log, signal, impatient = false, onWaiting } = options;
-  const literal = literalOf(server);
-  if (literal !== undefined) return [literal];
-  for (let wait = LOOKUP_AGAIN_MS;; wait = Math.min(2 * wait, LOOKUP_AGAIN_MAX_MS)) {
-    const { addresses, error } = await lookup.find(server.host);
-    if (addresses.length > 0) {
-      return endpointsOf(addresses, server.port);
-    }
-    const reason = error === "not-found" ? "there is no such name" : "the look-up failed";
-    if (impatient) throw new Error(`Cannot find the server ${server.host} as ${reason}`);
-    log.warn("server_name_not_found", "the server's name is not found, trying again", {
-      name: server.host,
-      reason,
-    });
-    if (wait === LOOKUP_AGAIN_MS) onWaiting?.();
-    await pause(wait, signal);
-    signal?.throwIfAborted();
-  }
-}
-
-function literalOf({ host, port }: HostPort): Endpoint | undefined {
-  const isLiteral = host.includes(":") || /^[\d.]+$/.test(host);
-  return isLiteral ? endpoint(ipBytes(host), port) : undefined;
 }
 
 /** With copies of all keys: the worker gets and wipes them. */

@@ -1,8 +1,8 @@
 /** What a client's log says of its connection to the server: whether there is one, or why not. */
 
 import type { Log } from "../base/log.ts";
-import { refusalWords } from "../tunnel/close_words.ts";
-import type { SessionReport } from "../tunnel/protocol.ts";
+import { refusalWords, silenceWords } from "../tunnel/close_words.ts";
+import type { SessionReport, Silence } from "../tunnel/protocol.ts";
 
 /** A first HELLO is said again after a second: whoever is there has answered twice by then. */
 export const TOLD_AFTER_MS = 2000;
@@ -13,7 +13,9 @@ export const TOLD_EVERY_MS = 60_000;
  * Why there may be no answer, the likeliest first: a server is silent to all who can't prove that
  * they know its key, so that nobody can tell these apart from here.
  */
-export function causesOfSilence(unixMs: number): readonly string[] {
+export function causesOfSilence(unixMs: number, silence?: Silence): readonly string[] {
+  // Somebody on the way knows better.
+  if (silence !== undefined) return [silenceWords(silence)];
   const clock = new Date(unixMs).toISOString().replace(/\.\d+Z$/, "Z");
   return [
     "the server does not run, or a firewall on the way drops UDP to its port",
@@ -44,14 +46,20 @@ export class SessionLog {
   /** The server has been told of as silent, and was not heard since. */
   #isTold = false;
   #cancel: (() => void) | undefined;
+  /** What was said last of why it may be silent. */
+  #silence: Silence | undefined;
   #isStopped = false;
 
   constructor(options: SessionLogOptions) {
     this.#options = options;
   }
 
-  heard({ state, rttMs, closeCode }: SessionReport): void {
+  heard({ state, rttMs, closeCode, silence }: SessionReport): void {
     const { log, server } = this.#options;
+    const isNews = this.#silence === undefined && silence !== undefined;
+    this.#silence = silence;
+    // What was told so far was all that it may be.
+    if (isNews && this.#isTold && state !== "open") this.#tell();
     const before = this.#state;
     if (state === before || this.#isStopped) return;
     this.#state = state;
@@ -81,7 +89,11 @@ export class SessionLog {
   #tell(): void {
     const { log, server, unixMs, after } = this.#options;
     this.#isTold = true;
-    const causes = causesOfSilence(unixMs()).map((cause, i) => `(${i + 1}) ${cause}`).join("; ");
+    this.#cancel?.();
+    const list = causesOfSilence(unixMs(), this.#silence);
+    const causes = list.length === 1
+      ? list[0]
+      : list.map((cause, i) => `(${i + 1}) ${cause}`).join("; ");
     log.warn("no_answer", "the server does not answer", { server, causes });
     this.#cancel = after(TOLD_EVERY_MS, () => {
       // Nobody may have asked for it since.

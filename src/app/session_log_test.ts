@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { Log } from "../base/log.ts";
-import type { SessionReport } from "../tunnel/protocol.ts";
+import type { SessionReport, Silence } from "../tunnel/protocol.ts";
 import { CloseCode } from "../wire/frames.ts";
 import { SessionLog, TOLD_AFTER_MS, TOLD_EVERY_MS } from "./session_log.ts";
 
@@ -22,8 +22,12 @@ class Bench {
     },
   });
 
-  heard(state: SessionReport["state"], closeCode: number = CloseCode.done): this {
-    this.log.heard({ state, closeCode, rttMs: 12.34 } as SessionReport);
+  heard(
+    state: SessionReport["state"],
+    closeCode: number = CloseCode.done,
+    silence: Silence | undefined = undefined,
+  ): this {
+    this.log.heard({ state, closeCode, rttMs: 12.34, silence } as SessionReport);
     return this;
   }
 
@@ -94,4 +98,28 @@ Deno.test("what a stop ends is not told of as lost", () => {
   bench.log.stop();
   bench.heard("lost").pass(600_000);
   assert.deepEqual(bench.events, ["connected"]);
+});
+
+Deno.test("what ICMP says of the silence is told in place of what it may be, also late", () => {
+  const silence: Silence = { why: "refused", peer: "192.0.2.1", by: "192.0.2.1" };
+  const words =
+    /causes="the host answers that nothing listens on that port of 192\.0\.2\.1 \(ICMP\)/;
+  const early = new Bench().heard("connecting").heard("connecting", 0, silence);
+  early.pass(TOLD_AFTER_MS);
+  assert.match(early.lines[0]!, words);
+  assert.equal(early.lines.length, 1);
+  const late = new Bench().heard("connecting").pass(TOLD_AFTER_MS);
+  assert.match(late.lines[0]!, /causes="\(1\) the server does not run/);
+  late.heard("connecting", 0, silence);
+  assert.match(late.lines[1]!, words);
+  // Once: two addresses may say two things by turns.
+  const other: Silence = { why: "prohibited", peer: "2001:db8::1", by: "192.0.2.9" };
+  for (let i = 0; i < 5; i++) late.heard("connecting", 0, i % 2 === 0 ? other : silence);
+  assert.equal(late.lines.length, 2);
+  late.pass(TOLD_EVERY_MS);
+  assert.match(late.lines[2]!, /causes="192\.0\.2\.9 answers that a firewall prohibits/);
+  // In an open session ICMP means nothing.
+  const open = new Bench().heard("connecting").heard("open").heard("open", 0, silence);
+  open.pass(10 * TOLD_EVERY_MS);
+  assert.deepEqual(open.events, ["connected"]);
 });

@@ -63,7 +63,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   private constructor(options: TunnelPartOptions) {
     this.#options = options;
     const { lookupsMax } = options.descriptors;
-    this.#lookup = NameLookup.of(options.config.resolver, lookupsMax);
+    this.#lookup = NameLookup.of(options.libs.native, options.config.resolver, lookupsMax);
     this.#addresses = new LocalAddresses(options.libs, options.log);
     this.#memory = new ServerMemory(options.libs.native, options.state, options.log);
   }

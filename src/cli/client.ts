@@ -36,15 +36,9 @@ export const command: Command = {
       },
     };
     const stopped = stopSignal();
-    const abort = new AbortController();
-    stopped.then(() => abort.abort());
-    const { signal } = abort;
     const resources = new Resources(root);
     try {
-      await serve({ config, resources, log, source, signal }, stopped);
-    } catch (error) {
-      // Ended while it still looked for its server: as it was told to.
-      if (!signal.aborted || error !== signal.reason) throw error;
+      await serve({ config, resources, log, source }, stopped);
     } finally {
       config.psk.wipe();
       config.key?.wipe();
@@ -61,7 +55,7 @@ async function serve(options: ClientOptions, stopped: Promise<Deno.Signal>): Pro
   let state = "looking for the server";
   const ready = () => manager.ready(() => state);
   const onReport = (report: SessionReport) => state = stateOf(report);
-  const client = await Client.start({ ...options, onReport, onWaiting: ready });
+  const client = await Client.start({ ...options, onReport });
   try {
     client.giveUpRights(log);
     log.info("ready", "ready", {

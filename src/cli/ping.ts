@@ -5,6 +5,7 @@ import { type ClientConfig, formatAddress } from "../config/mod.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
 import { CLIENT_OPTIONS, clientConfig } from "./client_config.ts";
 import { Exit } from "./exit.ts";
+import type { Silence } from "../tunnel/protocol.ts";
 import { ProbeClient } from "./probe_client.ts";
 
 const COUNT_MAX = 1000;
@@ -25,22 +26,38 @@ export const command: Command = {
     const config = clientConfig(given);
     const server = formatAddress(config.server);
     const rtts: number[] = [];
+    let failure: Failure = {};
     try {
-      for await (const rttMs of measure(config, given.has("verbose"), root, count)) {
-        rtts.push(rttMs);
-        if (!isJson) console.log(`${server}: ${rttMs.toFixed(1)} ms`);
+      const rounds = measure(config, given.has("verbose"), root, count);
+      for (;;) {
+        const { value, done } = await rounds.next();
+        if (done) {
+          failure = value;
+          break;
+        }
+        rtts.push(value);
+        if (!isJson) console.log(`${server}: ${value.toFixed(1)} ms`);
       }
     } finally {
       config.psk.wipe();
       config.key?.wipe();
     }
     const summary = summaryOf(rtts);
+    const { refusal, silence } = failure;
+    const isSilent = rtts.length === 0 && refusal === undefined;
+    const causes = causesOfSilence(Date.now(), silence);
     if (isJson) {
-      const causes = rtts.length === 0 ? { causes: causesOfSilence(Date.now()) } : {};
-      console.log(JSON.stringify({ server, asked: count, ...summary, ...causes }));
-    } else if (rtts.length === 0) {
-      console.log(`${server}: no answer. A server answers only its keys; the likely causes:`);
-      for (const cause of causesOfSilence(Date.now())) console.log(`  - ${cause}`);
+      const why = refusal !== undefined ? { refusal } : isSilent ? { causes } : {};
+      console.log(JSON.stringify({ server, asked: count, ...summary, ...why }));
+    } else if (refusal !== undefined) {
+      console.log(`${server}: the server answers, and lets this user in no more: ${refusal}`);
+    } else if (isSilent) {
+      const [cause] = causes;
+      if (causes.length === 1) console.log(`${server}: no answer: ${cause}`);
+      else {
+        console.log(`${server}: no answer. A server answers only its keys; the likely causes:`);
+        for (const one of causes) console.log(`  - ${one}`);
+      }
     } else {
       const { minMs, meanMs, maxMs } = summary;
       const figures = [minMs, meanMs, maxMs].map((ms) => ms?.toFixed(1)).join("/");
@@ -73,21 +90,28 @@ function summaryOf(rtts: readonly number[]): Summary {
   return { answered, minMs: Math.min(...rtts), meanMs, maxMs: Math.max(...rtts) };
 }
 
-/** Round trips as they are told; ends early when there is no answer. */
+/** Why there were no more answers, where that is known. */
+interface Failure {
+  readonly refusal?: string | undefined;
+  readonly silence?: Silence | undefined;
+}
+
+/** Round trips as they are told; ends early when there is no answer, with why that may be. */
 async function* measure(
   config: ClientConfig,
   verbose: boolean,
   root: URL,
   count: number,
-): AsyncGenerator<number> {
+): AsyncGenerator<number, Failure> {
   const probe = await ProbeClient.start({ config, root, verbose, inbounds: false });
   try {
     for (let i = 0; i < count; i++) {
       if (i > 0) await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
       const answer = await probe.measure();
-      if (answer === undefined) return;
+      if (answer === undefined) return { refusal: probe.refusal, silence: probe.silence };
       yield answer.rttMs;
     }
+    return {};
   } finally {
     await probe.stop();
   }

@@ -3,7 +3,8 @@
 import { Client } from "../app/client.ts";
 import type { ClientConfig } from "../config/mod.ts";
 import { Resources } from "../kernel/resources.ts";
-import type { SessionReport } from "../tunnel/protocol.ts";
+import { refusalWords } from "../tunnel/close_words.ts";
+import type { SessionReport, Silence } from "../tunnel/protocol.ts";
 import { openLog } from "./service.ts";
 
 const TIMEOUT_MS = 5000;
@@ -19,6 +20,8 @@ export interface ProbeOptions {
 export class ProbeClient {
   readonly #client: Client;
   #heard: (report: SessionReport) => void = () => {};
+  /** What was told last of a session that there is not. */
+  #last: SessionReport | undefined;
 
   private constructor(client: Client) {
     this.#client = client;
@@ -35,7 +38,10 @@ export class ProbeClient {
       onReport: (report) => hear(report),
     });
     const probe = new ProbeClient(client);
-    hear = (report) => probe.#heard(report);
+    hear = (report) => {
+      probe.#last = report;
+      probe.#heard(report);
+    };
     return probe;
   }
 
@@ -44,11 +50,22 @@ export class ProbeClient {
     return this.#client.ports;
   }
 
-  /** Connects when need be, and measures a round trip; nothing when there is no answer. */
+  /** Why the server does not answer, as far as somebody says so. */
+  get silence(): Silence | undefined {
+    return this.#last?.silence;
+  }
+
+  /** Why the server, which has answered, lets this user in no more, where it has said so. */
+  get refusal(): string | undefined {
+    return this.#last?.state === "lost" ? refusalWords(this.#last.closeCode) : undefined;
+  }
+
+  /** Connects when need be, and measures a round trip; nothing: no answer, or a refusal. */
   async measure(): Promise<SessionReport | undefined> {
     const { promise, resolve } = Promise.withResolvers<SessionReport | undefined>();
     this.#heard = (report) => {
       if (report.state === "open") resolve(report);
+      else if (this.refusal !== undefined) resolve(undefined);
     };
     const timer = setTimeout(() => resolve(undefined), TIMEOUT_MS);
     try {

@@ -66,13 +66,14 @@ export interface HelloFields {
 
 /** What was found in a HELLO; used again for the next. */
 export class HelloOpened {
+  /** Whose it is; nothing where it did not open. */
   user: User | undefined;
   window = 0;
   clientSession = 0;
   readonly clientPublic: Bytes = new Uint8Array(KEY_BYTES);
   timeMs = 0;
   readonly parameters: Parameters = new Parameters();
-  /** The server's time minus the client's. */
+  /** The server's time minus the client's; 0 where it did not open. */
   skewMs = 0;
   /** Where the frames are in the arena. */
   framesAt = 0;
@@ -128,6 +129,7 @@ export function openHello(
   opened: HelloOpened,
 ): OpenResult {
   opened.user = undefined;
+  opened.skewMs = 0;
   opened.framesBytes = 0;
   if (!hasShape(arena, at, length, HELLO_BYTES_MIN, PacketKind.hello, 0)) return OpenResult.shape;
   if (!tskd.accepts(window)) return OpenResult.time;
@@ -159,8 +161,8 @@ function readText(
   text.skip(text.u16());
   if (text.failed || !isSound) return OpenResult.contents;
   opened.skewMs = unixMs - opened.timeMs;
-  if (Math.abs(opened.skewMs) > TIME_SKEW_MS_MAX) return OpenResult.time;
   opened.user = user;
+  if (Math.abs(opened.skewMs) > TIME_SKEW_MS_MAX) return OpenResult.time;
   opened.framesAt = text.at;
   opened.framesBytes = text.left;
   return OpenResult.ok;

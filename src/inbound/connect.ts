@@ -32,8 +32,8 @@ export interface Answerer {
   drain(out: Uint8Array, at: number, room: number): number;
   /** With the address that the server's connection has, as on the wire. */
   accept(bytes: Uint8Array, at: number, length: number): void;
-  /** With an Outcome. */
-  refuse(code: number): void;
+  /** With an Outcome, and what more is known of it. */
+  refuse(code: number, more?: string): void;
 }
 
 export class Connect implements StreamUser, Reopener, SocketEndOwner, Holder {
@@ -101,13 +101,13 @@ export class Connect implements StreamUser, Reopener, SocketEndOwner, Holder {
   }
 
   #refuse(code: number): void {
-    this.#context.failed(this.#address, code);
+    const more = this.#context.failed(this.#address, code);
     this.#said.drop();
     this.#context.streams.forget(this);
     const connection = this.#connection;
     const answerer = this.#answerer;
     if (answerer === undefined) return connection.reset();
-    answerer.refuse(code);
+    answerer.refuse(code, more);
     if (this.#context.reply(connection.socket, answerer)) new Linger(this.#context, connection);
     else connection.reset();
   }

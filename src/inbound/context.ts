@@ -2,6 +2,7 @@
 
 import type { Native } from "../../ffi/native.ts";
 import type { TcpSocket } from "../../ffi/tcp.ts";
+import { Outcome, wordsOf } from "../proxy/outcome.ts";
 import { Target } from "../proxy/target.ts";
 import type { Session } from "../session/session.ts";
 import { SessionIndex } from "../session/session_index.ts";
@@ -109,8 +110,10 @@ export class InboundContext {
   readonly live: Set<Live> = new Set();
   /** For requests: holds something during one call only. */
   readonly arena: Uint8Array<ArrayBuffer> = new Uint8Array(REQUEST_READ_BYTES);
-  /** Hears of requests and forwards that came to nothing: their target, and an Outcome. */
-  onFailed: (target: Target, outcome: number) => void = () => {};
+  /** Hears of requests and forwards that came to nothing: their target, and why in words. */
+  onFailed: (target: Target, cause: string) => void = () => {};
+  /** Hears of what is refused before it comes to a target. */
+  onRefused: (what: string, cause: string) => void = () => {};
   readonly #reply = new Uint8Array(REPLY_BYTES);
 
   constructor(loop: Loop, tunnel: InboundTunnel, connectionsMax = CONNECTIONS_MAX) {
@@ -130,10 +133,17 @@ export class InboundContext {
     this.loop.fault(error);
   }
 
-  /** What a stream was opened for came to nothing; `address` as on the wire. */
-  failed(address: Uint8Array, outcome: number): void {
+  /** What a stream was opened for came to nothing, `address` as on the wire; what more is known. */
+  failed(address: Uint8Array, outcome: number): string | undefined {
     const target = new Target();
-    if (target.readSocks(address, 0, address.length) > 0) this.onFailed(target, outcome);
+    const isTarget = target.readSocks(address, 0, address.length) > 0;
+    return isTarget ? this.targetFailed(target, outcome) : undefined;
+  }
+
+  targetFailed(target: Target, outcome: number): string | undefined {
+    const more = outcome === Outcome.tunnelDown ? this.tunnel.why?.() : undefined;
+    this.onFailed(target, wordsOf(outcome, more));
+    return more;
   }
 
   /** Writes what a parser has to say; false: the socket did not take all of it. */

@@ -46,4 +46,6 @@ export interface InboundTunnel {
   session(): Session;
   /** To be called after a session was written to. */
   wake(session: Session): void;
+  /** Why there is no session, as far as that is known. */
+  why?(): string | undefined;
 }

@@ -16,6 +16,12 @@ import { Linger } from "./linger.ts";
 import { SocksUdp } from "./socks_udp.ts";
 import { NOT_ARMED, type Timer } from "../loop/loop.ts";
 
+const SOCKS4_VERSION = 4;
+/** SOCKS4: request rejected or failed. */
+const SOCKS4_REJECTED = Uint8Array.of(0, 91, 0, 0, 0, 0, 0, 0);
+const NAMES = { mixed: "SOCKS5 and HTTP", socks5: "SOCKS5", http: "HTTP" } as const;
+const NO_ASSOCIATION = "there are too many associations, or there is no socket for one";
+
 /** What an inbound lets in. */
 export interface GreetingOptions {
   readonly kind: "mixed" | "socks5" | "http";
@@ -70,8 +76,8 @@ export class HttpAnswerer implements Answerer {
     this.#parser.accept();
   }
 
-  refuse(code: number): void {
-    this.#parser.refuse(code);
+  refuse(code: number, more?: string): void {
+    this.#parser.refuse(code, more);
   }
 }
 
@@ -99,7 +105,7 @@ export class Greeting implements Holder, Timer {
     if (count === tcpAgain) return;
     if (count <= 0) return this.abort();
     if (this.#socks === undefined && this.#http === undefined && !this.#detect(arena[0]!)) {
-      this.#context.counters.requestsRefused++;
+      this.#refuseUnknown(arena[0]!);
       return this.abort();
     }
     if (this.#socks !== undefined) this.#feedSocks(this.#socks, arena, count);
@@ -131,14 +137,31 @@ export class Greeting implements Holder, Timer {
     return true;
   }
 
+  /** Says what SOCKS4 has a word for; else there is only the log's. */
+  #refuseUnknown(first: number): void {
+    const { context, kind } = { context: this.#context, kind: this.#options.kind };
+    context.counters.requestsRefused++;
+    const isSocks4 = first === SOCKS4_VERSION;
+    // No reply is wrong for who speaks something else.
+    if (isSocks4) this.#connection.socket.write(SOCKS4_REJECTED, 0, SOCKS4_REJECTED.length);
+    const found = detectInbound(first);
+    const cause = isSocks4
+      ? "SOCKS4 is not spoken here: set the program to SOCKS5"
+      : found === "unknown"
+      ? "it is neither SOCKS5 nor HTTP"
+      : `it is ${NAMES[found]}, and this is the address of ${NAMES[kind]} alone`;
+    context.onRefused("a connection to a proxy is refused", cause);
+  }
+
   #feedSocks(parser: Socks5Inbound, bytes: Uint8Array<ArrayBuffer>, length: number): void {
     const used = parser.feed(bytes, 0, length);
     if (!this.#context.reply(this.#connection.socket, parser)) return this.abort();
-    if (parser.state === "failed") return this.#fail();
+    if (parser.state === "failed") return this.#fail(parser.fault);
     if (parser.state !== "ready") return;
     this.#letGo();
     if (parser.command === SocksCommand.UDP_ASSOCIATE) {
       if (SocksUdp.start(this.#context, this.#connection, parser)) return;
+      this.#context.onRefused("a SOCKS5 UDP ASSOCIATE is refused", NO_ASSOCIATION);
       parser.refuse(SocksReply.FAILURE);
       return this.#refused(parser);
     }
@@ -149,7 +172,7 @@ export class Greeting implements Holder, Timer {
   #feedHttp(parser: HttpInbound, bytes: Uint8Array<ArrayBuffer>, length: number): void {
     const used = parser.feed(bytes, 0, length);
     if (parser.state === "failed") {
-      if (this.#context.reply(this.#connection.socket, parser)) this.#fail();
+      if (this.#context.reply(this.#connection.socket, parser)) this.#fail(parser.fault);
       else this.abort();
     } else if (parser.state === "ready") {
       this.#letGo();
@@ -158,7 +181,8 @@ export class Greeting implements Holder, Timer {
   }
 
   /** What was said last is to reach the client. */
-  #fail(): void {
+  #fail(fault: string): void {
+    this.#context.onRefused("a request to a proxy is refused", fault);
     this.#context.counters.requestsRefused++;
     this.#letGo();
     new Linger(this.#context, this.#connection);

@@ -80,6 +80,7 @@ class TcpInbound implements Watcher, Timer {
     const { counters, live, connectionsMax } = this.#context;
     if (live.size >= connectionsMax) {
       counters.connectionsRefused++;
+      this.#context.onRefused("a local connection is refused", "there are too many");
       return socket.abort();
     }
     counters.accepted++;

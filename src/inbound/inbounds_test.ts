@@ -4,6 +4,7 @@ import { testNative } from "../../tests/native.ts";
 import { concat, echo, type FakeOptions, FakeTunnel } from "../../tests/fixtures/fake_tunnel.ts";
 import { endpoint } from "../../ffi/endpoint.ts";
 import { CONNECTIONS_MAX, GREETING_MS } from "./context.ts";
+import { wordsOf } from "../proxy/outcome.ts";
 import { UNHEARD_BYTES_MAX } from "./said.ts";
 import { Inbounds } from "./inbounds.ts";
 import { Loop } from "../loop/loop.ts";
@@ -231,12 +232,15 @@ Deno.test("SOCKS5 with a password", async () => {
 });
 
 Deno.test("what the server says of a target becomes the proxy's reply", async () => {
-  const codes = [[1, 5, 502], [2, 3, 502], [3, 4, 502], [4, 2, 403], [5, 6, 504], [6, 1, 503]];
+  const codes = [
+    ...[[1, 5, 502], [2, 3, 502], [3, 4, 502], [4, 2, 403], [5, 6, 504], [6, 1, 503]],
+    ...[[7, 1, 504], [8, 2, 403], [9, 2, 403]],
+  ];
   for (const [code, reply, status] of codes) {
     const answer = () => code;
     await bench(mixed, { answer }, async ({ connect, inbounds }) => {
       const failures: string[] = [];
-      inbounds.context.onFailed = (target, outcome) => failures.push(`${target} ${outcome}`);
+      inbounds.context.onFailed = (target, cause) => failures.push(`${target} ${cause}`);
       const socks = await connect();
       await send(socks, concat([GREETING, CONNECT, utf8("early")]));
       assert.deepEqual([...(await readAll(socks)).subarray(0, 4)], [5, 0, 5, reply]);
@@ -248,9 +252,36 @@ Deno.test("what the server says of a target becomes the proxy's reply", async ()
       assert.match(text(await readAll(plain)), new RegExp(`^HTTP/1.1 ${status} `));
       assert.equal(inbounds.counters.targetsRefused, 3);
       const targets = ["t.example:80", "t.example:443", "t.example:80"];
-      assert.deepEqual(failures, targets.map((target) => `${target} ${code}`));
+      assert.deepEqual(failures, targets.map((target) => `${target} ${wordsOf(code!)}`));
     });
   }
+});
+
+Deno.test("what is refused before it has a target is told of, SOCKS4 in its words", async () => {
+  const socks5: InboundSpec = { kind: "socks5", listen };
+  await bench(socks5, {}, async ({ connect, inbounds }) => {
+    const refused: string[] = [];
+    inbounds.context.onRefused = (what, cause) => refused.push(`${what}: ${cause}`);
+    const ask = async (bytes: Uint8Array<ArrayBuffer>): Promise<number[]> => {
+      const conn = await connect();
+      await send(conn, bytes);
+      return [...await readAll(conn)];
+    };
+    // SOCKS4's CONNECT.
+    const four = bytesOf(4, 1, 0, 80, 127, 0, 0, 1, 0);
+    assert.deepEqual(await ask(four), [0, 91, 0, 0, 0, 0, 0, 0]);
+    assert.deepEqual(await ask(utf8("GET / HTTP/1.1\r\n\r\n")), []);
+    assert.deepEqual(await ask(bytesOf(0x16, 3, 1)), []);
+    // BIND.
+    const bind = bytesOf(...GREETING, 5, 2, 0, 1, 127, 0, 0, 1, 0, 80);
+    assert.deepEqual((await ask(bind)).slice(0, 4), [5, 0, 5, 7]);
+    assert.deepEqual(refused, [
+      "a connection to a proxy is refused: SOCKS4 is not spoken here: set the program to SOCKS5",
+      "a connection to a proxy is refused: it is HTTP, and this is the address of SOCKS5 alone",
+      "a connection to a proxy is refused: it is neither SOCKS5 nor HTTP",
+      "a request to a proxy is refused: command not supported",
+    ]);
+  });
 });
 
 Deno.test("SOCKS5 tells the address that the server's connection has", async () => {
@@ -708,7 +739,7 @@ Deno.test("what is neither SOCKS5 nor HTTP, and the wrong one, are closed", asyn
   const specs: InboundSpec[] = [mixed, { kind: "socks5", listen }, { kind: "http", listen }];
   await bench(specs, {}, async ({ inbounds }) => {
     const [both, socks, http] = inbounds.ports;
-    const first = [[both!, 4], [socks!, 0x47], [http!, 5], [both!, 0x16]];
+    const first = [[both!, 3], [socks!, 0x47], [http!, 5], [both!, 0x16]];
     for (const [port, byte] of first) {
       const conn = await Deno.connect({ hostname, port: port! });
       await send(conn, bytesOf(byte!));

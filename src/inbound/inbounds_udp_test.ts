@@ -155,6 +155,8 @@ Deno.test("UDP ASSOCIATE drops fragments, junk, strangers and what is too long",
     const client = await udp();
     const stranger = await udp();
     const { counters } = inbounds;
+    const refused: string[] = [];
+    inbounds.context.onRefused = (_what, cause) => refused.push(cause);
     await client.send(packed("x"), at);
     await client.receive();
     await stranger.send(packed("stranger"), at);
@@ -164,6 +166,9 @@ Deno.test("UDP ASSOCIATE drops fragments, junk, strangers and what is too long",
     await until(() => counters.datagramsDropped === 3 && counters.fragments === 1);
     await client.send(packed("y"), at);
     assert.deepEqual((await client.receive())[0], packed("u.example:53 Y"));
+    for (const words of [/^it is from another address or port/, /^it is a fragment/, /header/]) {
+      assert.ok(refused.some((cause) => words.test(cause)), `${words}: ${refused}`);
+    }
     control.close();
   });
 });
@@ -229,12 +234,15 @@ Deno.test("UDP ASSOCIATE beyond the maximum is refused, and counted", async () =
   await bench(socks, {}, async ({ port, inbounds }) => {
     const { associations } = inbounds.context;
     while (associations.count < ASSOCIATIONS_MAX) assert.ok(associations.admit());
+    const refused: string[] = [];
+    inbounds.context.onRefused = (what, cause) => refused.push(`${what}: ${cause}`);
     const control = await Deno.connect({ hostname, port });
     await control.write(concat([Uint8Array.of(5, 1, 0), ASSOCIATE]));
     const parts: Uint8Array[] = [];
     for await (const part of control.readable) parts.push(part);
     assert.deepEqual([...concat(parts).subarray(0, 4)], [5, 0, 5, 1]);
     assert.equal(inbounds.counters.associationsRefused, 1);
+    assert.match(refused.join(), /^a SOCKS5 UDP ASSOCIATE is refused: there are too many/);
     for (let i = 0; i < ASSOCIATIONS_MAX; i++) {
       associations.release({ session: undefined, association: -1, datagram: () => {} });
     }

@@ -180,8 +180,8 @@ export class PlainHttp implements ExchangeOwner, Holder, Timer, Task {
   failed(outcome: number): void {
     if (this.#isOver) return;
     if (this.#exchange?.isStarted || this.#parser.state === "failed") return this.#cut();
-    this.#context.onFailed(this.#parser.target, outcome);
-    this.#parser.refuse(outcome);
+    const more = this.#context.targetFailed(this.#parser.target, outcome);
+    this.#parser.refuse(outcome, more);
     this.#sayFailure();
   }
 

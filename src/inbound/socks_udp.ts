@@ -105,12 +105,16 @@ export class SocksUdp implements AssociationUser, Watcher {
     const header = this.#header;
     if (inbox.isTruncated(i) || !this.#isClient(i)) {
       counters.datagramsDropped++;
-      return;
+      const cause = "it is from another address or port than the client's, or too long";
+      return this.#context.onRefused("a SOCKS5 datagram is dropped", cause);
     }
     const { fragments } = header;
     if (!header.read(inbox.arena, inbox.offset(i), inbox.length(i))) {
-      if (header.fragments > fragments) counters.fragments++;
+      const isFragment = header.fragments > fragments;
+      if (isFragment) counters.fragments++;
       else counters.datagramsDropped++;
+      const cause = isFragment ? "it is a fragment, which is not supported" : "its header is wrong";
+      this.#context.onRefused("a SOCKS5 datagram is dropped", cause);
       return;
     }
     const { addressAt, addressLength, dataAt, dataLength } = header;

@@ -13,6 +13,7 @@ import type { InboundSpec } from "./spec.ts";
 /** A peer that neither sends nor gets anything for so long is forgotten. */
 export const PEER_IDLE_MS = 60_000;
 const SWEEP_MS = 5_000;
+const NO_PEER = "there are too many associations";
 
 /** One local address and port. */
 class ForwardPeer implements AssociationUser {
@@ -117,7 +118,10 @@ export class UdpForward implements Watcher, Timer {
     let peer = first;
     while (peer !== undefined && !inbox.isRoute(i, peer.route)) peer = peer.next;
     if (peer === undefined) {
-      if (!associations.admit()) return undefined;
+      if (!associations.admit()) {
+        this.#context.onRefused("a UDP forward's new peer is refused", NO_PEER);
+        return undefined;
+      }
       peer = new ForwardPeer(this, hash);
       peer.route.set(this.#route);
       peer.next = first;

@@ -3,6 +3,10 @@
  * servers that are configured. Only so many at a time; the same name is asked for once.
  */
 
+import { nameAddresses } from "../../ffi/names.ts";
+import type { Native } from "../../ffi/native.ts";
+import { formatIp } from "../base/ip.ts";
+
 /** Lookups at a time; each of the system's holds a thread. */
 export const LOOKUPS_MAX = 64;
 /** Names that wait for their turn; more are refused. Workers have limits of their own. */
@@ -20,6 +24,7 @@ export const ABANDONED_MAX = 128;
 const ADDRESSES_MAX = 32;
 const SERVER_TIMEOUT_MS = 3000;
 
+/** "failed": who was asked does not answer, or has no answer. */
 export type LookupError = "not-found" | "failed";
 
 export interface Answer {
@@ -98,9 +103,15 @@ export class NameLookup {
   }
 
   /** By this machine's resolver, or these servers. */
-  static of(servers: "system" | readonly NameServer[], lookupsMax?: number): NameLookup {
+  static of(
+    native: Native,
+    servers: "system" | readonly NameServer[],
+    lookupsMax?: number,
+  ): NameLookup {
     const isSystem = servers === "system" || servers.length === 0;
-    const find: Finder = isSystem ? findBySystem : (name) => findByServers(name, servers);
+    const find: Finder = isSystem
+      ? (name) => findBySystem(native, name)
+      : (name) => findByServers(name, servers);
     return new NameLookup(find, lookupsMax);
   }
 
@@ -263,13 +274,10 @@ function isBefore(queue: Queue, other: Queue | undefined): boolean {
   return queue.running < other.running;
 }
 
-async function findBySystem(name: string): Promise<Answer> {
-  try {
-    const found = await (await dns()).lookup(name, { all: true, verbatim: true });
-    return answerOf(found);
-  } catch (error) {
-    return answerOfError(error);
-  }
+async function findBySystem(native: Native, name: string): Promise<Answer> {
+  const found = await nameAddresses(native, name);
+  if (found === undefined) return FAILED;
+  return answerOf(found.map((ip) => ({ address: formatIp(ip) })));
 }
 
 /** Asks one server after the other; the first that answers at all decides. */

@@ -1,7 +1,10 @@
 import assert from "node:assert/strict";
 import { createSocket } from "node:dgram";
+import { testNative } from "../../tests/native.ts";
 import { ABANDONED_MAX, LOOKUPS_MAX, WAITING_MAX } from "./name_lookup.ts";
 import { type Answer, NameLookup } from "./name_lookup.ts";
+
+const native = testNative();
 
 const FAILED: Answer = { addresses: [], error: "failed" };
 
@@ -155,7 +158,7 @@ Deno.test("NameLookup gives an answer also when the look-up throws", async () =>
 });
 
 Deno.test("NameLookup asks this machine's resolver", async () => {
-  const lookup = NameLookup.of("system");
+  const lookup = NameLookup.of(native, "system");
   const { addresses } = await lookup.find("localhost");
   assert.ok(addresses.includes("127.0.0.1") || addresses.includes("::1"), addresses.join());
   const none = await lookup.find("no-such-name.invalid");
@@ -215,7 +218,7 @@ Deno.test({
   async fn() {
     const server = await serveNames();
     try {
-      const lookup = NameLookup.of([{ host: "127.0.0.1", port: server.port }]);
+      const lookup = NameLookup.of(native, [{ host: "127.0.0.1", port: server.port }]);
       const found = await lookup.find("known.example");
       assert.deepEqual([...found.addresses].sort(), ["192.0.2.7", "2001:db8::7"]);
       // That of the address that holds for the shorter time.

@@ -11,7 +11,7 @@ import type { TcpSocket } from "../../ffi/tcp.ts";
 import type { Loop } from "../loop/loop.ts";
 import type { NameWaiter, Resolution, Resolver } from "../loop/resolver.ts";
 import { OpenedCode } from "../wire/frames.ts";
-import { type CheckedTarget, DIRECT, type Pending, type Rules } from "../proxy/rules.ts";
+import { type CheckedTarget, DIRECT, type Pending, REJECT, type Rules } from "../proxy/rules.ts";
 import { Target } from "../proxy/target.ts";
 import { Dial, type DialEvents, endpointOf } from "./dial.ts";
 import type { Origin, Routes } from "./routes.ts";
@@ -21,6 +21,8 @@ import { Turns } from "./turns.ts";
 export interface ConnectEvents extends DialEvents {
   /** On whose account names are looked up; a session. */
   readonly asker?: object;
+  /** Hears what the rules said: an outbound's name, and the index of the rule, or NO_RULE. */
+  judged?(outbound: string, rule: number): void;
 }
 
 export class Connector {
@@ -99,7 +101,8 @@ export class Connecting implements NameWaiter, DialEvents {
   }
 
   begin(target: Target): void {
-    const { step, outbound } = this.#pending;
+    const { step, outbound, rule } = this.#pending;
+    if (step !== "resolve") this.#judged(outbound, rule);
     if (step === "reject") return this.failed(OpenedCode.denied);
     if (step === "hand-over") return this.#dialUpstream(outbound, copyOf(target));
     if (!target.isDomain) return this.#choose([target.ip.slice()]);
@@ -158,16 +161,19 @@ export class Connecting implements NameWaiter, DialEvents {
 
   #take({ addresses, error }: Resolution): void {
     if (error === undefined) return this.#choose(addresses);
-    if (error === "timed-out") this.failed(OpenedCode.timedOut);
-    else if (error === "busy") this.failed(OpenedCode.tooManyStreams);
-    else this.failed(error === "failed" ? OpenedCode.unreachable : OpenedCode.nameNotFound);
+    if (error === "busy") this.failed(OpenedCode.tooManyStreams);
+    else if (error === "not-found") this.failed(OpenedCode.nameNotFound);
+    else this.failed(OpenedCode.resolverSilent);
   }
 
   /** Judges the addresses: from here on only what the rules copied is used. */
   #choose(addresses: readonly Uint8Array[]): void {
-    const { allowed } = this.#pending.decideAfterResolution(addresses);
+    const { allowed, refusedAddresses, rule } = this.#pending.decideAfterResolution(addresses);
     const [first] = allowed;
-    if (first === undefined) return this.failed(OpenedCode.denied);
+    this.#judged(first?.outbound ?? REJECT, first?.rule ?? rule);
+    if (first === undefined) {
+      return this.failed(refusedAddresses > 0 ? OpenedCode.notPublic : OpenedCode.denied);
+    }
     const same = allowed.filter(({ outbound }) => outbound === first.outbound);
     if (first.outbound === DIRECT) return this.#dialDirect(same.map(endpointOf), {});
     const origin = this.#routes.origins?.get(this.#nameOf(first.outbound));
@@ -183,6 +189,10 @@ export class Connecting implements NameWaiter, DialEvents {
     if (preferred === undefined) return allowed[0];
     const best = allowed.find(({ isIpv4 }) => isIpv4 === (preferred === 4));
     return best ?? (only ? undefined : allowed[0]);
+  }
+
+  #judged(outbound: number, rule: number): void {
+    this.#events.judged?.(this.#nameOf(outbound), rule);
   }
 
   #nameOf(outbound: number): string {

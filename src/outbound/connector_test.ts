@@ -111,7 +111,7 @@ Deno.test("Connector judges, resolves and dials, and tells once how it went", ()
 Deno.test("Connector tells before it returns what the rules alone decide", () => {
   using bench = new Bench(() => routes([{ domain: ["no.example"], outbound: "reject" }, LOCAL]));
   assert.equal(bench.connect("no.example:80").code, OpenedCode.denied);
-  assert.equal(bench.connect("10.0.0.1:80").code, OpenedCode.denied);
+  assert.equal(bench.connect("10.0.0.1:80").code, OpenedCode.notPublic);
   assert.equal(bench.waiting.size, 0);
 });
 
@@ -119,8 +119,8 @@ Deno.test("Connector tells why a name led nowhere", () => {
   using bench = new Bench(() => routes([LOCAL]));
   const errors = [
     ["not-found", OpenedCode.nameNotFound],
-    ["failed", OpenedCode.unreachable],
-    ["timed-out", OpenedCode.timedOut],
+    ["failed", OpenedCode.resolverSilent],
+    ["timed-out", OpenedCode.resolverSilent],
     ["busy", OpenedCode.tooManyStreams],
   ] as const;
   for (const [error, code] of errors) {

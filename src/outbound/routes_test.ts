@@ -108,7 +108,7 @@ Deno.test("a stream that no rule matches goes by the default outbound", () => {
   ];
   using bench = new Bench({ rules: [], outbounds, defaultOutbound: "up" });
   // What is not public is refused all the same, and the proxy hears nothing of it.
-  assert.equal(bench.code(bench.open("127.0.0.1", target.local.port)), OpenedCode.denied);
+  assert.equal(bench.code(bench.open("127.0.0.1", target.local.port)), OpenedCode.notPublic);
   const id = bench.open("1.1.1.1", 80);
   const far = bench.accept(proxy);
   bench.set({ rules });
@@ -211,9 +211,9 @@ Deno.test("a user's connections are limited, streams and associations together",
   assert.equal(bench.code(bench.open("127.0.0.1", port)), OpenedCode.ok);
   bench.targets.wasReset(bench.session, id);
   assert.equal(bench.account.connections, 1);
-  // Who may not be here any more is denied.
+  // Who may not be here any more is told so.
   bench.account.limits = { expiresAtMs: 1 };
-  assert.equal(bench.code(bench.open("127.0.0.1", port)), OpenedCode.denied);
+  assert.equal(bench.code(bench.open("127.0.0.1", port)), OpenedCode.userRefused);
   assert.equal(bench.targets.counters.refused, 2);
 });
 

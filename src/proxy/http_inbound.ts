@@ -8,7 +8,7 @@
 //              ↘ body → complete → (next) head plain
 //   any of them → failed                       drain the reply, then close
 
-import { tellingOf } from "./outcome.ts";
+import { tellingOf, wordsOf } from "./outcome.ts";
 import { type Credentials, NO_CREDENTIAL } from "./credentials.ts";
 import { BodyReader } from "./http_body.ts";
 import {
@@ -149,11 +149,15 @@ export class HttpInbound {
     }
   }
 
-  /** The target can't be had, or gave no answer of which a byte went out: 403, 502 or 504. */
-  refuse(outcome: number): void {
+  /**
+   * The target can't be had, or gave no answer of which a byte went out: 403, 502, 503 or 504.
+   * `more`: what else is known of it.
+   */
+  refuse(outcome: number, more?: string): void {
     const { state } = this;
     if (state !== "body" && (state !== "complete" || this.isConnect)) this.#assertReady();
-    const { status, words, error } = tellingOf(outcome);
+    const { status, error } = tellingOf(outcome);
+    const words = wordsOf(outcome, more);
     const text = `${words[0]!.toUpperCase()}${words.slice(1)}.`;
     this.#fail(status, "refused", text, `Proxy-Status: phantom; error=${error}\r\n`);
   }

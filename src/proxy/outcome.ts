@@ -53,8 +53,26 @@ const TELLINGS: Readonly<Record<number, Telling>> = {
     error: "connection_timeout",
   },
   [Outcome.tooManyStreams]: {
-    ...{ status: 503, words: "there is no room for one more connection, here or at the server" },
+    ...{
+      status: 503,
+      words:
+        "there is no room for one more connection: here, at the server, or of this user's there",
+    },
     error: "connection_limit_reached",
+  },
+  [Outcome.resolverSilent]: {
+    ...{ status: 504, words: "the resolver that the server asks for names does not answer" },
+    error: "dns_timeout",
+  },
+  [Outcome.notPublic]: {
+    status: 403,
+    words: "the target is private, or the server's own: a rule with its cidr opens it there",
+    error: "destination_ip_prohibited",
+  },
+  [Outcome.userRefused]: {
+    status: 403,
+    words: "the user's account at the server has expired, or its traffic is used up",
+    error: "destination_unavailable",
   },
   [Outcome.tunnelDown]: {
     ...{ status: 503, words: "there is no connection to the Phantom server" },
@@ -79,6 +97,9 @@ const TO_SOCKS = [
   SocksReply.NOT_ALLOWED,
   SocksReply.TTL_EXPIRED,
   SocksReply.FAILURE,
+  SocksReply.FAILURE,
+  SocksReply.NOT_ALLOWED,
+  SocksReply.NOT_ALLOWED,
 ];
 const FROM_SOCKS = [
   OpenedCode.ok,
@@ -89,6 +110,12 @@ const FROM_SOCKS = [
   OpenedCode.refused,
   OpenedCode.timedOut,
 ];
+
+/** The words of an Outcome, and what more is known of it. */
+export function wordsOf(outcome: number, more?: string): string {
+  const { words } = tellingOf(outcome);
+  return more === undefined ? words : `${words}: ${more}`;
+}
 
 /** REP for an Outcome. */
 export function socksReplyOf(code: number): number {

@@ -10,8 +10,8 @@ import {
 } from "./outcome.ts";
 
 Deno.test("every outcome has a SOCKS5 reply, an HTTP status and words of its own", () => {
-  const statuses = [200, 502, 502, 502, 403, 504, 503];
-  const replies = [0, 5, 3, 4, 2, 6, 1];
+  const statuses = [200, 502, 502, 502, 403, 504, 503, 504, 403, 403];
+  const replies = [0, 5, 3, 4, 2, 6, 1, 1, 2, 2];
   for (const code of Object.values(OpenedCode)) {
     if (code !== OpenedCode.ok) assert.equal(tellingOf(code).status, statuses[code]);
     assert.equal(socksReplyOf(code), replies[code]);

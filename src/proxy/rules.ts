@@ -29,6 +29,8 @@ import type { Target } from "./target.ts";
 
 export const DIRECT = 0;
 export const REJECT = 1;
+/** Where a rule is told by its index: the fallback decided. */
+export const NO_RULE = -1;
 
 /** Answers that are no outbound. */
 export const Verdict = {
@@ -103,6 +105,7 @@ let fillChecked: (
   outbound: number,
 ) => void;
 let clearChecked: (target: CheckedTarget) => void;
+let setRule: (target: CheckedTarget, item: number) => void;
 let judge: (
   rules: Rules,
   best: number,
@@ -121,6 +124,7 @@ export class CheckedTarget {
   readonly #ip = new Uint8Array(16);
   #port = 0;
   #outbound = -1;
+  #rule = NO_RULE;
 
   static {
     fillChecked = (target, ip, at, port, outbound) => {
@@ -132,6 +136,7 @@ export class CheckedTarget {
       target.#port = 0;
       target.#outbound = -1;
     };
+    setRule = (target, item) => target.#rule = indexOf(item);
   }
 
   get port(): number {
@@ -141,6 +146,11 @@ export class CheckedTarget {
   /** Index of the outbound; see `Rules.outbounds`. */
   get outbound(): number {
     return this.#outbound;
+  }
+
+  /** Index of the rule that decided, also where it refused; NO_RULE: none matched. */
+  get rule(): number {
+    return this.#rule;
   }
 
   /** Writes the 16 bytes of the address, for the call that dials or sends. */
@@ -227,6 +237,7 @@ export class Rules {
       : this.#first(cidrs.lookupIpv4(inner), user, network, port) | LEVEL_BITS;
     const item = Math.min(best, named, innerItem);
     const outbound = this.outboundOf(item);
+    setRule(out, item);
     const level = item === named && item !== NO_ITEM ? levelOf(item) : Level.NONE;
     if (outbound === REJECT || port === 0) {
       clearChecked(out);
@@ -270,6 +281,10 @@ export class Rules {
   }
 }
 
+function indexOf(item: number): number {
+  return item === NO_ITEM ? NO_RULE : ruleOf(item);
+}
+
 function isLifted(addressClass: number, level: number): boolean {
   if (addressClass === AddressClass.PUBLIC) return true;
   return level >= (addressClass === AddressClass.METADATA ? Level.HOST : Level.CLASS);
@@ -292,6 +307,8 @@ export interface Candidates {
   readonly allowed: readonly CheckedTarget[];
   readonly rejected: number;
   readonly refusedAddresses: number;
+  /** The rule that decided of the first of them; NO_RULE: none matched. */
+  readonly rule: number;
 }
 
 /** A stream's or name's decision, as far as it goes without an address. */
@@ -318,6 +335,11 @@ export class Pending {
     else this.step = this.outbound === REJECT ? "reject" : "hand-over";
   }
 
+  /** Index of the rule that decided so far; NO_RULE: none matched. */
+  get rule(): number {
+    return indexOf(this.#best);
+  }
+
   /** Judges one address; see {@linkcode Rules.checkDatagram} for what it returns. */
   check(ip: Uint8Array, at: number, out: CheckedTarget): number {
     return judge(this.#rules, this.#best, this.#flow, ip, at, out);
@@ -328,14 +350,16 @@ export class Pending {
     const allowed: CheckedTarget[] = [];
     let rejected = 0;
     let refusedAddresses = 0;
+    let rule: number | undefined;
     for (const ip of addresses) {
       const target = new CheckedTarget();
       const verdict = this.check(ip, 0, target);
+      rule ??= target.rule;
       if (verdict === Verdict.REJECTED) rejected += 1;
       else if (verdict === Verdict.REFUSED_ADDRESS) refusedAddresses += 1;
       else allowed.push(target);
     }
-    return { allowed, rejected, refusedAddresses };
+    return { allowed, rejected, refusedAddresses, rule: rule ?? this.rule };
   }
 }
 

@@ -1,6 +1,6 @@
 /** A UDP socket as a carrier, and AF_XDP beside it, which sends to whom it can reach. */
 
-import type { Endpoint, Route } from "../../ffi/endpoint.ts";
+import { type Endpoint, endpointWords, readEndpoint, type Route } from "../../ffi/endpoint.ts";
 import { EpollEvent } from "../../ffi/loop.ts";
 import { UdpInbox, type UdpOptions, type UdpOutbox, UdpSocket } from "../../ffi/udp.ts";
 import type { SentVisitor, XskPort } from "../../ffi/xsk.ts";
@@ -10,13 +10,20 @@ import type { Carrier, CarrierHost, PacketSizes } from "./carrier.ts";
 /** Receive calls in a round of the loop: a flood must not hold off timers and sending. */
 const RECEIVES_A_ROUND = 4;
 const SOCKET_BUFFER_BYTES = 8 << 20;
+/** What ICMP says is read so far in a round. */
+const ERRORS_A_ROUND = 64;
 /** Frames that the kernel did not take at once are offered again after this. */
 const KICK_MS = 1;
+
+/** ICMP has said of a packet to `peer` that it did not get there; see UdpSocket.error. */
+export type HearError = (error: number, peer: Endpoint, teller: Endpoint) => void;
 
 export interface UdpCarrierOptions {
   /** @default {0} */
   readonly id?: number;
   readonly mtu: PacketSizes;
+  /** Hears what ICMP says, which anybody who knows the ports can forge. */
+  readonly onError?: HearError;
 }
 
 export class UdpCarrier implements Carrier, Watcher, Timer {
@@ -29,6 +36,7 @@ export class UdpCarrier implements Carrier, Watcher, Timer {
   readonly hasConnections = false;
   readonly #loop: Loop;
   readonly #host: CarrierHost;
+  readonly #onError: HearError | undefined;
   readonly #inbox = new UdpInbox();
   #socket: UdpSocket | undefined;
   #tag = -1;
@@ -43,6 +51,7 @@ export class UdpCarrier implements Carrier, Watcher, Timer {
     this.#host = host;
     this.id = options.id ?? 0;
     this.mtu = options.mtu;
+    this.#onError = options.onError;
   }
 
   get isOpen(): boolean {
@@ -75,6 +84,7 @@ export class UdpCarrier implements Carrier, Watcher, Timer {
       receiveBufferBytes: SOCKET_BUFFER_BYTES,
       sendBufferBytes: SOCKET_BUFFER_BYTES,
       dontFragment: true,
+      errors: this.#onError !== undefined,
       ...options,
     });
     const wasBlocked = this.#isBlocked;
@@ -107,6 +117,7 @@ export class UdpCarrier implements Carrier, Watcher, Timer {
 
   ready(events: number): void {
     if ((events & EpollEvent.out) !== 0) this.#unblock();
+    if ((events & EpollEvent.error) !== 0) this.#hearErrors();
     if ((events & ~EpollEvent.out) === 0) return;
     const inbox = this.#inbox;
     for (let i = 0; i < RECEIVES_A_ROUND; i++) {
@@ -120,6 +131,17 @@ export class UdpCarrier implements Carrier, Watcher, Timer {
       this.#host.take(this, inbox, count);
       // Not every slot was needed: that was all.
       if (messages < inbox.slots) return;
+    }
+  }
+
+  /** Epoll goes on telling of errors that nobody has read. */
+  #hearErrors(): void {
+    const hear = this.#onError;
+    const [peer, teller] = [new Uint32Array(endpointWords), new Uint32Array(endpointWords)];
+    for (let i = 0; i < ERRORS_A_ROUND && hear !== undefined; i++) {
+      const error = this.#socket?.error(peer, teller) ?? 0;
+      if (error === 0) return;
+      hear(error, readEndpoint(peer, 0), readEndpoint(teller, 0));
     }
   }
 

@@ -132,9 +132,21 @@ export type ToClient =
   /** Tell the state of the session. */
   | { readonly kind: "report" };
 
+/** Why a server does not answer, where somebody says so: a hint, for ICMP can be forged. */
+export interface Silence {
+  /** As ICMP says; or this machine has no way there; or the server's name is not found. */
+  readonly why: "refused" | "unreachable" | "prohibited" | "no-way" | "no-name";
+  /** The server's address that it is about. */
+  readonly peer: string;
+  /** Who says so. */
+  readonly by: string;
+}
+
 /** What a client's tunnel says of its session: when it changes, and as the answer to "report". */
 export interface SessionReport {
   readonly state: "connecting" | "open" | "lost";
+  /** Of one that is being connected, or could not be. */
+  readonly silence?: Silence;
   /** How the last session ended: a CloseCode. */
   readonly closeCode: number;
   readonly rttMs: number;

@@ -61,6 +61,12 @@ export const OpenedCode = {
   denied: 4,
   timedOut: 5,
   tooManyStreams: 6,
+  /** Whoever the server asks for names does not answer. */
+  resolverSilent: 7,
+  /** The target is private, or the server's own, and no rule opens it. */
+  notPublic: 8,
+  /** The user's account has expired meanwhile, or its traffic is used up. */
+  userRefused: 9,
 } as const;
 
 /** The code of CLOSE: append only. */

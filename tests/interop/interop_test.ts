@@ -476,11 +476,11 @@ test("a refused port: OPENED with code 1", () =>
     assert.equal((await within(opened, 5000, "OPENED")).code, 1);
   }));
 
-test("a private address: OPENED with code 4", () =>
+test("a private address: OPENED with code 8", () =>
   withClient({}, async (client) => {
     for (const host of ["10.1.2.3", "192.168.7.7", "169.254.169.254"]) {
       const opened = await within(client.open(host, 80).opened, 5000, `OPENED of ${host}`);
-      assert.equal(opened.code, 4, host);
+      assert.equal(opened.code, 8, host);
     }
   }));
 

@@ -1,8 +1,20 @@
 /** Where HELLOs go: the server's addresses by UDP, and routes of other carriers. One is next. */
 
-import { type Endpoint, isSameRoute, type Route, routeTo } from "../../../ffi/endpoint.ts";
+import {
+  type Endpoint,
+  endpoint,
+  isSameRoute,
+  type Route,
+  routeTo,
+} from "../../../ffi/endpoint.ts";
+import { SilenceWatch } from "./silence.ts";
+
+/** Of a session that is asked for before the server's name is found. */
+const NOWHERE = routeTo(endpoint(new Uint8Array(16), 0));
 
 export class HelloRoutes {
+  /** What is said of them. */
+  readonly silence: SilenceWatch = new SilenceWatch();
   #servers: Route[];
   #others: Route[] = [];
   #next = 0;
@@ -15,13 +27,19 @@ export class HelloRoutes {
     return this.#servers.length + this.#others.length;
   }
 
-  /** The one to try next. */
+  /** The one to try next; one that leads nowhere as long as there is none. */
   get next(): Route {
-    return this.#at(this.#next)!;
+    return this.#at(this.#next) ?? NOWHERE;
   }
 
   #at(index: number): Route | undefined {
     return this.#servers[index] ?? this.#others[index - this.#servers.length];
+  }
+
+  /** Whether it is one of the server's addresses, with its port. */
+  isServer(peer: Endpoint): boolean {
+    const route = routeTo(peer);
+    return this.#servers.some((one) => isSameRoute(one, route));
   }
 
   /** It was tried. */

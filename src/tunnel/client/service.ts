@@ -15,7 +15,7 @@ import type { InboundSpec, InboundText } from "../../inbound/spec.ts";
 import type { CounterSources } from "../../loop/counters.ts";
 import type { Host, Service } from "../../loop/host.ts";
 import type { Loop, Task } from "../../loop/loop.ts";
-import { tellingOf } from "../../proxy/outcome.ts";
+import { refusalWords, silenceWords } from "../close_words.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { PacketPump } from "../packet_pump.ts";
 import type { Peer } from "../peer.ts";
@@ -25,8 +25,10 @@ import type {
   ClientStart,
   InboundsReport,
   SessionReport,
+  Silence,
   ToClient,
 } from "../protocol.ts";
+import type { SilenceWatch } from "./silence.ts";
 import type { ClientCounters } from "./tunnel.ts";
 
 /** Asked for a report, how long a PONG is waited for. */
@@ -38,6 +40,7 @@ export interface Tunnel extends InboundTunnel {
   readonly counters?: ClientCounters;
   readonly state: "idle" | "connecting" | "open" | "lost";
   readonly closeCode?: number;
+  readonly silence?: SilenceWatch;
   start(): void;
   /** Where HELLOs go from now on. */
   setServers(servers: readonly Endpoint[]): void;
@@ -89,6 +92,7 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
   readonly #host: Host;
   readonly #start: ClientStart;
   #told: Tunnel["state"] = "idle";
+  #toldSilence: Silence | undefined;
   #session: Session | undefined;
   /** The PING that a report waits for. */
   #pingId = 0;
@@ -102,17 +106,26 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
     const through: InboundTunnel = {
       session: () => this.#session = this.tunnel.session(),
       wake: (session) => this.tunnel.wake(session),
+      why: () => this.#why(),
     };
     this.inbounds = new WatchedInbounds(host.loop, start.inbounds, through, {
       ...start,
       listener: this,
     });
     const log = host.log.with({ component: "inbound" });
-    this.inbounds.context.onFailed = (target, outcome) => {
-      const cause = tellingOf(outcome).words;
+    const { context } = this.inbounds;
+    context.onFailed = (target, cause) =>
       log.info("request_failed", "a request failed", { target: target.toString(), cause });
-    };
+    context.onRefused = (what, cause) => log.info("request_refused", what, { cause });
     this.tunnel = makeTunnel(host, start, this.inbounds);
+    const { silence } = this.tunnel;
+    if (silence !== undefined) silence.changed = () => this.stateChanged();
+  }
+
+  #why(): string | undefined {
+    const said = this.tunnel.silence?.said;
+    const refusal = refusalWords(this.#session?.closeCode ?? CloseCode.done);
+    return refusal ?? (said === undefined ? undefined : silenceWords(said));
   }
 
   get counters(): CounterSources {
@@ -190,8 +203,8 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
 
   /** The end of a round in which the session's state changed. */
   runTask(): void {
-    const { state } = this.tunnel;
-    if (state === this.#told) return;
+    const { state, silence } = this.tunnel;
+    if (state === this.#told && silence?.said === this.#toldSilence) return;
     // A session that has just opened is told of once its round trip is measured.
     if (state !== "open") this.#report();
     else if (!this.#owesReport) this.#asked();
@@ -220,13 +233,16 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
 
   #report(measuredMs = 0): void {
     const { state } = this.tunnel;
+    const silence = this.tunnel.silence?.said;
     const way = this.#session?.recovery.path(this.#session.activePath);
     const { splicer, counters } = this.inbounds.context;
     this.#owesReport = false;
     this.#told = state;
+    this.#toldSilence = silence;
     const report: SessionReport = {
       // One that nobody has asked for yet is as good as lost.
       state: state === "idle" ? "lost" : state,
+      ...(silence === undefined ? {} : { silence }),
       closeCode: this.tunnel.closeCode ?? CloseCode.done,
       rttMs: measuredMs > 0 ? measuredMs : way?.rtt.sampled === true ? way.rtt.smoothed : 0,
       lostShare: way === undefined ? 0 : way.counters.lostPackets / (way.counters.sentPackets || 1),

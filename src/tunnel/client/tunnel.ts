@@ -9,7 +9,13 @@
  */
 
 import { cipherMachine } from "../../../ffi/aead.ts";
-import { carrierOf, type Endpoint, endpoint, type Route } from "../../../ffi/endpoint.ts";
+import {
+  carrierOf,
+  type Endpoint,
+  endpoint,
+  readEndpoint,
+  type Route,
+} from "../../../ffi/endpoint.ts";
 import { toServer } from "../../../ffi/mask.ts";
 import type { Native } from "../../../ffi/native.ts";
 import { NativePrimitives } from "../../../ffi/primitives.ts";
@@ -41,6 +47,7 @@ import { RandomNumbers } from "../random_numbers.ts";
 import * as tunnel from "../tunnel.ts";
 import { HelloRoutes } from "./hello_routes.ts";
 import { Pauses } from "./pauses.ts";
+import type { SilenceWatch } from "./silence.ts";
 
 /** idle: nobody has asked for a session yet. */
 export type ClientState = "idle" | "connecting" | "open" | "lost";
@@ -65,6 +72,8 @@ export class ClientCounters {
   refusals = 0;
 }
 
+/** Where nothing could be sent. */
+const NO_WAY_WAIT_MS = 1000;
 const HELLO_RETRY_MS: readonly number[] = [1000, 2000, 4000];
 /** The session, and ones that are closing. */
 const SESSIONS_MAX = 8;
@@ -156,7 +165,14 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
       sessionsMax: SESSIONS_MAX,
       unixMs: () => clock() + this.clockOffsetMs,
     });
-    this.udp = new UdpCarrier(loop, this.pump, { mtu: tunnel.DATAGRAM_SIZES });
+    this.udp = new UdpCarrier(loop, this.pump, {
+      mtu: tunnel.DATAGRAM_SIZES,
+      // It is a hint and no more: the attempt goes on, and an open session does not care.
+      onError: (error, peer, teller) => {
+        const isAsked = this.#state === "connecting" && this.#routes.isServer(peer);
+        if (isAsked) this.silence.icmp(error, peer, teller);
+      },
+    });
   }
 
   /** Opens the socket. Nothing is sent before somebody asks for a session. */
@@ -191,7 +207,15 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
    * being connected. One that is open stays where it is.
    */
   setServers(servers: readonly Endpoint[]): void {
+    const isWaiting = this.#routes.count === 0 && (this.#connection?.tries ?? 0) > 0;
     this.#routes.setServers(servers);
+    // Nothing could be sent so far.
+    if (isWaiting && this.heapIndex !== NOT_ARMED) this.#loop.arm(this, this.#loop.now);
+  }
+
+  /** Why nobody answers, as far as somebody says so. */
+  get silence(): SilenceWatch {
+    return this.#routes.silence;
   }
 
   get state(): ClientState {
@@ -276,6 +300,7 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
 
   #connect(): Session {
     const { pump } = this;
+    this.silence.said = undefined;
     const now = this.#loop.now;
     // One that was closed before it was connected.
     const before = this.#connection?.peer;
@@ -365,16 +390,19 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
     if (connection.tries === 0) this.#buildEarly(connection, now);
     const wait = this.#retries[Math.min(connection.tries, this.#retries.length - 1)]!;
     connection.tries++;
+    let isSent = false;
     // Each is tried on its own: a server's address that this machine can't reach costs no time.
-    for (let i = 0; i < this.#routes.count; i++) {
+    for (let i = 0; i < this.#routes.count && !isSent; i++) {
       const at = control.begin();
       const length = connection.handshake.hello(clock.unixMs, control.arena, at, PMTU_BASE);
       control.add(this.#routes.next, length);
       this.counters.hellos++;
       this.#routes.advance();
-      if (control.send() === 1) break;
+      isSent = control.send() === 1;
     }
-    this.#loop.arm(this, now + wait);
+    if (this.#routes.count === 0) this.silence.noName();
+    else if (!isSent) this.silence.noWay(readEndpoint(this.#routes.next, 0));
+    this.#loop.arm(this, now + (isSent ? wait : Math.min(wait, NO_WAY_WAIT_MS)));
   }
 
   /** What the session has to say so far, as the frames of the HELLO. */
@@ -389,7 +417,8 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
 
   #fail(connection: Connection, now: number): void {
     this.counters.failures++;
-    this.#pauses.begin(now);
+    // Whose network is not up keeps nobody busy by asking.
+    if (!this.silence.isOurs) this.#pauses.begin(now);
     this.pump.clock.now = now;
     this.pump.release(connection.peer);
   }
@@ -435,6 +464,7 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
     this.#loop.disarm(this);
     this.counters.accepts++;
     this.#pauses.end();
+    this.silence.said = undefined;
     this.#state = "open";
     const { route } = arrival;
     this.#routes.prefer(route);

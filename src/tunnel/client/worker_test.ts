@@ -71,7 +71,7 @@ async function bench(test: (bench: Bench) => Promise<void>): Promise<void> {
   await targets.open();
   const common = {
     libs,
-    log: new Log(({ level, message }) => level === "info" || assert.fail(message)),
+    log: new Log(({ level, message }) => ["info", "debug"].includes(level) || assert.fail(message)),
   };
   const server = await Pool.start<ServerProtocol>({
     ...common,

@@ -12,7 +12,7 @@ import { EpollEvent } from "../../../ffi/loop.ts";
 import { UdpInbox, UdpSocket } from "../../../ffi/udp.ts";
 import { endpointWords, routeWords } from "../../../ffi/endpoint.ts";
 import { isIpv4Mapped } from "../../base/ip.ts";
-import { CheckedTarget, DIRECT, type Pending, type Rules } from "../../proxy/rules.ts";
+import { CheckedTarget, DIRECT, type Pending, type Rules, Verdict } from "../../proxy/rules.ts";
 import { Target } from "../../proxy/target.ts";
 import { addressPort, AddressType, readIpAddress, writeIpAddress } from "../../wire/address.ts";
 import { DATAGRAM_BYTES_MAX } from "../../session/limits.ts";
@@ -23,6 +23,8 @@ import { DatagramOutbox } from "./datagram_outbox.ts";
 import type { Origin, Routes } from "../../outbound/routes.ts";
 import { type Turn, Turns } from "../../outbound/turns.ts";
 import { type ExitItem, type ExitOptions, ExitSessions } from "./exit_sessions.ts";
+import type { DatagramStory } from "./target_log.ts";
+import { OpenedCode } from "../../wire/frames.ts";
 
 /** What is asked of the session of a datagram. */
 export type DatagramSession = Pick<Session, "sendDatagram" | "endAssoc">;
@@ -245,6 +247,7 @@ export class TargetAssociations implements Task, Timer {
     const { checkedTarget } = this;
     const { rules } = this.#routes;
     const outbound = rules.checkDatagram(association.user, ip, 0, port, checkedTarget);
+    if (association.story !== undefined) this.#tell(association, outbound, ip, port, length);
     this.#sendBy(outbound, association, bytes, at, length);
   }
 
@@ -413,6 +416,26 @@ export class TargetAssociations implements Task, Timer {
     return this.#routes.rules.decideBeforeResolution(association.user, "udp", target);
   }
 
+  /** Has the log told what the rules, which have just filled `checkedTarget`, say of a target. */
+  #tell(
+    association: Association,
+    outbound: number,
+    ip: Uint8Array,
+    port: number,
+    length: number,
+    name?: string,
+  ): void {
+    const { rule } = this.checkedTarget;
+    const refused = outbound === Verdict.REFUSED_ADDRESS
+      ? OpenedCode.notPublic
+      : outbound === Verdict.REJECTED
+      ? OpenedCode.denied
+      : undefined;
+    const chosen = refused === undefined ? this.#routes.rules.outbounds[outbound]?.name ?? "" : "";
+    const verdict = { outbound: chosen, rule, ...(refused === undefined ? {} : { refused }) };
+    association.story?.sent(ip, port, name, verdict, length);
+  }
+
   #sendChecked(
     association: Association,
     named: NamedTarget,
@@ -421,10 +444,16 @@ export class TargetAssociations implements Task, Timer {
     length: number,
   ): void {
     const { address, pending } = named;
-    if (pending.step === "reject") this.counters.refused++;
-    else if (address === undefined) this.counters.noAddress++;
-    else {
+    if (pending.step === "reject" || address === undefined) {
+      if (pending.step === "reject") this.counters.refused++;
+      else this.counters.noAddress++;
+      association.story?.lost(named.target.toString(), named.outcome);
+    } else {
       const outbound = pending.check(address, 0, this.checkedTarget);
+      const { target } = named;
+      if (association.story !== undefined) {
+        this.#tell(association, outbound, address, target.port, length, target.toString());
+      }
       this.#named = named;
       this.#sendBy(outbound, association, bytes, at, length);
       this.#named = undefined;
@@ -447,6 +476,8 @@ export class Association implements ExitItem, Turn {
   readonly id: number;
   readonly user: string;
   readonly names: DatagramNames;
+  /** What the log is told of its targets, where somebody reads that. */
+  readonly story: DatagramStory | undefined;
   lastUsed = 0;
   /** The client has ended it, and datagrams wait still. */
   isEnding = false;
@@ -464,6 +495,7 @@ export class Association implements ExitItem, Turn {
     this.id = id;
     this.user = user;
     const { options } = owner;
+    this.story = options.log?.datagrams(user);
     this.names = new DatagramNames(
       options.resolver,
       (named, bytes) => owner.sendLate(this, named, bytes),
@@ -525,6 +557,7 @@ export class Association implements ExitItem, Turn {
   /** Takes and sends nothing any more; whether there is something to be closed. */
   close(): boolean {
     this.isClosed = true;
+    this.story?.ended();
     this.#owner.turns.cancel(this.session, this);
     this.#takeKept();
     this.names.close();
@@ -627,6 +660,7 @@ export class AssociationSocket implements Watcher {
       const { session, id } = this.#association;
       if (session.sendDatagram(id, source, 0, sourceLength, inbox.arena, at, length)) {
         counters.received++;
+        this.#association.story?.received(source, sourceLength, length);
       } else if (length > DATAGRAM_BYTES_MAX) counters.tooLong++;
       else counters.notTaken++;
     }

@@ -8,6 +8,10 @@ import { compileRules, type Rules } from "../../proxy/rules.ts";
 import type { RuleSpec } from "../../proxy/rule_form.ts";
 import { encodeAddress } from "../../wire/address.ts";
 import { Loop } from "../../loop/loop.ts";
+import { Log, type LogRecord } from "../../base/log.ts";
+import { tellingOf } from "../../proxy/outcome.ts";
+import { OpenedCode } from "../../wire/frames.ts";
+import { TargetLog } from "./target_log.ts";
 import { NAMES_MAX, WAITING_MAX } from "./datagram_names.ts";
 import type { NameWaiter, Resolution } from "../../loop/resolver.ts";
 import { TargetAssociations, type TargetAssociationsOptions } from "./associations.ts";
@@ -463,4 +467,33 @@ Deno.test("an answer that the session does not take is counted", () => {
   reply(target, back, new Uint8Array(1400));
   bench.until(() => bench.session.datagrams.length === 1);
   assert.equal(bench.associations.counters.notTaken, 1);
+});
+
+Deno.test("at DEBUG each target of an association is a line when that ends", () => {
+  const lines: string[] = [];
+  const sink = ({ level, fields: { target, verdict, rule, cause, ...rest } }: LogRecord): void => {
+    assert.equal(level, "debug");
+    lines.push(`${target} ${verdict} ${rule}: ${cause}, ${rest.in} in, ${rest.out} out`);
+  };
+  using bench = new Bench({ log: new TargetLog(new Log(sink), () => 0) });
+  const target = socketOn();
+  const { port } = target.local;
+  bench.send(1, "127.0.0.1", port, utf8("one"));
+  const { peer } = bench.receive(target);
+  bench.send(1, "a.example", port, utf8("three"));
+  bench.receive(target);
+  reply(target, peer, utf8("answer"));
+  bench.until(() => bench.session.datagrams.length === 1);
+  bench.send(1, "10.1.2.3", 53, utf8("no"));
+  bench.resolver.answers = [];
+  bench.send(1, "none.example", 53, utf8("no"));
+  assert.deepEqual(lines, []);
+  bench.associations.assocEnded(bench.session, 1);
+  assert.deepEqual(lines, [
+    `127.0.0.1:${port} direct rules[0]: ended, 3 in, 0 out`,
+    `a.example:${port} direct rules[0]: ended, 5 in, 6 out`,
+    `10.1.2.3:53 refused none: ${tellingOf(OpenedCode.notPublic).words}, 0 in, 0 out`,
+    `none.example:53 none none: ${tellingOf(OpenedCode.nameNotFound).words}, 0 in, 0 out`,
+  ]);
+  target.close();
 });

@@ -6,6 +6,7 @@
  */
 
 import type { EyeballsOptions } from "../../proxy/happy_eyeballs.ts";
+import { OpenedCode } from "../../wire/frames.ts";
 import { isIpv4Mapped } from "../../base/ip.ts";
 import type { Pending } from "../../proxy/rules.ts";
 import { Target } from "../../proxy/target.ts";
@@ -84,6 +85,8 @@ export class NamedTarget implements NameWaiter {
   #address: Uint8Array | undefined;
   #until = -Infinity;
   #isResolving = false;
+  /** Why there is no address, as an OpenedCode. */
+  outcome: number = OpenedCode.nameNotFound;
   #waiting: Uint8Array[] = [];
 
   constructor(cache: DatagramNames, key: Uint8Array, target: Target) {
@@ -167,6 +170,9 @@ export class NamedTarget implements NameWaiter {
   /** Takes the first address that the rules allow; where none is preferred, IPv4. */
   #take({ addresses, error, until }: Resolution): void {
     this.#until = until;
+    if (this.#pending!.step === "reject") this.outcome = OpenedCode.denied;
+    else if (error === "not-found") this.outcome = OpenedCode.nameNotFound;
+    else this.outcome = OpenedCode.resolverSilent;
     // Nobody said that the old address is wrong.
     if (error !== undefined && error !== "not-found" && this.#address !== undefined) return;
     const { allowed } = this.#pending!.decideAfterResolution(addresses);

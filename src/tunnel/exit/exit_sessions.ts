@@ -11,6 +11,7 @@ import type { Waker } from "../../outbound/stream_end.ts";
 import type { Turns } from "../../outbound/turns.ts";
 import type { Admission, UserAccount } from "../../proxy/users.ts";
 import { SessionIndex } from "../../session/session_index.ts";
+import type { TargetLog } from "./target_log.ts";
 
 /** Of a session that is to give something up, so many are looked at: those it opened first. */
 const LOOKED_AT_MAX = 1024;
@@ -24,6 +25,8 @@ export interface ExitOptions<S> extends Routes {
   readonly unixMs?: () => number;
   /** Hears of users who may open nothing more, and why. */
   readonly denied?: (user: string, admission: Admission) => void;
+  /** Is told of targets. */
+  readonly log?: TargetLog;
   /** In which sockets are opened and closed; of the whole worker. */
   readonly turns?: Turns;
 }

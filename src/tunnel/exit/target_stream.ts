@@ -18,11 +18,13 @@ import type { Turn, Turns } from "../../outbound/turns.ts";
 import { StreamEnd, type StreamSession, type Waker } from "../../outbound/stream_end.ts";
 import { BENCH_HOST } from "../../proxy/bench.ts";
 import { OpenedCode, RstCode } from "../../wire/frames.ts";
+import { NO_RULE } from "../../proxy/rules.ts";
 import type { Target } from "../../proxy/target.ts";
 import type { Session } from "../../session/session.ts";
 import { NO_ADDRESS, writeIpAddress } from "../../wire/address.ts";
 import { type BenchOwner, BenchTargets } from "./bench_target.ts";
 import type { ExitItem } from "./exit_sessions.ts";
+import { CountedEnd, type TargetLog, type TargetStory } from "./target_log.ts";
 
 const ADDRESS_BYTES_MAX = 19;
 
@@ -37,6 +39,8 @@ export interface StreamHost {
   readonly bench: BenchTargets;
   readonly waker: Waker<TargetSession>;
   readonly counters: { connected: number; faults: number };
+  /** Nothing where nobody reads it. */
+  readonly log: TargetLog | undefined;
   /** Answers OPEN with a code. */
   refuse(session: TargetSession, id: number, code: number): void;
   readonly turns: Turns;
@@ -53,6 +57,8 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
   user = "";
   /** What its bytes go to: a connection, or what the server itself serves. */
   end: ByteEnd | undefined;
+  /** What the log is told of it at its end, where somebody reads that. */
+  story: TargetStory | undefined;
   readonly #host: StreamHost;
   readonly #session: TargetSession;
   #connecting: Connecting | undefined;
@@ -89,6 +95,7 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
 
   begin(user: string, target: Target): void {
     this.user = user;
+    this.story = this.#host.log?.story(user, target);
     try {
       if (target.name === BENCH_HOST) return this.#measure(target.port);
       const connecting = this.#host.connector.connect(user, target, this);
@@ -101,6 +108,7 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
   /** The server itself is the target: for whoever is let in, whatever the rules say of others. */
   #measure(port: number): void {
     const { bench, connector, waker } = this.#host;
+    this.story?.judged("bench", NO_RULE);
     if (connector.routes.bench === false) return this.failed(OpenedCode.denied);
     if (!BenchTargets.isPort(port)) return this.failed(OpenedCode.refused);
     const end = bench.open(this, port);
@@ -117,9 +125,14 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
     this.end = undefined;
   }
 
-  #joinedWith(end: ByteEnd): StreamEnd {
+  judged(outbound: string, rule: number): void {
+    this.story?.judged(outbound, rule);
+  }
+
+  #joinedWith(end: ByteEnd): ByteEnd {
     const { splicer, waker } = this.#host;
-    return new StreamEnd(splicer, waker, this.#session, this.id, end);
+    const stream = new StreamEnd(splicer, waker, this.#session, this.id, end);
+    return this.story === undefined ? stream : new CountedEnd(this.story, stream);
   }
 
   connected(socket: TcpSocket, early: Uint8Array<ArrayBuffer>): void {
@@ -146,6 +159,7 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
   failed(code: number): void {
     this.#connecting = undefined;
     if (this.#isOver) return;
+    this.story?.failed(code);
     this.#remove();
     this.#host.refuse(this.#session, this.id, code);
   }
@@ -156,6 +170,7 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
 
   giveWay(): void {
     const { end } = this;
+    this.story?.ended("it made room for others");
     this.#abortNow();
     if (end === undefined) {
       this.#host.refuse(this.#session, this.id, OpenedCode.tooManyStreams);
@@ -174,6 +189,7 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
   /** The client, or its session, has gone: what is open is closed when it is its turn. */
   abort(): void {
     if (this.#isOver) return;
+    this.story?.ended("the client ended it");
     const hasSocket = this.end?.abandon !== undefined || this.#connecting?.isDialling === true;
     if (!hasSocket) return this.#abortNow();
     this.#isOver = this.#isClosing = true;
@@ -206,6 +222,7 @@ export class TargetStream implements ConnectEvents, SocketEndOwner, BenchOwner, 
   #remove(): void {
     if (this.#isOver) return;
     this.#isOver = true;
+    this.story?.ended();
     this.#host.remove(this.#session, this.id);
     this.#host.release(this.#session);
   }

@@ -18,6 +18,7 @@ import type { Waker } from "../../outbound/stream_end.ts";
 import { BenchTargets } from "./bench_target.ts";
 import { type ExitOptions, ExitSessions } from "./exit_sessions.ts";
 import { Stalled } from "./stalled.ts";
+import type { TargetLog } from "./target_log.ts";
 import { type StreamHost, type TargetSession, TargetStream } from "./target_stream.ts";
 
 /**
@@ -38,7 +39,7 @@ export class TargetCounters {
   opened = 0;
   connected = 0;
   /** By OpenedCode. */
-  readonly failed: number[] = new Array(7).fill(0);
+  readonly failed: number[] = new Array(Object.keys(OpenedCode).length).fill(0);
   tooMany = 0;
   /** Of users who have as many as they may. */
   overLimit = 0;
@@ -50,7 +51,10 @@ export class TargetCounters {
   faults = 0;
 
   get refused(): number {
-    return this.failed[OpenedCode.denied]! + this.tooMany + this.overLimit;
+    const { failed } = this;
+    const { denied, notPublic, userRefused } = OpenedCode;
+    return failed[denied]! + failed[notPublic]! + failed[userRefused]! + this.tooMany +
+      this.overLimit;
   }
 }
 
@@ -62,6 +66,7 @@ export class Targets implements StreamHost {
   readonly bench: BenchTargets;
   readonly loop: Loop;
   readonly waker: Waker<TargetSession>;
+  readonly log: TargetLog | undefined;
   readonly #sessions: ExitSessions<TargetSession, TargetStream>;
   readonly #stalled: Stalled<TargetSession>;
   readonly #target = new Target();
@@ -74,6 +79,7 @@ export class Targets implements StreamHost {
     } = options;
     this.loop = loop;
     this.waker = options.waker;
+    this.log = options.log;
     this.turns = options.turns ?? new Turns(loop);
     this.connector = new Connector(loop, options.resolver, options, this.turns);
     this.splicer = new Splicer(loop);
@@ -154,7 +160,7 @@ export class Targets implements StreamHost {
   #deny(session: TargetSession, id: number, admission: Admission): void {
     const isFull = admission === "too-many-connections";
     if (isFull) this.counters.overLimit++;
-    this.refuse(session, id, isFull ? OpenedCode.tooManyStreams : OpenedCode.denied);
+    this.refuse(session, id, isFull ? OpenedCode.tooManyStreams : OpenedCode.userRefused);
   }
 
   /** Reads the target, and has room made for the stream. */
@@ -174,10 +180,12 @@ export class Targets implements StreamHost {
     at: number,
     length: number,
   ): number {
-    const end = this.#sessions.get(session, id)?.end;
-    if (end === undefined) return 0;
+    const stream = this.#sessions.get(session, id);
+    if (stream?.end === undefined) return 0;
     // Packets and buffers of this worker are never shared memory.
-    return end.write(bytes as Uint8Array<ArrayBuffer>, at, length);
+    const taken = stream.end.write(bytes as Uint8Array<ArrayBuffer>, at, length);
+    if (stream.story !== undefined) stream.story.bytesIn += taken;
+    return taken;
   }
 
   ended(session: TargetSession, id: number): void {

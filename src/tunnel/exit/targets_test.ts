@@ -5,6 +5,9 @@ import { tcpAgain, TcpListener, TcpSocket } from "../../../ffi/tcp.ts";
 import { FakeSession, type FakeStream, waker } from "../../../tests/fixtures/stream_session.ts";
 import { testNative } from "../../../tests/native.ts";
 import { ipBytes } from "../../base/ip.ts";
+import { Log, type LogRecord, LogThreshold } from "../../base/log.ts";
+import { tellingOf } from "../../proxy/outcome.ts";
+import { Target } from "../../proxy/target.ts";
 import { BENCH_HOST, BenchPort } from "../../proxy/bench.ts";
 import { compileRules, type Rules } from "../../proxy/rules.ts";
 import type { RuleSpec } from "../../proxy/rule_form.ts";
@@ -14,6 +17,7 @@ import type { Upstream } from "../../outbound/dial.ts";
 import { Loop } from "../../loop/loop.ts";
 import type { NameWaiter, Resolution } from "../../loop/resolver.ts";
 import { HELD_BYTES_MAX } from "../../outbound/splicer.ts";
+import { TargetLog } from "./target_log.ts";
 import { Targets, type TargetsOptions } from "./targets.ts";
 
 const native = testNative();
@@ -496,11 +500,11 @@ Deno.test("what is not public is refused unless a rule names it by CIDR", () => 
     ...["::1", "fe80::1", "fd00:ec2::254", "::ffff:127.0.0.1", "64:ff9b::7f00:1", "2002:7f00:1::"],
   ];
   for (const host of hosts) {
-    assert.equal(bench.answer(bench.open(host)), OpenedCode.denied, host);
+    assert.equal(bench.answer(bench.open(host)), OpenedCode.notPublic, host);
   }
   bench.targets.setRules(rulesOf(LOCAL));
   assert.equal(bench.answer(bench.open()), OpenedCode.ok);
-  assert.equal(bench.answer(bench.open("10.0.0.1")), OpenedCode.denied);
+  assert.equal(bench.answer(bench.open("10.0.0.1")), OpenedCode.notPublic);
   assert.equal(bench.answer(bench.open("127.0.0.1", 0)), OpenedCode.denied);
   assert.equal(bench.targets.counters.refused, hosts.length + 2);
 });
@@ -529,8 +533,8 @@ Deno.test("a name that turns to a private address is refused, each time anew", (
   );
   using bench = new Bench({ resolver });
   assert.equal(bench.answer(bench.open("rebind.example")), OpenedCode.ok);
-  assert.equal(bench.answer(bench.open("rebind.example")), OpenedCode.denied);
-  assert.equal(bench.answer(bench.open("rebind.example")), OpenedCode.denied);
+  assert.equal(bench.answer(bench.open("rebind.example")), OpenedCode.notPublic);
+  assert.equal(bench.answer(bench.open("rebind.example")), OpenedCode.notPublic);
   // Of several, only those that are allowed are tried.
   assert.equal(bench.answer(bench.open("rebind.example")), OpenedCode.ok);
 });
@@ -737,4 +741,81 @@ Deno.test("an upstream HTTP proxy that refuses, or keeps silent, is told of", ()
   bench.until(() => proxy.accept(2).length > 0);
   bench.targets.wasReset(bench.session, gone);
   assert.equal(bench.targets.count, 0);
+});
+
+/** A log of targets as a worker has it, and its lines. */
+function targetLog(level: "info" | "debug"): { log: TargetLog; lines: string[]; made: number[] } {
+  const lines: string[] = [];
+  const made: number[] = [];
+  const sink = ({ event, level, fields }: LogRecord): void => {
+    made.push(1);
+    assert.deepEqual([event, level], ["target", "debug"]);
+    const { ms, ...rest } = fields;
+    assert.ok(Number(ms) >= 0);
+    lines.push(Object.entries(rest).map(([key, value]) => `${key}=${value}`).join(" "));
+  };
+  return {
+    log: new TargetLog(new Log(sink, "target", undefined, new LogThreshold(level)), () => 0),
+    lines,
+    made,
+  };
+}
+
+Deno.test("at DEBUG each target is a line: who, where, by which rule, how it ended, bytes", () => {
+  const { log, lines } = targetLog("debug");
+  const rule: RuleSpec[] = [{ domain: ["bad.example"], outbound: "reject" }, ...LOCAL];
+  using bench = new Bench({ rule, log, resolver: new FakeResolver() });
+  const { id, far } = bench.connect();
+  bench.session.push(id, pattern(1000));
+  assert.equal(bench.read(far, 1000).data.length, 1000);
+  far.write(pattern(300), 0, 300);
+  bench.until(() => bench.session.stream(id).receivedBytes === 300);
+  far.finish();
+  bench.session.end(id);
+  bench.until(() => bench.targets.count === 0);
+  far.close();
+  assert.equal(bench.answer(bench.open("bad.example", 80)), OpenedCode.denied);
+  assert.equal(bench.answer(bench.open("10.1.2.3", 80)), OpenedCode.notPublic);
+  assert.equal(bench.answer(bench.open("none.example", 80)), OpenedCode.nameNotFound);
+  assert.equal(bench.answer(bench.open("127.0.0.1", 1)), OpenedCode.refused);
+  const whose = "user=alice target=";
+  const nothing = "in=0 out=0";
+  assert.deepEqual(lines, [
+    `${whose}127.0.0.1:${bench.port} network=tcp verdict=direct rule=rules[1] cause=ended ` +
+    "in=1000 out=300",
+    `${whose}bad.example:80 network=tcp verdict=refused rule=rules[0] ` +
+    `cause=${tellingOf(OpenedCode.denied).words} ${nothing}`,
+    `${whose}10.1.2.3:80 network=tcp verdict=refused rule=none ` +
+    `cause=${tellingOf(OpenedCode.notPublic).words} ${nothing}`,
+    `${whose}none.example:80 network=tcp verdict=none rule=none ` +
+    `cause=${tellingOf(OpenedCode.nameNotFound).words} ${nothing}`,
+    `${whose}127.0.0.1:1 network=tcp verdict=direct rule=rules[1] ` +
+    `cause=${tellingOf(OpenedCode.refused).words} ${nothing}`,
+  ]);
+});
+
+Deno.test("a target that breaks off, and a client that goes, are told apart at DEBUG", () => {
+  const { log, lines } = targetLog("debug");
+  using bench = new Bench({ log });
+  const broken = bench.connect();
+  broken.far.abort();
+  bench.until(() => lines.length === 1);
+  const left = bench.connect();
+  bench.targets.wasReset(bench.session, left.id);
+  bench.until(() => lines.length === 2);
+  left.far.close();
+  const causes = lines.map((line) => /cause=(.*) in=/.exec(line)![1]!);
+  assert.deepEqual(causes, ["reset by the target", "the client ended it"]);
+});
+
+Deno.test("where nobody reads DEBUG nothing is made of a target", () => {
+  const { log, made } = targetLog("info");
+  using bench = new Bench({ log });
+  const { id, far } = bench.connect();
+  bench.session.push(id, pattern(10));
+  bench.targets.wasReset(bench.session, id);
+  far.close();
+  assert.equal(log.story("alice", new Target()), undefined);
+  assert.equal(log.datagrams("alice"), undefined);
+  assert.equal(made.length, 0);
 });

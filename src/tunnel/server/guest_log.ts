@@ -5,13 +5,23 @@
 
 import { formatEndpoint, readEndpoint, type Route } from "../../../ffi/endpoint.ts";
 import type { Log } from "../../base/log.ts";
+import type { HelloOpened } from "../../crypto/hello.ts";
 import { CloseCode } from "../../wire/frames.ts";
+import { TIME_SKEW_MS_MAX } from "../../wire/limits.ts";
 import { endWords } from "../close_words.ts";
 import type { Guest } from "./guest.ts";
 
+/** A client whose clock is off by so much is told of: it is on its way to be locked out. */
+const CLOCK_OFF_MS = 10_000;
 export const LIMIT_TOLD_EVERY_MS = 60_000;
 /** Users and limits that are remembered; beyond, the oldest may be told of again too early. */
 const LIMITS_MAX = 4096;
+
+/** HELLOs of a right key whose clock is off by much, if not by too much; and by too much. */
+interface ClockCounters {
+  clocksOff: number;
+  clocksRefused: number;
+}
 
 export class GuestLog {
   readonly #log: Log;
@@ -47,6 +57,24 @@ export class GuestLog {
     const who = whoOf(guest);
     this.#log.info("client_gone", "client gone", { ...who, ...bytes, seconds, why });
     if (who.user !== undefined) this.#seen(who.user);
+  }
+
+  /** A HELLO was looked at: of one that has opened it shows how far its client's clock is off. */
+  clockSeen(
+    { user, skewMs }: Pick<HelloOpened, "user" | "skewMs">,
+    route: Route,
+    counters: ClockCounters,
+  ): void {
+    const offMs = Math.abs(skewMs);
+    if (user === undefined || offMs < CLOCK_OFF_MS) return;
+    const isRefused = offMs > TIME_SKEW_MS_MAX;
+    if (isRefused) counters.clocksRefused++;
+    else counters.clocksOff++;
+    if (!this.#log.tellsDebug) return;
+    this.#log.debug("clock_off", "a client with the right key has another time", {
+      ...{ ...userOf(user.name), from: addressOf(route) },
+      ...{ offSeconds: Math.round(-skewMs / 1000), let: isRefused ? "out" : "in" },
+    });
   }
 
   /** A user who has proved their key is not let in, or not served, as this code says. */

@@ -1,8 +1,9 @@
 import assert from "node:assert/strict";
 import { endpoint, routeTo } from "../../../ffi/endpoint.ts";
-import { Log } from "../../base/log.ts";
+import { Log, type LogRecord, LogThreshold } from "../../base/log.ts";
 import { ipBytes } from "../../base/ip.ts";
 import { CloseCode } from "../../wire/frames.ts";
+import type { User } from "../../crypto/users.ts";
 import type { Guest } from "./guest.ts";
 import { GuestLog, LIMIT_TOLD_EVERY_MS } from "./guest_log.ts";
 
@@ -68,4 +69,29 @@ Deno.test("a user at a limit is told of at once, and then once a minute", () => 
   guests.limited("bert", CloseCode.tooManyConnections);
   assert.equal(lines.length, 4);
   assert.match(lines[2]!, /user=anna from=192\.0\.2\.7:4711 limit="the account has expired"/);
+});
+
+Deno.test("a right key with another time is counted, and told of at DEBUG", () => {
+  const lines: string[] = [];
+  const sink = ({ level, fields: { user, from, offSeconds, let: where } }: LogRecord) =>
+    void lines.push(`${level} ${user} ${from} ${offSeconds} ${where}`);
+  const counters = { clocksOff: 0, clocksRefused: 0 };
+  for (const level of ["info", "debug"] as const) {
+    const guests = new GuestLog(
+      new Log(sink, "x", undefined, new LogThreshold(level)),
+      () => 0,
+      () => {},
+    );
+    const user = { name: "anna" } as User;
+    for (const skewMs of [0, 9000, -9000, 12_000, -31_000]) {
+      guests.clockSeen({ user, skewMs }, route, counters);
+    }
+    // It did not open.
+    guests.clockSeen({ user: undefined, skewMs: 12_000 }, route, counters);
+  }
+  assert.deepEqual(counters, { clocksOff: 2, clocksRefused: 2 });
+  assert.deepEqual(lines, [
+    "debug anna 192.0.2.7:4711 -12 in",
+    "debug anna 192.0.2.7:4711 31 out",
+  ]);
 });

@@ -20,6 +20,7 @@ import { Targets } from "../exit/targets.ts";
 import type { ServerCounters } from "./tunnel.ts";
 import { TooLongNotice } from "../exit/too_long_notice.ts";
 import type { TunnelEvents } from "../tunnel.ts";
+import { TargetLog } from "../exit/target_log.ts";
 import { TargetAssociations } from "../exit/associations.ts";
 import type {
   FromServer,
@@ -100,7 +101,16 @@ export class TunnelService implements Service<ToServer> {
     );
     const denied = (user: string, admission: Admission) =>
       guests.limited(user, refusalOf(admission));
-    const options = { ...routesOf(start, this.#own), waker, resolver, accountOf, denied, turns };
+    const log = new TargetLog(host.log.with({ component: "target" }), () => loop.now);
+    const options = {
+      ...routesOf(start, this.#own),
+      waker,
+      resolver,
+      accountOf,
+      denied,
+      turns,
+      log,
+    };
     this.targets = new Targets(loop, options);
     this.associations = new TargetAssociations(loop, options);
     const events = new Events(this.targets, this.associations, (session, code, isLocal) => {

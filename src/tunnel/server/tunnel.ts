@@ -262,6 +262,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
     if (!this.#admission.takes(clock.now, arena, at + SALT_AT)) return;
     const { window } = arrival;
     const verdict = this.#handshakes.receive(arena, at, length, window, clock, clock.now);
+    this.#tuning.guests?.clockSeen(this.#handshakes.hello, arrival.route, counters);
     if (verdict === HelloVerdict.drop) return;
     const { route } = arrival;
     if (verdict === HelloVerdict.another) return this.#handOver(arrival);

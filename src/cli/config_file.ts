@@ -178,7 +178,7 @@ export function readConfigText(path: string): string {
       throw new Error(`Cannot read ${path}`, { cause });
     }
     throw new Error(
-      `Cannot read ${path} as there is no such file: \`phantom run --init -c ${path}\` makes one`,
+      `Cannot read ${path} as there is no such file: \`phantom init ${path}\` makes one`,
     );
   }
 }

@@ -14,13 +14,20 @@ export function freshKey(): string {
 export const command: Command = {
   name: "keygen",
   summary: "make a key for `psk`",
-  options: [{ name: "out", short: "o", value: "FILE", help: "write it to FILE (0600) instead" }],
+  options: [
+    { name: "out", short: "o", value: "FILE", help: "write it to FILE (0600) instead" },
+    { name: "json", help: "print JSON" },
+  ],
   run(given) {
     const path = given.value("out");
-    if (path === undefined) console.log(freshKey());
-    else {
+    const isJson = given.has("json");
+    if (path === undefined) {
+      const key = freshKey();
+      console.log(isJson ? JSON.stringify({ key }) : key);
+    } else {
       writeKey(path);
-      console.error(`wrote ${path}; name it as psk_file in the configuration`);
+      if (isJson) console.log(JSON.stringify({ file: path }));
+      else console.error(`wrote ${path}; name it as psk_file in the configuration`);
     }
     return Exit.ok;
   },

@@ -4,6 +4,7 @@ import { parseRate } from "../base/units.ts";
 import { type Config, isLinkName, parseHost, rateAdvice, type UserConfig } from "../config/mod.ts";
 import { chooseInterface } from "../kernel/interfaces.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
+import { warn } from "./complain.ts";
 import { CONFIG_OPTION, configPath, readConfig } from "./config_file.ts";
 import { Exit } from "./exit.ts";
 import { hostDoubt, reachableHost, shareLink } from "./share_link.ts";
@@ -20,6 +21,7 @@ export const command: Command = {
     { name: "user", value: "NAME", help: "whose link, where the configuration has users" },
     { name: "up", value: "RATE", help: "what the client's line really sends, such as 20mbps" },
     { name: "down", value: "RATE", help: "what the client's line really receives" },
+    { name: "json", help: "print JSON" },
     { name: "qr", help: "print the QR code also when this is no terminal" },
   ],
   async run(given) {
@@ -32,10 +34,14 @@ export const command: Command = {
     const host = chosen ?? reachableHost(config, chooseInterface(config.ebpf.interface));
     const doubt = chosen === undefined ? hostDoubt(config, host, path) : undefined;
     if (user?.enabled === false) {
-      console.error(`warning: ${user.name} is not enabled: the server lets nobody in by this link`);
+      warn(`warning: ${user.name} is not enabled: the server lets nobody in by this link`);
     }
-    if (doubt !== undefined) console.error(`warning: ${doubt.rule}. ${doubt.remedy}`);
+    if (doubt !== undefined) warn(`warning: ${doubt.rule}. ${doubt.remedy}`);
     const link = shareLink(config, host, { user, name, ...rates });
+    if (given.has("json")) {
+      console.log(JSON.stringify({ link, user: user?.name ?? null }));
+      return Exit.ok;
+    }
     console.log(link);
     if (given.has("qr") || Deno.stdout.isTerminal()) await printQr(link);
     return Exit.ok;

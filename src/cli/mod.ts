@@ -7,6 +7,7 @@ import { complain } from "./complain.ts";
 
 /** Each loads only when it is asked for: `version` should not wait for a YAML parser. */
 const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = {
+  init: () => import("./init.ts"),
   run: () => import("./run.ts"),
   client: () => import("./client.ts"),
   ping: () => import("./ping.ts"),

@@ -5,6 +5,7 @@ import { main } from "./mod.ts";
 const ROOT = new URL("../../", import.meta.url);
 const COMMANDS = [
   ...[
+    "init",
     "run",
     "client",
     "ping",
@@ -109,6 +110,14 @@ Deno.test("main() tells a failure as JSON where JSON was asked for", async () =>
   assert.match((await phantom("run", "--json")).err, /^phantom: run has no option --json/);
 });
 
+Deno.test("every command that prints data prints JSON when it is asked to", async () => {
+  for (const name of COMMANDS) {
+    // The others keep running, and print nothing but a log.
+    const isData = name !== "run" && name !== "client";
+    assert.equal((await phantom("help", name)).out.includes("--json"), isData, name);
+  }
+});
+
 Deno.test("main() points to a command's help when its options are wrong", async () => {
   const { code, err } = await phantom("check", "--jsn");
   assert.equal(code, Exit.usage);
@@ -145,6 +154,10 @@ Deno.test("keygen never prints the same key, and never overwrites one", async ()
     const path = `${folder}/key`;
     const { code, out } = await phantom("keygen", "--out", path);
     assert.deepEqual([code, out], [Exit.ok, ""]);
+    const json = JSON.parse((await phantom("keygen", "--json")).out);
+    assert.equal(Uint8Array.fromBase64(json.key).length, 32);
+    const file = `${folder}/other`;
+    assert.deepEqual(JSON.parse((await phantom("keygen", "--json", "-o", file)).out), { file });
     assert.equal(Deno.statSync(path).mode! & 0o777, 0o600);
     const key = Deno.readTextFileSync(path);
     const again = await phantom("keygen", "-o", path);
@@ -166,7 +179,7 @@ Deno.test("a configuration that can't be read is told with the way to make one",
     for (const name of ["config", "link"]) {
       const { code, err } = await phantom(name, "-c", path);
       assert.equal(code, Exit.failed);
-      assert.match(err, /no such file: `phantom run --init -c .*none\.yaml` makes one/);
+      assert.match(err, /no such file: `phantom init .*none\.yaml` makes one/);
     }
     const { code, err } = await phantom("config", "-c", folder);
     assert.equal(code, Exit.failed);
@@ -232,6 +245,9 @@ Deno.test("link is for one of the users, and draws a QR code when asked to", asy
     const none = await phantom("link", "-c", path);
     assert.equal(none.code, Exit.usage);
     assert.match(none.err, /--user wants one of: alice, bob/);
+    const json = JSON.parse((await phantom("link", "-c", path, "--user=bob", "--json")).out);
+    assert.equal(json.user, "bob");
+    assert.match(json.link, /^phantom:\/\/[\w-]{43}@192\.0\.2\.1:9\?/);
     const bob = await phantom("link", "-c", path, "--user", "bob", "--up=20mbps", "--qr");
     assert.match(
       bob.out,

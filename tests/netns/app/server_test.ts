@@ -412,6 +412,32 @@ test("run takes its key by the environment, its settings by standard input", asy
   assert.match(checked.stdout, /^standard input:1:9: listen: /);
 });
 
+test("run needs no file where the environment has the key, and says so", async (bench) => {
+  // The places of the defaults are everybody's: here they are this process's own.
+  const mounts = ["/var/lib", "/sys/fs/bpf", "/etc/phantom"].map((path) =>
+    `{ [ ! -d ${path} ] || mount -t tmpfs none ${path}; }`
+  );
+  const script = `${mounts.join(" && ")} && exec "$@"`;
+  const run = (...args: string[]) => {
+    const program = [Deno.execPath(), "run", "-A", `${repository}main.ts`, ...args];
+    return new Running(
+      bench.server.command("unshare", ["-m", "sh", "-c", script, "sh", ...program], {
+        ...piped,
+        env: { ...piped.env, PHANTOM_PSK: bench.key },
+        cwd: bench.folder,
+      }),
+    );
+  };
+  await using server = run("run");
+  assert.match(await server.until(" ready "), /listen=:54321/);
+  assert.match(server.output, /all settings are their defaults key=PHANTOM_PSK/);
+  assert.ok(!server.output.includes(bench.key));
+  assert.equal(await server.kill("SIGTERM"), 0);
+  await using linked = run("link", "--host", "a.example");
+  assert.equal(await linked.end(), 0);
+  assert.match(linked.stdout, /^phantom:\/\/\S+@a\.example:54321/);
+});
+
 test("run tells systemd that it is ready, how it is, that it reloads and stops", async (bench) => {
   const address = `${bench.folder}/notify`;
   using manager = new Notified(address);

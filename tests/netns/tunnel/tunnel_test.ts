@@ -134,6 +134,22 @@ test("a rule lets a private address through", {
   assert.match(await curl(topology, "-x", SOCKS, `http://${PRIVATE.name}/`), /^hello from /);
 });
 
+const ANNA = { name: "anna", key: "2f1e2d3c4b5a6978".repeat(4) };
+
+test("README's rule opens the server's LAN to a user, at some ports", {
+  server: {
+    users: [ANNA],
+    rules: [{ cidr: "10.3.0.0/24", port: ["22", "80"], user: "anna", outbound: "direct" }],
+  },
+  client: { user: ANNA.name, key: ANNA.key },
+}, async ({ topology }) => {
+  for (const host of [PRIVATE.v4, PRIVATE.name]) {
+    assert.match(await curl(topology, "-x", SOCKS, `http://${host}/`), /^hello from /);
+  }
+  await assert.rejects(curl(topology, "-x", SOCKS, `http://${PRIVATE.v4}:81/`), /\(2\)/);
+  await assert.rejects(curl(topology, "-x", SOCKS, "http://10.4.0.2/"), /\(2\)/);
+});
+
 test("a server reads its rules again when it is told to", {}, async ({ topology, server }) => {
   const ask = () => curl(topology, "-x", SOCKS, NAME_URL);
   assert.match(await ask(), /^hello from /);
@@ -231,7 +247,7 @@ test("bench needs nothing but a link; a server may refuse to be measured", {
   const refused = await topology.phantom(topology.client, ...args);
   assert.equal(refused.code, 1, refused.stdout);
   const { error, code: exit } = JSON.parse(refused.stdout);
-  assert.match(error, /the source can't be reached.*"bench: false"/);
+  assert.match(error, /the server's rules do not allow this target. Has it "bench: false"/);
   assert.equal(exit, 1);
 });
 

@@ -2,6 +2,8 @@
 
 import { type ClientConfig, formatAddress, type HostPort, parseHostPort } from "../config/mod.ts";
 import { BENCH_HOST, BENCH_MS_MAX, BenchPort } from "../proxy/bench.ts";
+import { causesOfSilence } from "../app/session_log.ts";
+import type { SessionReport } from "../tunnel/protocol.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
 import { CLIENT_OPTIONS, clientConfig } from "./client_config.ts";
 import { Exit } from "./exit.ts";
@@ -15,14 +17,10 @@ const STREAMS_MAX = 64;
 const LOOPBACK = "127.0.0.1";
 const PINGS = 5;
 const CHUNK_BYTES = 256 << 10;
-/** For what was sent to arrive, after the time is over. */
-const DRAIN_MS = 15_000;
-const LOOK_MS = 1000;
-
-interface Flow {
-  readonly bytes: number;
-  readonly ms: number;
-}
+/** What a proxy says before a stream's bytes is shorter. */
+const ANSWER_BYTES_MAX = 4096;
+const COUNT_BYTES = 8;
+const NOTHING = new Uint8Array(0);
 
 interface Result {
   readonly server: string;
@@ -56,14 +54,14 @@ export const command: Command = {
     const config = clientConfig(given);
     try {
       const probe = await ProbeClient.start({
-        config: forwarding(config, targets),
+        config: proxied(config),
         root,
         verbose: given.has("verbose"),
         inbounds: true,
       });
       try {
         const server = formatAddress(config.server);
-        const result = await measure(probe, server, 1000 * seconds, streams);
+        const result = await measure(probe, server, targets, { ms: 1000 * seconds, streams });
         print(result, given.has("json"));
       } finally {
         await probe.stop();
@@ -91,114 +89,212 @@ function targetOf(given: Given, name: string, fallback: HostPort): HostPort {
   throw new UsageError(`--${name}: ${parsed.rule}. ${parsed.remedy}`);
 }
 
-/** Two ports of this machine, any that are free: to the sink, and to the source. */
-function forwarding(config: ClientConfig, targets: readonly HostPort[]): ClientConfig {
-  const listen = { host: LOOPBACK, port: 0 };
-  const forwards = targets.map((target) => ({ listen, target, network: "tcp" as const }));
-  return { ...config, mixed: [], socks5: [], http: [], forwards };
+/** With a proxy on any port that is free: it says why a target can't be had, as a forward can't. */
+function proxied(config: ClientConfig): ClientConfig {
+  const http = [{ host: LOOPBACK, port: 0 }];
+  return { ...config, mixed: [], socks5: [], http, inboundUsers: [], forwards: [] };
+}
+
+interface Length {
+  readonly ms: number;
+  readonly streams: number;
 }
 
 async function measure(
   probe: ProbeClient,
   server: string,
-  ms: number,
-  streams: number,
+  [sink, source]: readonly [HostPort, HostPort],
+  length: Length,
 ): Promise<Result> {
-  const [sink, source] = probe.ports;
   let rttMs = Infinity;
-  for (let i = 0; i < PINGS; i++) {
-    const report = await probe.measure();
-    if (report === undefined) throw new Error(`Cannot measure ${server} as there is no answer`);
-    rttMs = Math.min(rttMs, report.rttMs);
-  }
-  const downMbps = await rateOf(streams, () => download(source!, ms));
-  const watch = new Watch(probe);
-  const upMbps = await rateOf(streams, () => upload(sink!, ms, watch))
-    .finally(() => watch.stop());
-  const lostShare = (await probe.measure())?.lostShare ?? NaN;
+  for (let i = 0; i < PINGS; i++) rttMs = Math.min(rttMs, (await reportOf(probe, server)).rttMs);
+  const downMbps = await download(await connections(probe, source, "source", length), length);
+  const counters = await countersOf(probe, sink, length);
+  const upMbps = counters !== undefined
+    ? await uploadCounted(counters, length)
+    : await upload(await connections(probe, sink, "sink", length), length, async () => {
+      const { bytesArrived } = await reportOf(probe, server);
+      return { bytes: bytesArrived, at: performance.now() };
+    });
+  const { lostShare } = await reportOf(probe, server);
   return { server, rttMs, downMbps, upMbps, lostShare };
 }
 
-/** Of several flows side by side, from the first's begin to the last's end. */
-async function rateOf(streams: number, flow: () => Promise<Flow>): Promise<number> {
-  const flows = await Promise.all(Array.from({ length: streams }, flow));
-  const bytes = flows.reduce((sum, one) => sum + one.bytes, 0);
-  const ms = Math.max(...flows.map((one) => one.ms));
-  return bytes * 8 / 1000 / ms;
+async function reportOf(probe: ProbeClient, server: string): Promise<SessionReport> {
+  const report = await probe.measure();
+  if (report !== undefined) return report;
+  const causes = probe.refusal ?? causesOfSilence(Date.now(), probe.silence).join("; or ");
+  throw new Error(`Cannot measure ${server} as there is no answer: ${causes}`);
 }
 
-async function download(port: number, ms: number): Promise<Flow> {
-  using connection = await Deno.connect({ hostname: LOOPBACK, port });
-  const buffer = new Uint8Array(CHUNK_BYTES);
-  const start = performance.now();
-  let bytes = 0;
+/** A stream to a target, and what has come of it with the proxy's answer. */
+interface Connection {
+  readonly socket: Deno.Conn;
+  readonly early: number;
+}
+
+function connections(
+  probe: ProbeClient,
+  target: HostPort,
+  what: "sink" | "source",
+  { streams }: Length,
+): Promise<Connection[]> {
+  const [port] = probe.ports;
+  return Promise.all(Array.from({ length: streams }, () => connect(port!, target, what)));
+}
+
+async function connect(
+  port: number,
+  target: HostPort,
+  what: "sink" | "source",
+): Promise<Connection> {
+  const socket = await Deno.connect({ hostname: LOOPBACK, port });
+  const name = formatAddress(target);
+  await socket.write(new TextEncoder().encode(`CONNECT ${name} HTTP/1.1\r\nHost: ${name}\r\n\r\n`));
+  let answer = NOTHING;
+  let text = "";
+  const buffer = new Uint8Array(ANSWER_BYTES_MAX);
+  // A refusal has words behind its head, and ends.
+  while (!isGranted(text)) {
+    const length = await socket.read(buffer);
+    if (length === null || answer.length > ANSWER_BYTES_MAX) break;
+    const all = new Uint8Array(answer.length + length);
+    all.set(answer);
+    all.set(buffer.subarray(0, length), answer.length);
+    answer = all;
+    text = new TextDecoder("latin1").decode(answer);
+  }
+  if (isGranted(text)) return { socket, early: text.length - headOf(text).length };
+  socket.close();
+  throw unreachable(what, target, text);
+}
+
+function headOf(text: string): string {
+  const end = text.indexOf("\r\n\r\n");
+  return end < 0 ? "" : text.slice(0, end + 4);
+}
+
+function isGranted(text: string): boolean {
+  return / 200 /.test(headOf(text).split("\r\n")[0]!);
+}
+
+/** With what the proxy says of it. */
+function unreachable(what: "sink" | "source", target: HostPort, answer: string): Error {
+  const words = answer.slice(headOf(answer).length).trim().replace(/\.$/, "");
+  const cause = words === "" ? "the connection ended" : words[0]!.toLowerCase() + words.slice(1);
+  const isServer = target.host === BENCH_HOST;
+  const isDenied = isServer && / 403 /.test(headOf(answer).split("\r\n")[0]!);
+  const remedy = isDenied
+    ? `. Has it "bench: false"? Name another one with --${what} HOST:PORT`
+    : "";
+  return new Error(`Cannot measure by the ${what} as ${cause}${remedy}`);
+}
+
+/** Has something go on until the time is over, whatever it waits for then. */
+async function during(
+  ms: number,
+  all: readonly Connection[],
+  go: (connection: Connection, isOver: () => boolean) => Promise<void>,
+): Promise<void> {
+  let isOver = false;
+  const over = Promise.withResolvers<void>();
+  const timer = setTimeout(() => {
+    isOver = true;
+    over.resolve();
+  }, ms);
+  const going = Promise.all(all.map((one) => go(one, () => isOver)));
+  // What still waits when its socket is closed fails by that.
+  going.catch(() => {});
   try {
-    while (performance.now() < start + ms) {
-      const length = await connection.read(buffer);
-      if (length === null) break;
-      bytes += length;
-    }
-  } catch (cause) {
-    throw unreachable("source", cause);
+    await Promise.race([going, over.promise]);
+  } finally {
+    clearTimeout(timer);
+    isOver = true;
   }
-  if (bytes === 0) throw unreachable("source");
-  return { bytes, ms: performance.now() - start };
 }
 
-/** Counts until the sink has seen the end: what only left this machine is not sent. */
-async function upload(port: number, ms: number, watch: Watch): Promise<Flow> {
-  using connection = await Deno.connect({ hostname: LOOPBACK, port });
-  const buffer = crypto.getRandomValues(new Uint8Array(64 << 10));
-  const start = performance.now();
-  let bytes = 0;
+function close(all: readonly Connection[]): void {
+  for (const { socket } of all) socket.close();
+}
+
+/** Mbit/s of what has come, from the first stream's begin to the end of the time. */
+async function download(all: readonly Connection[], { ms }: Length): Promise<number> {
+  const began = performance.now();
+  let bytes = all.reduce((sum, { early }) => sum + early, 0);
   try {
-    while (performance.now() < start + ms) bytes += await connection.write(buffer);
-    await connection.closeWrite();
-    await untilEnd(connection, watch);
-  } catch (cause) {
-    throw unreachable("sink", cause);
+    await during(ms, all, async ({ socket }, isOver) => {
+      const buffer = new Uint8Array(CHUNK_BYTES);
+      while (!isOver()) {
+        const length = await socket.read(buffer);
+        if (length === null) throw new Error("Cannot measure on as the source has ended too early");
+        bytes += length;
+      }
+    });
+  } finally {
+    close(all);
   }
-  return { bytes, ms: performance.now() - start };
+  return bytes * 8 / 1000 / (performance.now() - began);
 }
 
-async function untilEnd(connection: Deno.Conn, watch: Watch): Promise<void> {
-  const buffer = new Uint8Array(1024);
-  while (await Promise.race([connection.read(buffer), watch.stall]) !== null);
+/** The server's own sink says what it has read, where it is new enough for that. */
+async function countersOf(
+  probe: ProbeClient,
+  sink: HostPort,
+  length: Length,
+): Promise<Connection[] | undefined> {
+  if (sink !== SINK) return undefined;
+  try {
+    return await connections(probe, { ...SINK, port: BenchPort.counter }, "sink", length);
+  } catch {
+    // What else it is the sink without a word tells.
+    return undefined;
+  }
 }
 
-/** Whether what was sent goes on: a slow line takes its time for what stands in front of it. */
-class Watch {
-  /** Rejects when nothing went on for too long. */
-  readonly stall: Promise<never>;
-  #isStopped = false;
-
-  constructor(probe: ProbeClient) {
-    this.stall = this.#look(probe);
-    // Somebody may stop before anybody waits for it.
-    this.stall.catch(() => {});
-  }
-
-  stop(): void {
-    this.#isStopped = true;
-  }
-
-  async #look(probe: ProbeClient): Promise<never> {
-    let [bytes, since] = [0, performance.now()];
-    while (!this.#isStopped) {
-      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
-      const report = await probe.measure();
-      const now = performance.now();
-      if (report !== undefined && report.bytesUp > bytes) [bytes, since] = [report.bytesUp, now];
-      if (now - since > DRAIN_MS) break;
+/** Mbit/s of what has arrived, as the sinks say. */
+async function uploadCounted(all: readonly Connection[], { ms }: Length): Promise<number> {
+  const began = performance.now();
+  const rates = new Map<Connection, number>();
+  const listen = async (one: Connection): Promise<void> => {
+    const count = new Uint8Array(COUNT_BYTES);
+    for (let filled = 0;;) {
+      const length = await one.socket.read(count.subarray(filled));
+      if (length === null) return;
+      filled = (filled + length) % COUNT_BYTES;
+      if (filled > 0) continue;
+      const bytes = new DataView(count.buffer).getFloat64(0);
+      rates.set(one, bytes * 8 / 1000 / (performance.now() - began));
     }
-    throw new Error("it did not end");
+  };
+  try {
+    await during(ms, all, async (one, isOver) => {
+      const buffer = crypto.getRandomValues(new Uint8Array(64 << 10));
+      listen(one).catch(() => {});
+      while (!isOver()) await one.socket.write(buffer);
+    });
+    return [...rates.values()].reduce((sum, rate) => sum + rate, 0);
+  } finally {
+    close(all);
   }
 }
 
-function unreachable(what: string, cause?: unknown): Error {
-  const message = `Cannot measure as the ${what} can't be reached through the server`;
-  const remedy = `has it "bench: false"? Name another one with --${what} HOST:PORT`;
-  return new Error(`${message}: ${remedy}`, { cause });
+/** Mbit/s of what has arrived, as the server acknowledges it: what waits here does not count. */
+async function upload(
+  all: readonly Connection[],
+  { ms }: Length,
+  arrived: () => Promise<{ bytes: number; at: number }>,
+): Promise<number> {
+  try {
+    const before = await arrived();
+    await during(ms, all, async ({ socket }, isOver) => {
+      const buffer = crypto.getRandomValues(new Uint8Array(64 << 10));
+      while (!isOver()) await socket.write(buffer);
+    });
+    const after = await arrived();
+    return Math.max(0, after.bytes - before.bytes) * 8 / 1000 / (after.at - before.at);
+  } finally {
+    close(all);
+  }
 }
 
 function print(result: Result, isJson: boolean): void {

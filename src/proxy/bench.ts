@@ -10,7 +10,12 @@ export const BenchPort = {
   sink: 1,
   /** Sends until its maxima, or until the client gives it up. */
   source: 2,
+  /** A sink that says how many bytes it has read so far, now and then, as a float64. */
+  counter: 3,
 } as const;
+
+/** How often a counter speaks, at most. */
+export const BENCH_COUNT_MS = 100;
 
 /** How long one measurement may take. */
 export const BENCH_MS_MAX = 60_000;

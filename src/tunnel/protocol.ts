@@ -151,6 +151,8 @@ export interface SessionReport {
   readonly closeCode: number;
   readonly rttMs: number;
   readonly lostShare: number;
+  /** Of what streams and datagrams said, about: what the server has acknowledged. */
+  readonly bytesArrived: number;
   readonly bytesUp: number;
   readonly bytesDown: number;
 }

@@ -7,6 +7,7 @@ import { type Endpoint, endpoint } from "../../../ffi/endpoint.ts";
 import { monotonicMs } from "../../../ffi/loop.ts";
 import { messageOf } from "../../base/errors.ts";
 import { ipBytes } from "../../base/ip.ts";
+import type { PathCounters } from "../../reliability/path.ts";
 import type { Session } from "../../session/session.ts";
 import type { InboundTunnel } from "../../inbound/counters.ts";
 import { CloseCode } from "../../wire/frames.ts";
@@ -33,6 +34,8 @@ import type { ClientCounters } from "./tunnel.ts";
 
 /** Asked for a report, how long a PONG is waited for. */
 const PONG_MS = 2000;
+/** Header, tag and a STREAM frame's head. */
+const PACKET_OVERHEAD = 44;
 
 /** What carries the session; ClientTunnel. */
 export interface Tunnel extends InboundTunnel {
@@ -246,12 +249,18 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
       closeCode: this.tunnel.closeCode ?? CloseCode.done,
       rttMs: measuredMs > 0 ? measuredMs : way?.rtt.sampled === true ? way.rtt.smoothed : 0,
       lostShare: way === undefined ? 0 : way.counters.lostPackets / (way.counters.sentPackets || 1),
+      bytesArrived: way === undefined ? 0 : arrivedBytes(way.counters),
       // A splice's names are those of the server: up is towards the socket.
       bytesUp: splicer.counters.bytesDown + counters.datagramBytesUp,
       bytesDown: splicer.counters.bytesUp + counters.datagramBytesDown,
     };
     this.#host.say(this.name, report);
   }
+}
+
+/** What came out of the packets that a path's other end has acknowledged. */
+function arrivedBytes({ ackedBytes, ackedPackets }: PathCounters): number {
+  return Math.max(0, ackedBytes - PACKET_OVERHEAD * ackedPackets);
 }
 
 /** All keys that a client's tunnel is started with. */

@@ -4,7 +4,7 @@
  */
 
 import { Shares } from "../../base/shares.ts";
-import { BENCH_LIMITS, type BenchLimits, BenchPort } from "../../proxy/bench.ts";
+import { BENCH_COUNT_MS, BENCH_LIMITS, type BenchLimits, BenchPort } from "../../proxy/bench.ts";
 import { RstCode } from "../../wire/frames.ts";
 import { type Loop, NOT_ARMED, type Task, type Timer } from "../../loop/loop.ts";
 import type { ByteEnd } from "../../outbound/byte_end.ts";
@@ -12,6 +12,7 @@ import type { ByteEnd } from "../../outbound/byte_end.ts";
 /** What a source writes in its turn: other streams have theirs. */
 const TURN_BYTES = 256 << 10;
 const BLOCK_BYTES = 64 << 10;
+const COUNT_BYTES = 8;
 
 /** Who is told that a measurement is over, and on whose account it is. */
 export interface BenchOwner {
@@ -79,7 +80,7 @@ export class BenchTargets implements Task {
   }
 
   static isPort(port: number): boolean {
-    return port === BenchPort.sink || port === BenchPort.source;
+    return Object.values<number>(BenchPort).includes(port);
   }
 }
 
@@ -91,6 +92,9 @@ export class BenchStream implements ByteEnd, Timer {
   readonly owner: BenchOwner;
   #peer: ByteEnd | undefined;
   readonly #isSource: boolean;
+  readonly #isCounter: boolean;
+  #count = 0;
+  #tellAt = 0;
   #left: number;
   #isReady = false;
   #isClosed = false;
@@ -102,6 +106,7 @@ export class BenchStream implements ByteEnd, Timer {
     this.#shared = shared;
     this.owner = owner;
     this.#isSource = port === BenchPort.source;
+    this.#isCounter = port === BenchPort.counter;
     this.#left = shared.limits.bytes;
     this.#arm();
   }
@@ -118,7 +123,19 @@ export class BenchStream implements ByteEnd, Timer {
     // A source has no use for any, and a sink for so much only.
     if (!this.#isSource) this.#left -= length;
     if (this.#left < 0) this.giveUp();
+    else if (this.#isCounter) this.#told(length);
     return length;
+  }
+
+  /** Has the client told how much has come. */
+  #told(length: number): void {
+    this.#count += length;
+    const { now } = this.#shared.loop;
+    if (now < this.#tellAt || this.#hasFinished || this.#peer!.room() < COUNT_BYTES) return;
+    this.#tellAt = now + BENCH_COUNT_MS;
+    const count = new Uint8Array(COUNT_BYTES);
+    new DataView(count.buffer).setFloat64(0, this.#count);
+    this.#peer!.write(count, 0, COUNT_BYTES);
   }
 
   room(): number {

@@ -8,7 +8,7 @@ import { ipBytes } from "../../base/ip.ts";
 import { Log, type LogRecord, LogThreshold } from "../../base/log.ts";
 import { tellingOf } from "../../proxy/outcome.ts";
 import { Target } from "../../proxy/target.ts";
-import { BENCH_HOST, BenchPort } from "../../proxy/bench.ts";
+import { BENCH_COUNT_MS, BENCH_HOST, BenchPort } from "../../proxy/bench.ts";
 import { compileRules, type Rules } from "../../proxy/rules.ts";
 import type { RuleSpec } from "../../proxy/rule_form.ts";
 import { encodeAddress } from "../../wire/address.ts";
@@ -191,6 +191,27 @@ Deno.test("the server itself is a sink and a source, whatever the rules say", ()
   assert.equal(bench.targets.count, 0);
 });
 
+Deno.test("a sink that counts tells what it has read, not with each piece", () => {
+  using bench = new Bench({ rule: [], benchLimits: MEASURES });
+  const id = bench.open(BENCH_HOST, BenchPort.counter);
+  const stream = bench.session.stream(id);
+  stream.room = 1000;
+  for (let i = 0; i < 10; i++) bench.session.push(id, pattern(1000));
+  assert.equal(stream.receivedBytes, 8);
+  const { now } = bench.loop;
+  bench.until(() => bench.loop.now >= now + BENCH_COUNT_MS);
+  bench.session.push(id, pattern(1000));
+  assert.equal(stream.receivedBytes, 16);
+  // No room for the next.
+  stream.room = 7;
+  bench.until(() => bench.loop.now >= now + 3 * BENCH_COUNT_MS);
+  bench.session.push(id, pattern(1000));
+  assert.equal(stream.receivedBytes, 16);
+  assert.equal(stream.takenBytes, 12_000);
+  bench.session.end(id);
+  assert.ok(stream.isFinished);
+});
+
 Deno.test("measurements are bounded: in number, in bytes, in time, and by the owner", () => {
   const ms = 250;
   using bench = new Bench({ benchLimits: { ms, bytes: 500_000, streams: 2 } });
@@ -209,7 +230,7 @@ Deno.test("measurements are bounded: in number, in bytes, in time, and by the ow
   assert.ok(bench.loop.now - began >= ms);
   assert.equal(bench.session.stream(silent).resetCode, RstCode.timedOut);
   assert.equal(down.resetCode, RstCode.timedOut);
-  assert.equal(bench.answer(bench.open(BENCH_HOST, 3)), OpenedCode.refused);
+  assert.equal(bench.answer(bench.open(BENCH_HOST, 4)), OpenedCode.refused);
   bench.targets.setRoutes({ ...bench.targets.routes, bench: false });
   assert.equal(bench.answer(bench.open(BENCH_HOST, BenchPort.source)), OpenedCode.denied);
 });

@@ -1,7 +1,7 @@
 /** `phantom doctor` */
 
 import { openLibraries } from "../../ffi/libraries.ts";
-import { diagnose, type Finding } from "../kernel/doctor.ts";
+import { diagnose, type Finding, UNTRIED } from "../kernel/doctor.ts";
 import { Resources } from "../kernel/resources.ts";
 import type { Command } from "./args.ts";
 import { Exit } from "./exit.ts";
@@ -43,7 +43,7 @@ function table(findings: readonly Finding[]): string {
     const label = paint(COLORS[finding.have], LABELS[finding.have].padEnd(4));
     lines.push(`  ${label}  ${finding.name.padEnd(width)}  ${finding.detail}`.trimEnd());
     if (finding.have === "yes") continue;
-    lines.push(`        without it: ${finding.lost}`);
+    if (finding.lost !== "") lines.push(`        without it: ${finding.lost}`);
     if (finding.remedy !== "") lines.push(`        remedy: ${finding.remedy}`);
   }
   return lines.join("\n");
@@ -52,7 +52,11 @@ function table(findings: readonly Finding[]): string {
 function summary(findings: readonly Finding[], lacking: readonly Finding[]): string {
   if (lacking.length === 0) {
     const open = findings.filter(({ have }) => have !== "yes").length;
-    return `\nReady${open === 0 ? "" : `; ${open} optional things are missing or untried`}.`;
+    const rest = open === 0 ? "" : `; ${open} optional things are missing or untried`;
+    return `\nReady: a client, a server and XDP work here${rest}.`;
   }
-  return `\nNot ready: ${lacking.map(({ name }) => name).join(", ")}.`;
+  const what = "What works: a client, and a server without XDP";
+  const isUntried = findings.some(({ name }) => name === UNTRIED);
+  if (isUntried) return `\n${what}. Whether XDP does too is not known yet.`;
+  return `\n${what}. Not ready for XDP: ${lacking.map(({ name }) => name).join(", ")}.`;
 }

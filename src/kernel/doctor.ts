@@ -46,6 +46,9 @@ const KERNEL_MIN = [5, 10] as const;
 const NEWER_KERNEL = "a newer kernel (Debian 12's 6.1 has it)";
 const AS_ROOT = "run as root, or give the capability (deploy/phantom.service does)";
 
+/** All that needs the right to try it. */
+export const UNTRIED = "BPF, XDP, TC";
+
 /** Bits of /proc/self/status CapEff; any one of each row is enough. */
 const CAPABILITIES = [
   { name: "CAP_BPF", bits: [39, 21], lost: "loading BPF programs", required: true },
@@ -107,14 +110,24 @@ const HELPERS: readonly (readonly [string, number, number, string])[] = [
   ],
 ];
 
-/** Runs every check. `tryInterface` also tries a physical interface, which may pause it. */
+/**
+ * Runs every check. `tryInterface` also tries a physical interface, which may pause it. Without the
+ * right to try, what the kernel has is not known: that is one finding, and no remedy for each.
+ */
 export function diagnose(libs: Libraries, tryInterface?: string): Finding[] {
-  return [
+  const capabilities = effectiveCapabilities();
+  const missing = CAPABILITIES.filter((one) => one.required && !isGiven(one, capabilities));
+  const always = [
     ...systemFindings(libs),
-    ...capabilityFindings(),
+    ...capabilityFindings(capabilities, missing.length === 0),
+    ...socketFindings(libs),
+  ];
+  if (missing.length > 0) return [...always, untried(missing.map(({ name }) => name))];
+  return [
+    ...always,
+    ...privilegedSocketFindings(libs),
     ...typeFindings(libs),
     ...attachFindings(libs),
-    ...socketFindings(libs),
     ...interfaceFindings(libs, tryInterface),
     ...vethFindings(libs),
   ];
@@ -154,13 +167,27 @@ function systemFindings(libs: Libraries): Finding[] {
   ];
 }
 
-function capabilityFindings(): Finding[] {
+function effectiveCapabilities(): bigint {
   const status = readText("/proc/self/status") ?? "";
-  const effective = BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? "0"}`);
-  return CAPABILITIES.map(({ name, bits, lost, required }) => {
-    const have = bits.some((bit) => (effective >> BigInt(bit)) & 1n);
-    return finding("capability", name, have, "", { lost, required, remedy: AS_ROOT });
+  return BigInt(`0x${/^CapEff:\s*([0-9a-f]+)/m.exec(status)?.[1] ?? "0"}`);
+}
+
+function isGiven({ bits }: typeof CAPABILITIES[number], effective: bigint): boolean {
+  return bits.some((bit) => ((effective >> BigInt(bit)) & 1n) !== 0n);
+}
+
+/** `isRemedied`: what is missing here is not said below for all. */
+function capabilityFindings(effective: bigint, isRemedied: boolean): Finding[] {
+  return CAPABILITIES.map((one) => {
+    const { name, lost, required } = one;
+    const remedy = isRemedied ? AS_ROOT : "";
+    return finding("capability", name, isGiven(one, effective), "", { lost, required, remedy });
   });
+}
+
+function untried(names: readonly string[]): Finding {
+  const detail = `can't be tried without ${names.join(", ")}: run it as root`;
+  return finding("kernel", UNTRIED, undefined, detail, { required: true, lost: "", remedy: "" });
 }
 
 function typeFindings(libs: Libraries): Finding[] {
@@ -216,6 +243,15 @@ function socketFindings(libs: Libraries): Finding[] {
   return [
     finding("socket", "UDP GRO", socket.has("gro"), "", need),
     finding("socket", "UDP GSO", socket.has("gso"), "", need),
+    finding("socket", "packet info", socket.has("pktinfo"), "", {
+      lost: "answering from the address that a packet came to",
+      remedy: NEWER_KERNEL,
+    }),
+  ];
+}
+
+function privilegedSocketFindings(libs: Libraries): Finding[] {
+  return [
     attempted("socket", "AF_XDP", trySocket(libs, "xdp"), {
       lost: "delivery past the network stack (sockets are used instead)",
       remedy: "CAP_NET_RAW, and a kernel with CONFIG_XDP_SOCKETS",
@@ -227,10 +263,6 @@ function socketFindings(libs: Libraries): Finding[] {
     attempted("socket", "perf buffer", tryPerfBuffer(libs), {
       lost: "events on kernels without ring buffers",
       remedy: "CAP_PERFMON, or sysctl kernel.perf_event_paranoid=2",
-    }),
-    finding("socket", "packet info", socket.has("pktinfo"), "", {
-      lost: "answering from the address that a packet came to",
-      remedy: NEWER_KERNEL,
     }),
   ];
 }
@@ -281,7 +313,13 @@ function attachedFinding(libs: Libraries, { name, xdp }: Interface, id: number):
 }
 
 function attempted(group: string, name: string, { have, cause }: Attempt, need: Need): Finding {
-  return finding(group, name, have, have === true ? "" : cause ?? "", need);
+  // No kernel is too old for what it forbids: a container, or a security module.
+  const isForbidden = have !== true && /EPERM|EACCES/.test(cause ?? "");
+  const remedy = isForbidden ? AS_ROOT : need.remedy;
+  return finding(group, name, isForbidden ? undefined : have, have === true ? "" : cause ?? "", {
+    ...need,
+    remedy,
+  });
 }
 
 function finding(

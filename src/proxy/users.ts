@@ -17,6 +17,12 @@ const CARRIER_WORDS = 2;
 const SESSIONS = 7;
 const WORD_BITS = 32;
 
+/** So far beyond their traffic a user may get, by bytes or by share, and no further. */
+const TRAFFIC_OVER_MIN = 4 << 20;
+const TRAFFIC_OVER = 0.02;
+/** Of what is left for one thread; there may be so many, each in its last piece. */
+const PIECES = 16;
+
 /** A limit that does not exist. */
 const UNLIMITED = 0;
 
@@ -80,6 +86,10 @@ export class UserAccount {
   /** Bytes that this thread has not told the others yet; packets add to them. */
   up = 0;
   down = 0;
+  /** What this thread may use before it has to ask again; Infinity where nothing is limited. */
+  allowance = Infinity;
+  /** To be set: is called when that is used up; then there is none before `allow`. */
+  spent: () => void = () => {};
   /** Admissions refused here, by any reason. */
   refused = 0;
   readonly #longs: BigInt64Array;
@@ -87,6 +97,8 @@ export class UserAccount {
   readonly #carrierWord: number;
   readonly #carrierBit: number;
   #isCarrier = false;
+  /** Told since the last `publish`. */
+  #told = 0;
 
   constructor(memory: SharedArrayBuffer = accountMemory(1), slot = 0, thread = 0) {
     this.#longs = new BigInt64Array(memory, slot * SLOT_BYTES, LONGS);
@@ -161,7 +173,35 @@ export class UserAccount {
 
   /** Tells the other threads what was used here, and whether much was: more than `idleBytes`. */
   publish(idleBytes: number): void {
-    this.#carry(this.up + this.down > idleBytes);
+    this.#carry(this.#told + this.up + this.down > idleBytes);
+    this.tell();
+    this.#told = 0;
+  }
+
+  /** Packets have added to `up` or `down`. */
+  used(): void {
+    if (this.up + this.down <= this.allowance) return;
+    this.allowance = Infinity;
+    this.spent();
+  }
+
+  /**
+   * How much this thread may use until it tells the others: near the end of the user's traffic in
+   * small pieces, so that all threads together do not go far beyond it.
+   */
+  allow(): void {
+    const { trafficMax = UNLIMITED } = this.limits;
+    if (trafficMax === UNLIMITED) {
+      this.allowance = Infinity;
+      return;
+    }
+    const left = trafficMax - this.upBytes - this.downBytes;
+    this.allowance = Math.max(left, TRAFFIC_OVER_MIN, trafficMax * TRAFFIC_OVER) / PIECES;
+  }
+
+  /** Tells the other threads what was used here. */
+  tell(): void {
+    this.#told += this.up + this.down;
     if (this.up > 0) Atomics.add(this.#longs, UP, BigInt(this.up));
     if (this.down > 0) Atomics.add(this.#longs, DOWN, BigInt(this.down));
     this.up = this.down = 0;

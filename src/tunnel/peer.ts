@@ -3,6 +3,7 @@
  * route of each path, its timer, and whose it is.
  */
 
+import type { UserAccount } from "../proxy/users.ts";
 import { isSameRoute, type Route } from "../../ffi/endpoint.ts";
 import type { ReceiveKeys, SendKeys } from "../crypto/key_update.ts";
 import { PACKET_BYTES_MAX, RESET_NUMBER_MS_MAX } from "../wire/limits.ts";
@@ -73,7 +74,7 @@ export class Peer implements Timer {
   /** Largest packet that the peer takes. */
   packetBytesMax: number = PACKET_BYTES_MAX;
   /** Where the bytes of its packets are counted. */
-  account: { up: number; down: number } | undefined;
+  account: Pick<UserAccount, "up" | "down" | "used"> | undefined;
   /** Limits of the user, shared by all their sessions: what we send, what comes. */
   sendLimit: TokenBucket | undefined;
   receiveLimit: TokenBucket | undefined;

@@ -181,7 +181,10 @@ export class ReceiveSide<P extends Peer> {
     const { now } = this.#clock;
     // Only now: who can't seal must not use up a user's rate. It counts as lost.
     const { receiveLimit, account } = peer;
-    if (account !== undefined) account.up += inbox.length(i);
+    if (account !== undefined) {
+      account.up += inbox.length(i);
+      account.used();
+    }
     if (receiveLimit !== undefined && !receiveLimit.take(now, inbox.length(i))) {
       counters.overRate++;
       return;

@@ -135,7 +135,10 @@ export class SendSide<P extends Peer> implements Task {
       const length = session.build(now, arena, textAt, Math.max(room, largeBytes));
       if (length === 0) return true;
       if (sendLimit !== undefined) sendLimit.charge(now, length + DATA_OVERHEAD);
-      if (account !== undefined) account.down += length + DATA_OVERHEAD;
+      if (account !== undefined) {
+        account.down += length + DATA_OVERHEAD;
+        account.used();
+      }
       batch.add(peer, length);
     }
     return false;

@@ -164,6 +164,61 @@ Deno.test("who has used up their traffic is cut off, and let in again with more"
   other.client.stop();
 });
 
+Deno.test("traffic is cut off at its maximum, whatever sessions and workers carry it", () => {
+  const trafficMax = 80e6;
+  const over = Math.max(0.02 * trafficMax, 4 << 20);
+  const accounts = accountMemory(1);
+  const spec = user("u", 1, { trafficMax });
+  const block = new Uint8Array(4 << 20);
+  const make = (index: number) => {
+    const pair = new Pair({
+      server: { users: [spec], accounts, index, workers: 2 },
+      client: { user: "u", userKey: spec.key.slice() },
+      canTell: true,
+    });
+    pair.atServer.writable = (session, stream) => {
+      session.write(stream, block, 0, block.length);
+      pair.server.wake(session);
+    };
+    pair.atServer.opened = (session, stream) => {
+      session.answer(stream, 0, ADDRESS);
+      pair.atServer.writable(session, stream);
+    };
+    return pair;
+  };
+  using first = make(0);
+  using second = make(1);
+  const pairs = [first, second];
+  const clients = [
+    ...pairs.map(({ client, atClient }) => ({ client, notes: atClient })),
+    ...pairs.map((pair) => another(pair, spec)),
+  ];
+  for (const { client } of clients) {
+    const session = client.session();
+    session.openStream(ADDRESS);
+    client.wake(session);
+  }
+  const isCut = ({ notes }: { notes: Notes }) =>
+    notes.log.includes(`closed ${CloseCode.trafficUsedUp} peer`);
+  const began = performance.now();
+  let [usedUpAt, steps] = [0, 0];
+  while (!clients.every(isCut)) {
+    assert.ok(performance.now() < began + 20_000, clients.map(({ notes }) => notes.log).join(" "));
+    for (const pair of pairs) pair.loop.round(0);
+    const { upBytes, downBytes } = usageOf(accounts, 0);
+    if (upBytes + downBytes < trafficMax) steps++;
+    else if (usedUpAt === 0) usedUpAt = performance.now();
+  }
+  const took = performance.now() - usedUpAt;
+  assert.ok(took < 1000, `${took} ms`);
+  assert.ok(steps > 10, "all of it came at once, and nothing was to be cut");
+  for (let i = 0; i < 20; i++) for (const pair of pairs) pair.loop.round(20);
+  const { upBytes, downBytes } = usageOf(accounts, 0);
+  const beyond = upBytes + downBytes - trafficMax;
+  assert.ok(beyond >= 0 && beyond <= over, `${beyond} bytes more than ${trafficMax}`);
+  for (const { client } of clients.slice(pairs.length)) client.stop();
+});
+
 Deno.test("an account that expires takes its sessions with it", () => {
   let now = Date.now();
   using pair = pairOf([user("u", 1, { expiresAtMs: now + 5000 })], () => now);

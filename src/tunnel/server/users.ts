@@ -127,6 +127,9 @@ export class TunnelUsers implements Timer {
   readonly #byUser = new Map<User, TunnelUser>();
   /** Those that have sessions here. */
   readonly #present = new Set<TunnelUser>();
+  /** Those of them who have used up what they might before the next look. */
+  readonly #spent = new Set<TunnelUser>();
+  #lookAt = 0;
 
   constructor(options: TunnelUsersOptions) {
     this.#options = options;
@@ -166,6 +169,7 @@ export class TunnelUsers implements Timer {
       held.isEnabled = spec.isEnabled !== false;
       if (!held.isEnabled && held.sessions > 0) denied(held);
       held.account.limits = spec;
+      held.account.allow();
     }
   }
 
@@ -174,6 +178,7 @@ export class TunnelUsers implements Timer {
     held.account.sessionOpened();
     held.sessions++;
     this.#present.add(held);
+    held.account.allow();
     if (this.heapIndex === NOT_ARMED) this.#arm();
   }
 
@@ -182,16 +187,35 @@ export class TunnelUsers implements Timer {
     if (--held.sessions > 0) return;
     held.account.publish(Infinity);
     this.#present.delete(held);
+    this.#spent.delete(held);
   }
 
   fire(now: number): void {
-    const { unixMs, denied } = this.#options;
+    const { loop, unixMs } = this.#options;
     const today = unixMs();
+    for (const held of this.#spent) {
+      held.account.tell();
+      this.#judge(held, today);
+    }
+    this.#spent.clear();
+    if (now < this.#lookAt) return loop.arm(this, this.#lookAt);
     for (const held of this.#present) {
       held.share(now);
-      if (held.refusal(today) !== CloseCode.done) denied(held);
+      this.#judge(held, today);
     }
     if (this.#present.size > 0) this.#arm();
+  }
+
+  #judge(held: TunnelUser, today: number): void {
+    held.account.allow();
+    if (held.refusal(today) !== CloseCode.done) this.#options.denied(held);
+  }
+
+  /** It is not waited for the next look. */
+  #hurry(held: TunnelUser): void {
+    if (!this.#present.has(held)) return;
+    this.#spent.add(held);
+    this.#options.loop.arm(this, this.#options.loop.now);
   }
 
   /** Wipes all keys. */
@@ -205,7 +229,8 @@ export class TunnelUsers implements Timer {
 
   #arm(): void {
     const { loop } = this.#options;
-    loop.arm(this, loop.now + USERS_CHECK_MS);
+    this.#lookAt = loop.now + USERS_CHECK_MS;
+    loop.arm(this, this.#lookAt);
   }
 
   #add({ name, key, slot = 0 }: UserSpec, known: UserAccount | undefined): TunnelUser {
@@ -215,6 +240,7 @@ export class TunnelUsers implements Timer {
     const account = known ??
       (isShared ? new UserAccount(accounts, slot, thread) : new UserAccount());
     const held = new TunnelUser(user, account, name !== "");
+    account.spent = () => this.#hurry(held);
     this.table.add(user);
     this.#byUser.set(user, held);
     this.#byName.set(name, held);

@@ -13,6 +13,8 @@ export interface ReloadSource<C> {
   readonly read: () => C;
   /** Takes what no part does; the settings that were taken. */
   readonly apply?: (config: C) => readonly string[];
+  /** Hears when it begins, and when it is over. */
+  readonly watch?: (isUnderWay: boolean) => void;
 }
 
 export interface ReloadOptions<C> extends ReloadSource<C> {
@@ -59,7 +61,11 @@ export class Reload<C extends object> {
 
   /** Takes over what can change in what runs; a wrong file changes nothing. */
   again(): Promise<ReloadOutcome> {
-    const outcome = this.#last.then(() => this.#take());
+    const { watch } = this.#options;
+    const outcome = this.#last.then(() => {
+      watch?.(true);
+      return this.#take().finally(() => watch?.(false));
+    });
     this.#last = outcome;
     return outcome;
   }

@@ -55,7 +55,9 @@ async function serve(options: ClientOptions, stopped: Promise<Deno.Signal>): Pro
   let state = "looking for the server";
   const ready = () => manager.ready(() => state);
   const onReport = (report: SessionReport) => state = stateOf(report);
-  const client = await Client.start({ ...options, onReport });
+  const watch = (isUnderWay: boolean): void => isUnderWay ? manager.reloading() : ready();
+  const source = options.source && { ...options.source, watch };
+  const client = await Client.start({ ...options, ...source && { source }, onReport });
   try {
     client.giveUpRights(log);
     log.info("ready", "ready", {
@@ -66,11 +68,7 @@ async function serve(options: ClientOptions, stopped: Promise<Deno.Signal>): Pro
     // Whoever starts a client wants to know whether it gets through.
     client.ask();
     ready();
-    hangups.use(async () => {
-      manager.reloading();
-      await client.reload();
-      ready();
-    });
+    hangups.use(() => void client.reload());
     const signal = await Promise.race([stopped, client.failure]);
     log.info("stopping", "stopping", { signal });
   } finally {

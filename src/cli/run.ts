@@ -48,8 +48,15 @@ export const command: Command = {
         // Whoever prints a link reads the file for it.
         return ["logLevel", "publicHost"];
       },
+      watch: (isUnderWay: boolean): void =>
+        isUnderWay ? manager.reloading() : manager.ready(() => server.summary),
     };
-    const server = await Server.start({ config, resources: new Resources(root), log, source });
+    const server: Server = await Server.start({
+      config,
+      resources: new Resources(root),
+      log,
+      source,
+    });
     // Also when it fails: whoever watches it starts it again.
     let isRestart = true;
     try {
@@ -62,11 +69,7 @@ export const command: Command = {
       });
       if (given.has("init") || given.has("show-link")) printLink(config, path, log);
       manager.ready(() => server.summary);
-      hangups.use(async () => {
-        manager.reloading();
-        await server.reload();
-        manager.ready(() => server.summary);
-      });
+      hangups.use(() => void server.reload());
       const signal = await Promise.race([stopped, server.failure]);
       isRestart = signal === RESTART_SIGNAL;
       log.info("stopping", "stopping", { signal });

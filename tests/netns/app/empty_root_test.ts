@@ -16,6 +16,7 @@ import {
   remaining,
   Sender,
 } from "../../fixtures/kernel.ts";
+import { buildExecutable } from "../../fixtures/executable.ts";
 import { libraries, repository } from "../../fixtures/libraries.ts";
 import { Namespace, run } from "../../fixtures/netns.ts";
 import { type Outcome, outcomeOf, piped, Running } from "../../fixtures/process.ts";
@@ -116,24 +117,6 @@ function neededBy(executable: string): string[] {
   return paths;
 }
 
-/** Up to date by make's own rules; where that can't be done an older one has to do. */
-function build(): void {
-  const make = new Deno.Command("make", {
-    args: ["-s", "dist/phantom"],
-    cwd: repository,
-    stdout: "null",
-  });
-  const { success, stderr } = make.outputSync();
-  if (success) return;
-  const why = new TextDecoder().decode(stderr);
-  try {
-    Deno.statSync(`${repository}dist/phantom`);
-  } catch {
-    throw new Error(`Cannot test dist/phantom as there is none, and it can't be built: ${why}`);
-  }
-  console.warn(`dist/phantom is older than its sources, and can't be built anew: ${why}`);
-}
-
 /** What a server keeps in its state folder. */
 const STATE = ["var/lib/phantom/state-default/secret", "var/lib/phantom/state-edge-2/secret"];
 
@@ -158,7 +141,7 @@ Deno.test({
   name: "the executable lives in an empty root",
   ignore,
   async fn(t) {
-    build();
+    buildExecutable();
     await using root = new EmptyRoot();
     await root.open();
     const start = async (config = "/good.yaml") => {

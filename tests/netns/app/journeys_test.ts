@@ -1,15 +1,19 @@
 /** The first hour of three people, as they type it. */
 
 import assert from "node:assert/strict";
+import { queryXdp } from "../../../ffi/bpf/xdp_link.ts";
+import { cString } from "../../../ffi/memory.ts";
 import { browse, BROWSER } from "../../fixtures/browser.ts";
+import { buildExecutable } from "../../fixtures/executable.ts";
 import { libraries, repository } from "../../fixtures/libraries.ts";
 import { Machine } from "../../fixtures/machine.ts";
 import { Running } from "../../fixtures/process.ts";
-import { MIXED, shell } from "../../fixtures/scenario.ts";
+import { MIXED, shell, sleep } from "../../fixtures/scenario.ts";
 import { SERVER, TARGET, Topology } from "../../fixtures/topology.ts";
+import { Unit } from "../../fixtures/unit.ts";
 import { WEB } from "../../fixtures/web.ts";
 
-libraries();
+const libs = libraries();
 const isRoot = Deno.uid() === 0;
 const isClone = (() => {
   try {
@@ -24,6 +28,10 @@ if (BROWSER === undefined) console.log("journeys_test.ts: skipped, there is no b
 
 /** All C code anew, on a busy machine. */
 const BUILD_MS = 240_000;
+
+/** A quarter of a second apart. */
+const TRIES = 80;
+const UNITS = "/usr/local/lib/systemd/system";
 
 /** Two machines, a web server behind one of them, and names. */
 class World implements AsyncDisposable {
@@ -63,6 +71,28 @@ class World implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync();
   }
+}
+
+function indexOf(name: string): number {
+  return libs.native.symbols.ph_ifindex(cString(name));
+}
+
+/** Changes a file of a machine as an editor does. */
+async function rewrite(
+  machine: Machine,
+  path: string,
+  act: (text: string) => string,
+): Promise<void> {
+  const text = act(await machine.shell(`cat ${path} 2>/dev/null || true`));
+  const encoded = new TextEncoder().encode(text).toBase64();
+  await machine.shell(`umask 077; echo ${encoded} | base64 -d >${path}`);
+}
+
+/** A key of the file with another value, whatever it has now, and in how many lines. */
+function set(text: string, name: string, value: string): string {
+  const present = new RegExp(`^${name}:.*\n(?: +.*\n)*`, "m");
+  assert.match(text, present);
+  return text.replace(present, () => `${name}: ${value}\n`);
 }
 
 /** `git clone`, with the tools that `make setup` would fetch anew, which takes the network. */
@@ -112,5 +142,102 @@ Deno.test({
     await running.until("client gone");
     assert.doesNotMatch(running.output, /WARN|ERROR/);
     assert.doesNotMatch(running.stderr, /target\.test/, "what is visited is nobody's business");
+  },
+});
+
+/** Whoever runs servers: as packages and systemd do it, with what changes in the life of one. */
+Deno.test({
+  name: "an operator: install, units, users and rules, an upgrade, uninstall",
+  ignore: !isRoot,
+  async fn() {
+    buildExecutable();
+    await using world = await World.make();
+    const { server, client, topology } = world;
+    for (const machine of [server, client]) await machine.shell(`make -C ${repository} install`);
+    const [file, clientFile] = ["/etc/phantom/phantom.yaml", "/etc/phantom/home.yaml"];
+    const made = await server.shell(`phantom init --users anna ${file}`);
+    assert.match(made, /phantom check/);
+    const edit = (act: (text: string) => string) => rewrite(server, file, act);
+    const setting = (name: string, value: unknown) =>
+      edit((text) => set(text, name, JSON.stringify(value)));
+    assert.match(await server.shell(`phantom check ${file}`), /phantom\.yaml: good/);
+    await using unit = await Unit.load(server, `${UNITS}/phantom.service`);
+    await unit.start();
+
+    // A client of its own, as a unit too.
+    const keyOf = async (name: string) => {
+      const text = await server.shell(`cat ${file}`);
+      return new RegExp(`name"?: ?"?${name}"?,?\\s*"?key"?: ?("[^"]+")`).exec(text)![1];
+    };
+    const [, psk] = /^psk: (.*)$/m.exec(await server.shell(`cat ${file}`))!;
+    const beClient = async (user: string) => {
+      const text = `server: "${SERVER.v4}:${SERVER.port}"\npsk: ${psk}\n` +
+        `user: ${user}\nkey: ${await keyOf(user)}\n`;
+      await rewrite(client, clientFile, () => text);
+    };
+    await beClient("anna");
+    await using home = await Unit.load(client, `${UNITS}/phantom-client@.service`, "home");
+    await home.start();
+    await home.process!.until(" connected ");
+    const fetch = (url: string) =>
+      shell(topology.client, `curl -sS -o /dev/null -w '%{http_code}' -x http://${MIXED} ${url}`);
+    const becomes = async (code: string) => {
+      for (let i = 0; i < TRIES && await fetch(page) !== code; i++) await sleep(250);
+      assert.equal(await fetch(page), code);
+    };
+    const page = `http://${TARGET.name}:${WEB.port}/seen`;
+    assert.equal(await fetch(page), "200");
+
+    // A rule comes while it runs; a wrong one is refused, and changes nothing.
+    await setting("rules", [{ domain: [TARGET.name], outbound: "reject" }]);
+    assert.match(await unit.reload(), /rules/);
+    assert.equal(await fetch(page), "403");
+    await setting("rules", [{ domain: [TARGET.name], outbound: "nowhere" }]);
+    await assert.rejects(unit.reload(), /nowhere/);
+    assert.equal(await fetch(page), "403");
+    await setting("rules", []);
+    await unit.reload();
+    assert.equal(await fetch(page), "200");
+
+    // Another user comes, the first one goes.
+    const key = (await server.shell("phantom keygen")).trim();
+    await setting("users", [{ name: "bert", key }]);
+    assert.match(await unit.reload(), /users/);
+    await unit.process!.until("client gone");
+    await becomes("503");
+    await beClient("bert");
+    assert.equal(await home.stop(), 0);
+    await home.start();
+    await home.process!.until(" connected ");
+    assert.equal(await fetch(page), "200");
+
+    // An upgrade: the new executable is in place, then the unit restarts. The program in the kernel
+    // goes on, and what users have used is kept.
+    const program = () => topology.server.enter(() => queryXdp(libs, indexOf("sv")).native);
+    const used = async () => {
+      const { server: running } = JSON.parse(await server.shell("phantom status --json"));
+      return running.users[0].downBytes;
+    };
+    const before = await used();
+    assert.ok(before > 0);
+    assert.ok(program() > 0);
+    await server.shell(`make -C ${repository} install`);
+    assert.equal(await unit.stop(true), 0);
+    assert.ok(program() > 0, "it goes on meanwhile");
+    await unit.start();
+    await becomes("200");
+    assert.ok(await used() >= before);
+
+    // The end: nothing is left but the configuration.
+    assert.equal(await home.stop(), 0);
+    assert.equal(await unit.stop(), 0);
+    await server.shell(`make -C ${repository} uninstall`);
+    assert.equal(program(), 0);
+    const left = await server.shell(
+      // The two that every bpffs has are the kernel's.
+      "find /usr/local /var/lib /etc/phantom /etc/systemd/system /sys/fs/bpf " +
+        "-type f ! -name '*.debug'",
+    );
+    assert.equal(left.trim(), file);
   },
 });

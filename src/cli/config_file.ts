@@ -1,6 +1,8 @@
 /** Finding and reading the configuration, for all commands that take -c. */
 
+import { wipeKeys } from "../app/reload.ts";
 import {
+  type Config,
   ConfigError,
   type ConfigSources,
   defaultConfigText,
@@ -72,21 +74,37 @@ export function loadServer(path: string): LoadedConfig {
 }
 
 /** The configuration that a text is. */
-export function parseConfig(path: string, text: string): LoadedConfig {
+export function parseConfig(path: string, text: string, env = environment): LoadedConfig {
   return asKind("server", path, text, () =>
     loadConfig(text, {
-      ...sourcesOf(path),
+      ...sourcesOf(path, env),
       checkRules,
       interfaces: interfaceNames,
       now: Date.now,
     }));
 }
 
+/**
+ * What a file says of places, for who has no use for its key: that may be in the environment of the
+ * server alone. Another stands in for it.
+ */
+export function readPlaces(path: string): Config {
+  const key = freshKey();
+  const env = (name: string) => name === KEY_VARIABLE ? key : environment(name);
+  const { config } = parseConfig(path, readConfigText(path), env);
+  wipeKeys(config);
+  return config;
+}
+
+function environment(name: string): string | undefined {
+  return Deno.env.get(name);
+}
+
 /** What loading a file may ask of this machine. */
-export function sourcesOf(path: string): ConfigSources {
+export function sourcesOf(path: string, env = environment): ConfigSources {
   return {
     file: nameOf(path),
-    env: (name) => Deno.env.get(name),
+    env,
     readFile: readRegular,
     fileMode: (name) => Deno.statSync(name).mode,
   };

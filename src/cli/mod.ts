@@ -121,5 +121,7 @@ async function overview(): Promise<string> {
   }
   return "phantom: encrypted 0-RTT proxy with an eBPF data plane\n\n" +
     `Usage: phantom COMMAND [OPTION ...]\n\n${columns(rows)}\n` +
-    "`phantom COMMAND --help` tells the options of each.";
+    "`phantom COMMAND --help` tells the options of each.\n\n" +
+    "A server:  phantom init, then check, run, and link for its clients.\n" +
+    "A client:  phantom client --link 'phantom://...'";
 }

@@ -3,7 +3,7 @@
 import type { Libraries } from "../../ffi/libraries.ts";
 import { PinFolder } from "../kernel/pins.ts";
 import { type Given, type Option, UsageError } from "./args.ts";
-import { CONFIG_OPTION, readConfig } from "./config_file.ts";
+import { CONFIG_OPTION, readPlaces } from "./config_file.ts";
 
 const DEFAULT_PIN_PATH = "/sys/fs/bpf/phantom";
 const DEFAULT_INSTANCE = "default";
@@ -32,7 +32,7 @@ export interface Places {
 /** Where an instance keeps what is its own; `usual`: a configuration need not be named. */
 export function placesOf(given: Given, usual?: string): Places {
   const file = given.value("config") ?? usual;
-  const config = file === undefined ? undefined : readConfig(file).config;
+  const config = file === undefined ? undefined : readPlaces(file);
   const pinPath = given.value("pin-path") ?? config?.ebpf.pinPath ?? DEFAULT_PIN_PATH;
   const instance = given.value("instance") ?? config?.instance ?? DEFAULT_INSTANCE;
   const stateDir = config?.stateDir ?? DEFAULT_STATE_DIR;

@@ -438,6 +438,24 @@ test("run needs no file where the environment has the key, and says so", async (
   assert.match(linked.stdout, /^phantom:\/\/\S+@a\.example:54321/);
 });
 
+test("who looks for a server needs no key, which may be in its environment", async (bench) => {
+  const { psk: _, ...rest } = JSON.parse(Deno.readTextFileSync(bench.config()));
+  const path = `${bench.folder}/keyless.yaml`;
+  Deno.writeTextFileSync(path, JSON.stringify(rest));
+  const program = ["run", "-A", `${repository}main.ts`, "run", "-c", path];
+  await using server = new Running(bench.server.command(Deno.execPath(), program, {
+    ...piped,
+    env: { ...piped.env, PHANTOM_PSK: bench.key },
+    cwd: bench.folder,
+  }));
+  await server.until(" ready ");
+  for (const command of ["status", "reload"]) {
+    const { code, stderr } = await bench.phantom(command, "-c", path);
+    assert.equal(code, 0, stderr);
+  }
+  assert.equal((await bench.phantom("config", "-c", path)).code, 3);
+});
+
 test("run tells systemd that it is ready, how it is, that it reloads and stops", async (bench) => {
   const address = `${bench.folder}/notify`;
   using manager = new Notified(address);

@@ -50,6 +50,8 @@ export class UsageError extends Error {
   override readonly name = "UsageError";
 }
 
+const TERMINAL_COLUMNS = 80;
+const SECOND_COLUMNS_MIN = 30;
 const HELP: Option = { name: "help", short: "h", help: "show this" };
 
 /** Reads `--name value`, `--name=value`, `-n value`, `-nvalue`, switches, and the argument. */
@@ -140,8 +142,25 @@ export function helpOf(command: Command): string {
   return `phantom ${name}: ${summary}\n\n${usage}${columns(rows)}`;
 }
 
-/** Two columns, the first as wide as its widest. */
+/** Two columns, the first as wide as its widest; the second is broken where a terminal ends. */
 export function columns(rows: readonly (readonly [string, string])[]): string {
   const width = Math.max(...rows.map(([left]) => left.length));
-  return rows.map(([left, right]) => `  ${left.padEnd(width)}  ${right}\n`).join("");
+  const room = Math.max(TERMINAL_COLUMNS - width - 4, SECOND_COLUMNS_MIN);
+  return rows.map(([left, right]) =>
+    wrapped(right, room).map((line, index) =>
+      `  ${(index === 0 ? left : "").padEnd(width)}  ${line}\n`
+    ).join("")
+  ).join("");
+}
+
+function wrapped(text: string, room: number): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > room) {
+      lines.push(line);
+      line = word;
+    } else line += line === "" ? word : ` ${word}`;
+  }
+  return [...lines, line];
 }

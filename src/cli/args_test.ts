@@ -97,6 +97,15 @@ Deno.test("helpOf() names every option in two columns", () => {
   );
 });
 
+Deno.test("columns() breaks the second where a terminal ends", () => {
+  const text = "one two three four five six seven eight nine ten eleven twelve thirteen fourteen";
+  const lines = columns([["-a", text], ["--bc", "short"]]).split("\n");
+  assert.equal(lines.length, 4);
+  assert.ok(lines.every((line) => line.length <= 80));
+  assert.match(lines[1]!, /^ {8}\S/);
+  assert.equal(lines.slice(0, 2).map((line) => line.slice(8)).join(" "), text);
+});
+
 Deno.test("columns() of nothing is nothing", () => {
   assert.equal(columns([]), "");
 });

@@ -3,7 +3,7 @@
 import { messageOf } from "../base/errors.ts";
 import type { Log } from "../base/log.ts";
 import { Secret } from "../base/secret.ts";
-import { ConfigError, formatProblem } from "../config/mod.ts";
+import { ConfigError, formatProblem, writtenName } from "../config/mod.ts";
 
 /** A configuration, and where it came from. */
 export interface ReloadSource<C> {
@@ -176,9 +176,4 @@ function isSame(a: unknown, b: unknown): boolean {
 function isSection(value: unknown): value is Record<string, unknown> {
   return typeof value === "object" && value !== null && !Array.isArray(value) &&
     !(value instanceof Secret) && !("port" in value);
-}
-
-/** As the file calls it: `idleMs` → `idle`. */
-function writtenName(name: string): string {
-  return name.replace(/(Ms|Bps)$/, "").replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
 }

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { Log } from "../base/log.ts";
-import { type Config, loadConfig } from "../config/mod.ts";
+import { Secret } from "../base/secret.ts";
+import { type Config, exampleFile, loadConfig } from "../config/mod.ts";
 import { Reload } from "./reload.ts";
 
 const KEYS = ["0f1e2d3c4b5a6978".repeat(4), "8796a5b4c3d2e1f0".repeat(4)];
@@ -105,4 +106,24 @@ Deno.test("a file that can't be read is told with its cause, and none as well", 
   const none = setup(() => configOf("workers: 2"), [], null);
   assert.match((await none.reload.again()).problems[0]!, /started without a file/);
   assert.deepEqual(none.applied, []);
+});
+
+/** The same with another value everywhere, but for keys. */
+function othersOf(value: unknown, depth = 0): unknown {
+  if (value instanceof Secret) return value;
+  const isSection = typeof value === "object" && value !== null && !Array.isArray(value);
+  if (depth > 1 || !isSection || "port" in value) return "other";
+  return Object.fromEntries(
+    Object.entries(value).map(([name, inner]) => [name, othersOf(inner, depth + 1)]),
+  );
+}
+
+Deno.test("every setting is called as the file calls it", async () => {
+  const { reload } = setup(() => othersOf(configOf("")) as Config);
+  const { waiting } = await reload.again();
+  assert.ok(waiting.length > 30, `${waiting.length}`);
+  const names = exampleFile().matchAll(/^ *(\w+):/gm);
+  const known = new Set([...names].map(([, name]) => name!));
+  const unknown = waiting.filter((name) => !known.has(name.split(".").at(-1)!));
+  assert.deepEqual(unknown, []);
 });

@@ -34,3 +34,4 @@ export {
 } from "./settings.ts";
 export { rateAdvice } from "./value_advice.ts";
 export { writtenClient, writtenConfig, yamlText } from "./written_file.ts";
+export { writtenName } from "./written.ts";

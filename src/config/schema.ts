@@ -166,7 +166,7 @@ class Reader {
       else {
         const isSection = node === undefined || node.kind === "map" || isNull(node);
         if (value === undefined && isSection) this.#missing(field, node?.offset ?? 0, fieldPath);
-        built[camel(name) + field.suffix] = this.#leaf(field, value, fieldPath);
+        built[fieldName(name, field)] = this.#leaf(field, value, fieldPath);
       }
     }
     return Object.freeze(built);
@@ -240,13 +240,18 @@ export function write(schema: Group, settings: object): WrittenSection {
   const values = new Map<string, unknown>(Object.entries(settings));
   const written: Record<string, Written> = {};
   for (const [name, field] of Object.entries(schema.fields)) {
-    const value = values.get(field.kind === "leaf" ? camel(name) + field.suffix : camel(name));
+    const value = values.get(fieldName(name, field));
     if (field.kind === "leaf") {
       const text = field.write(value);
       if (text !== undefined) written[name] = text;
     } else if (typeof value === "object" && value !== null) written[name] = write(field, value);
   }
   return written;
+}
+
+/** What a setting of a file is called where it is read. */
+export function fieldName(name: string, field: Field): string {
+  return camel(name) + (field.kind === "section" ? "" : field.suffix);
 }
 
 /** `check_interval_ms` → `checkIntervalMs`. */

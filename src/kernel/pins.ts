@@ -217,6 +217,14 @@ export class HookPins {
     return exists(this.path(interfaceName));
   }
 
+  /** The instance beside this one that has this hook of an interface, where one has. */
+  rival(interfaceName: string): string | undefined {
+    const [, root = "", own = "", rest = ""] =
+      /^(.*)\/([^/]+)\/(hooks\/[^/]+)$/.exec(this.folder) ?? [];
+    const name = interfaceName.replaceAll(".", ":");
+    return entries(root).find((one) => one !== own && exists(`${root}/${one}/${rest}/${name}`));
+  }
+
   /** Those where something is pinned. */
   interfaces(): string[] {
     return entries(this.folder).map((name) => name.replaceAll(":", "."));
@@ -287,7 +295,8 @@ function exists(path: string): boolean {
     Deno.lstatSync(path);
     return true;
   } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
+    const { NotFound, NotADirectory } = Deno.errors;
+    if (error instanceof NotFound || error instanceof NotADirectory) return false;
     throw error;
   }
 }

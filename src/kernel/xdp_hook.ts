@@ -23,6 +23,11 @@ import {
 import type { HookState } from "./hooked_interfaces.ts";
 import type { HookPins } from "./pins.ts";
 
+const ONE_PHANTOM =
+  "this one filters on its sockets, which works as well, if slower; one instance " +
+  "alone can have XDP on an interface: set ebpf.interface or ebpf.enabled: false here, or have " +
+  "`phantom unload` take off what a server that is gone has left";
+
 /** Its folder among the pins. */
 export const XDP_HOOK = "xdp";
 
@@ -83,7 +88,7 @@ export class XdpHook implements Hook {
         return new XdpHeld(options, device, { link, level, swapped: false, failed });
       } catch (error) {
         if (!(error instanceof SysError)) throw error;
-        failed.push(failureOf(options.libs, device, level, error));
+        failed.push(failureOf(options, device, level, error));
         // The kernel runs native and generic programs of one interface never side by side.
         if (isTaken(error)) break;
       }
@@ -194,7 +199,7 @@ function tryAdopt(
   } catch (error) {
     if (!(error instanceof SysError) || options.pins === undefined) throw error;
     const level = options.mode === "auto" ? "native" : options.mode;
-    failed.push(failureOf(options.libs, to, level, error));
+    failed.push(failureOf(options, to, level, error));
     takeOffLink(options.libs, options.pins.path(to.name));
     return undefined;
   }
@@ -227,7 +232,7 @@ function isTaken({ code }: SysError): boolean {
 }
 
 function failureOf(
-  libs: Libraries,
+  { libs, pins, program }: XdpHookOptions,
   { name, ifindex }: Interface,
   level: XdpMode,
   error: SysError,
@@ -237,11 +242,19 @@ function failureOf(
   if (!isTaken(error) || id === 0) {
     return { level, cause: error.message, remedy: remedyOf(level, error.code) };
   }
+  const what = describeProgram(libs, id);
+  const rival = pins?.rival(name);
+  if (rival !== undefined || what.endsWith(`, ${program.info().name}`)) {
+    const whose = rival === undefined ? what : `instance ${rival}, ${what}`;
+    return {
+      level,
+      cause: `Cannot attach to ${name} as another Phantom has XDP there (${whose})`,
+      remedy: ONE_PHANTOM,
+    };
+  }
   return {
     level,
-    cause: `Cannot attach to ${name} as another XDP program is there (${
-      describeProgram(libs, id)
-    })`,
+    cause: `Cannot attach to ${name} as another XDP program is there (${what})`,
     remedy: `\`bpftool prog show id ${id}\` tells whose it is; take it off, or set ebpf.interface`,
   };
 }

@@ -119,6 +119,29 @@ test("several workers behind the XDP program", {
   }
 });
 
+test("of two instances on an interface one has XDP, and the other says so and serves", {
+  xdp: true,
+}, async ({ topology, server }) => {
+  await server.until("native XDP on sv");
+  const [port, mixed] = [SERVER.port + 1, "127.0.0.1:2001"];
+  const path = topology.file({
+    ...{ listen: `:${port}`, instance: "second", psk: topology.key, resolver: [TARGET.v4] },
+    ...{ state_dir: `${topology.folder}/state`, ebpf: topology.xdp, workers: 1 },
+  });
+  await using second = new Running(topology.command(topology.server, "run", "-c", path));
+  const line = await second.until("event=xdp_none");
+  assert.match(
+    line,
+    /cause="Cannot attach to sv as another Phantom has XDP there \(instance \w+, id/,
+  );
+  assert.match(line, /remedy="this one filters on its sockets, which works/);
+  await second.until(" ready ");
+  await using _client = await topology.startClient({ server: `${SERVER.v4}:${port}`, mixed });
+  assert.match(await curl(topology, "-x", `socks5h://${mixed}`, NAME_URL), /^hello from /);
+  assert.match(await curl(topology, "-x", SOCKS, NAME_URL), /^hello from /);
+  assert.equal(await second.kill("SIGTERM"), 0);
+});
+
 test("private addresses are out of reach, also by a name that leads there", {
   server: { rules: [{ domain: "nobody.test", outbound: "reject" }] },
 }, async ({ topology }) => {

@@ -73,7 +73,7 @@ export class GuestLog {
     if (!this.#log.tellsDebug) return;
     this.#log.debug("clock_off", "a client with the right key has another time", {
       ...{ ...userOf(user.name), from: addressOf(route) },
-      ...{ offSeconds: Math.round(-skewMs / 1000), let: isRefused ? "out" : "in" },
+      ...{ offSeconds: Math.round(-skewMs / 1000), admitted: !isRefused },
     });
   }
 

@@ -73,8 +73,8 @@ Deno.test("a user at a limit is told of at once, and then once a minute", () => 
 
 Deno.test("a right key with another time is counted, and told of at DEBUG", () => {
   const lines: string[] = [];
-  const sink = ({ level, fields: { user, from, offSeconds, let: where } }: LogRecord) =>
-    void lines.push(`${level} ${user} ${from} ${offSeconds} ${where}`);
+  const sink = ({ level, fields: { user, from, offSeconds, admitted } }: LogRecord) =>
+    void lines.push(`${level} ${user} ${from} ${offSeconds} ${admitted}`);
   const counters = { clocksOff: 0, clocksRefused: 0 };
   for (const level of ["info", "debug"] as const) {
     const guests = new GuestLog(
@@ -91,7 +91,7 @@ Deno.test("a right key with another time is counted, and told of at DEBUG", () =
   }
   assert.deepEqual(counters, { clocksOff: 2, clocksRefused: 2 });
   assert.deepEqual(lines, [
-    "debug anna 192.0.2.7:4711 -12 in",
-    "debug anna 192.0.2.7:4711 31 out",
+    "debug anna 192.0.2.7:4711 -12 true",
+    "debug anna 192.0.2.7:4711 31 false",
   ]);
 });

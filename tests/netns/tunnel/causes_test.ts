@@ -189,6 +189,7 @@ test("of a silent server the client tells why, or lists what it may be", async (
     { cause: "wrong key", way: { settings: { psk: freshKey() } }, ...silent },
     { cause: "clock an hour fast", way: { prefix: stage.clockWrong(3600) }, ...silent },
     { cause: "clock an hour slow", way: { prefix: stage.clockWrong(-3600) }, ...silent },
+    { cause: "clock a little too fast", way: { prefix: stage.clockWrong(35) }, ...silent },
     { cause: "firewall drops", way: { settings: at(DROPPED) }, ...silent },
     {
       cause: "wrong port, or a server that is down",
@@ -232,6 +233,11 @@ test("of a silent server the client tells why, or lists what it may be", async (
       ping: /Cannot find the server nobody\.test as the resolver of this machine does not answer/,
     },
   ]);
+  // A key that is right and only its clock wrong is seen, within a window of what is let in.
+  assert.match(
+    server.stderr,
+    /DEBUG .*from=45\.1\.0\.2:\d+ offSeconds=35 admitted=false event=clock_off/,
+  );
   // Who can't prove a key leaves no trace: the server's log is nobody's to fill.
   assert.doesNotMatch(server.stderr, /client_in|WARN|ERROR/);
 });

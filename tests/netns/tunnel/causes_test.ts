@@ -9,6 +9,7 @@ import { freshKey } from "../../../src/cli/keygen.ts";
 import { compiled } from "../../fixtures/compiled.ts";
 import { libraries, repository } from "../../fixtures/libraries.ts";
 import { type Outcome, outcomeOf, piped, Running } from "../../fixtures/process.ts";
+import { sleep } from "../../fixtures/scenario.ts";
 import { PRIVATE, SERVER, TARGET, Topology } from "../../fixtures/topology.ts";
 
 libraries();
@@ -21,6 +22,8 @@ const UNREACHABLE = "45.2.0.79";
 /** One that the client has no route to. */
 const NO_WAY = "192.0.2.1";
 const ENDS_MS = 60_000;
+/** The log's line comes a little behind the proxy's answer. */
+const LOGGED_MS = 10_000;
 
 /** How a client is started: settings, and what stands before the command. */
 interface Way {
@@ -65,8 +68,8 @@ class Stage implements Disposable {
     return topology.client.command(program!, args, { ...piped, cwd: topology.folder });
   }
 
-  /** A client asks for this URL until it has its answers, and pings. */
-  async told(way: Way, url = `http://${TARGET.v4}/`): Promise<Told> {
+  /** A client asks for this URL until it has its answers and has logged what it should; and pings. */
+  async told({ way, url = `http://${TARGET.v4}/`, log }: Row): Promise<Told> {
     const mixed = `127.0.0.1:${this.#port++}`;
     const settings = { ...way.settings, mixed };
     await using client = new Running(this.command({ ...way, settings }, "client"));
@@ -79,6 +82,8 @@ class Stage implements Disposable {
       ask("-x", `socks5h://${mixed}`),
       ask("-x", `http://${mixed}`, "-w", "%{http_code}"),
     ]);
+    const deadline = performance.now() + LOGGED_MS;
+    while (!log.test(client.stderr) && performance.now() < deadline) await sleep(50);
     assert.equal(await client.kill("SIGTERM"), 0, client.output);
     // Not beside the client: ICMP is sent at a rate.
     const ping = await outcomeOf(this.command(way, "ping", "-n", "1"), ENDS_MS);
@@ -143,7 +148,7 @@ async function check(stage: Stage, rows: readonly Row[]): Promise<void> {
   for (let i = 0; i < rows.length; i += AT_ONCE) {
     await Promise.all(
       rows.slice(i, i + AT_ONCE).map(async (row) => {
-        const told = await stage.told(row.way, row.url);
+        const told = await stage.told(row);
         for (const where of ["log", "socks", "http", "ping"] as const) {
           const [expected, text] = [row[where], told[where]];
           if (expected !== undefined) {

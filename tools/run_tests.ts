@@ -43,6 +43,7 @@ const LONG_WORK = ["tests/netns/app/leak_test.ts", "tests/security/pay_once_test
 /** Files that take longest go first, so that no lane is left with one of them. */
 const LONG_WAIT = [
   "tests/interop/interop_test.ts",
+  "tests/netns/tunnel/causes_test.ts",
   "tests/security/foreign_traffic_test.ts",
   "tests/netns/app/server_test.ts",
   "tests/netns/relay/relay_test.ts",

@@ -62,6 +62,8 @@ const NEEDS_QUOTES = /[\s"=]|^$/;
 export interface LineCount {
   /** Lines that were held back. */
   readonly heldBack: number;
+  /** Counts the next line of an event as held back where it would be, and says so. */
+  holds(level: LogLevel, component: string, event: string): boolean;
 }
 
 /** The least important lines that anybody reads; a word that all threads see, and main sets. */
@@ -138,6 +140,12 @@ export class Log {
 
   info(event: string, message: string, fields?: LogValues): void {
     this.log("info", event, message, fields);
+  }
+
+  /** For what may happen thousands of times a second: of a line held back no text is made. */
+  often(level: LogLevel, event: string, message: string, fields: () => LogValues): void {
+    if (this.limit?.holds(level, this.#component, event) === true) return;
+    this.log(level, event, message, fields());
   }
 
   debug(event: string, message: string, fields?: LogValues): void {

@@ -3,7 +3,7 @@
  * and told. Whatever strangers can make happen often, the log stays readable, and the disk free.
  */
 
-import { Log, type LogRecord, type LogThreshold } from "./log.ts";
+import { Log, type LogLevel, type LogRecord, type LogThreshold } from "./log.ts";
 
 /** Of one event of one component. */
 const LINES_MAX = 20;
@@ -18,8 +18,12 @@ interface Held {
   since: number;
   lines: number;
   /** The last one, of those that were held back. */
-  last: LogRecord | undefined;
+  last: Pick<LogRecord, "level" | "component" | "event"> | undefined;
   count: number;
+}
+
+function mostOf(level: LogLevel): number {
+  return level === "debug" ? DEBUG_LINES_MAX : LINES_MAX;
 }
 
 /** Passes on what is not too much, and now and then how much was. */
@@ -40,22 +44,35 @@ export class LineLimit {
     return new Log((record) => this.#put(record), component, this, threshold);
   }
 
+  holds(level: LogLevel, component: string, event: string): boolean {
+    const held = this.#heldOf(component, event);
+    if (held.lines < mostOf(level)) return false;
+    this.#hold(held, { level, component, event });
+    return true;
+  }
+
   #put(record: LogRecord): void {
-    const time = this.#now();
-    // A clock may be set back, too.
-    if (time >= this.#tellAt || time < this.#tellAt - WINDOW_MS) this.#tell();
+    const { level, component, event } = record;
     // What another limit has counted.
-    if (record.event === SUMMARY) return this.#sink(record);
-    const held = this.#heldOf(`${record.component} ${record.event}`, time);
-    const most = record.level === "debug" ? DEBUG_LINES_MAX : LINES_MAX;
-    if (++held.lines <= most) return this.#sink(record);
-    held.last = record;
+    if (event === SUMMARY) return this.#sink(record);
+    const held = this.#heldOf(component, event);
+    if (held.lines >= mostOf(level)) return this.#hold(held, record);
+    held.lines++;
+    this.#sink(record);
+  }
+
+  #hold(held: Held, line: Held["last"]): void {
+    held.last = line;
     held.count++;
     this.heldBack++;
     this.#tellAt = Math.min(this.#tellAt, held.since + WINDOW_MS);
   }
 
-  #heldOf(key: string, time: number): Held {
+  #heldOf(component: string, event: string): Held {
+    const time = this.#now();
+    // A clock may be set back, too.
+    if (time >= this.#tellAt || time < this.#tellAt - WINDOW_MS) this.#tell();
+    const key = `${component} ${event}`;
     let held = this.#events.get(key);
     if (held === undefined) {
       if (this.#events.size >= EVENTS_MAX) this.#events.clear();

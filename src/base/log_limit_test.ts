@@ -42,6 +42,18 @@ Deno.test("LineLimit tells how many were held back, with the next line after a w
   assert.equal(bench.count("refused"), 21);
 });
 
+Deno.test("of a line that is held back no text is made, and it is counted", () => {
+  const bench = new Bench();
+  let made = 0;
+  const say = () => bench.log.often("info", "client_in", "client in", () => ({ made: ++made }));
+  for (let i = 0; i < 50; i++) say();
+  assert.deepEqual([made, bench.count("client_in"), bench.limit.heldBack], [20, 20, 30]);
+  bench.now += 10_000;
+  say();
+  assert.deepEqual(bench.records.at(-2)!.fields, { of: "client_in", count: 30 });
+  assert.equal(made, 21);
+});
+
 Deno.test("LineLimit goes on when the clock is set back", () => {
   const bench = new Bench();
   const { log } = bench;

@@ -40,23 +40,24 @@ export class GuestLog {
   /** The first packet of a session has opened: somebody is there. */
   came(guest: Guest, carrier: string): void {
     guest.cameAt = this.#now();
-    const who = whoOf(guest);
-    this.#log.info("client_in", "client in", { ...who, carrier });
-    if (who.user !== undefined) this.#seen(who.user, who.from);
+    this.#log.often("info", "client_in", "client in", () => ({ ...whoOf(guest), carrier }));
+    const { user, from } = nameOf(guest) === "" ? {} : whoOf(guest);
+    if (user !== undefined) this.#seen(user, from);
   }
 
   /** Its session is over, by a CloseCode of ours or of theirs. */
   left(guest: Guest, code: number, isLocal: boolean): void {
     // Who never came in has not left.
     if (guest.cameAt === undefined) return;
-    const { receivedBytes, sentBytes } = guest.session;
     const seconds = Math.round((this.#now() - guest.cameAt) / 1000);
-    const done = isLocal ? "the server stops" : "the client stopped";
-    const why = code === CloseCode.done ? done : endWords(code);
-    const bytes = { in: receivedBytes, out: sentBytes };
-    const who = whoOf(guest);
-    this.#log.info("client_gone", "client gone", { ...who, ...bytes, seconds, why });
-    if (who.user !== undefined) this.#seen(who.user);
+    this.#log.often("info", "client_gone", "client gone", () => {
+      const { receivedBytes, sentBytes } = guest.session;
+      const done = isLocal ? "the server stops" : "the client stopped";
+      const why = code === CloseCode.done ? done : endWords(code);
+      return { ...whoOf(guest), in: receivedBytes, out: sentBytes, seconds, why };
+    });
+    const name = nameOf(guest);
+    if (name !== "") this.#seen(name);
   }
 
   /** A HELLO was looked at: of one that has opened it shows how far its client's clock is off. */
@@ -94,10 +95,15 @@ export class GuestLog {
   }
 }
 
+/** "" where a PSK alone makes all one user. */
+function nameOf(guest: Guest): string {
+  return guest.user?.user.name ?? "";
+}
+
 function whoOf(guest: Guest): { user?: string; from?: string } {
   const route = guest.routes[Math.max(0, guest.session.activePath)] ?? guest.routes[0];
   return {
-    ...userOf(guest.user?.user.name ?? ""),
+    ...userOf(nameOf(guest)),
     ...(route === undefined ? {} : { from: addressOf(route) }),
   };
 }

@@ -68,7 +68,7 @@ class Stage implements Disposable {
     return topology.client.command(program!, args, { ...piped, cwd: topology.folder });
   }
 
-  /** A client asks for this URL until it has its answers and has logged what it should; and pings. */
+  /** A client asks for a URL until it has answers and has logged what it should; then it pings. */
   async told({ way, url = `http://${TARGET.v4}/`, log }: Row): Promise<Told> {
     const mixed = `127.0.0.1:${this.#port++}`;
     const settings = { ...way.settings, mixed };

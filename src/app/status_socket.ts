@@ -171,7 +171,8 @@ async function ask<T>(path: string, ms: number): Promise<T | undefined> {
   }
 }
 
-async function isAnswered(path: string): Promise<boolean> {
+/** Whether somebody has the socket, be it that they are too busy to say anything. */
+export async function isAnswered(path: string): Promise<boolean> {
   try {
     (await Deno.connect({ transport: "unix", path })).close();
     return true;

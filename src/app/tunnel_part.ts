@@ -172,11 +172,8 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   #heard(said: FromServer): void {
     if (said.kind === "marks") this.#control?.mark(said.marks);
     else if (said.kind === "crowded") {
-      const { user, by } = said;
-      this.#pool.tellEach(
-        "tunnel",
-        (index) => index === by ? undefined : { kind: "crowded", user },
-      );
+      const { by, ...crowded } = said;
+      this.#pool.tellEach("tunnel", (index) => index === by ? undefined : crowded);
     } else if (said.kind === "seen") this.#options.users.seen(said.user, said.from, Date.now());
     else this.#memory.ended(said.ended);
   }

@@ -304,5 +304,5 @@ function print(result: Result, isJson: boolean): void {
   console.log(`round trip  ${rttMs.toFixed(1)} ms`);
   console.log(`down        ${downMbps.toFixed(1)} Mbit/s`);
   console.log(`up          ${upMbps.toFixed(1)} Mbit/s`);
-  console.log(`lost        ${(100 * lostShare).toFixed(2)} %`);
+  console.log(`lost, up    ${(100 * lostShare).toFixed(2)} %`);
 }

@@ -3,6 +3,8 @@
 import type { Libraries } from "../../ffi/libraries.ts";
 import { PinFolder } from "../kernel/pins.ts";
 import { type Given, type Option, UsageError } from "./args.ts";
+import { type Config, ConfigError, formatProblem } from "../config/mod.ts";
+import { warn } from "./complain.ts";
 import { CONFIG_OPTION, readPlaces } from "./config_file.ts";
 
 const DEFAULT_PIN_PATH = "/sys/fs/bpf/phantom";
@@ -31,8 +33,12 @@ export interface Places {
 
 /** Where an instance keeps what is its own; `usual`: a configuration need not be named. */
 export function placesOf(given: Given, usual?: string): Places {
-  const file = given.value("config") ?? usual;
-  const config = file === undefined ? undefined : readPlaces(file);
+  const file = given.value("config");
+  const config = file !== undefined
+    ? readPlaces(file)
+    : usual !== undefined
+    ? placesOfUsual(usual)
+    : undefined;
   const pinPath = given.value("pin-path") ?? config?.ebpf.pinPath ?? DEFAULT_PIN_PATH;
   const instance = given.value("instance") ?? config?.instance ?? DEFAULT_INSTANCE;
   const stateDir = config?.stateDir ?? DEFAULT_STATE_DIR;
@@ -41,4 +47,17 @@ export function placesOf(given: Given, usual?: string): Places {
     throw new UsageError("--instance wants 1 to 32 lower-case letters, digits or dashes");
   }
   return { pinPath, instance, stateDir };
+}
+
+/** A file that nobody named and that is wrong is no reason not to look: it tells, and is left. */
+function placesOfUsual(path: string): Config | undefined {
+  try {
+    return readPlaces(path);
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    const [first] = error.problems;
+    const where = first === undefined ? path : formatProblem(first);
+    warn(`warning: ${where} Looking where a server keeps its things by default.`);
+    return undefined;
+  }
 }

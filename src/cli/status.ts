@@ -3,7 +3,7 @@
 import { openLibraries } from "../../ffi/libraries.ts";
 import { PinFolder } from "../kernel/pins.ts";
 import { Resources } from "../kernel/resources.ts";
-import { askStatus, type ServerStatus, statusPath } from "../app/status_socket.ts";
+import { askStatus, isAnswered, type ServerStatus, statusPath } from "../app/status_socket.ts";
 import { mapUses, pinnedCounters, planeMapsFolder, planeStates } from "../tunnel/kernel/plane.ts";
 import { relayReport } from "../relay/relay_state.ts";
 import type { Command, Given } from "./args.ts";
@@ -25,7 +25,8 @@ export const command: Command = {
     const libs = openLibraries((name) => resources.library(name));
     const { pinPath, instance, stateDir } = placesOf(given, usualPlace(given));
     const pins = new PinFolder(libs, pinPath, instance);
-    const said = await askStatus(statusPath(stateDir, instance));
+    const socket = statusPath(stateDir, instance);
+    const said = await askStatus(socket);
     const report: Report = {
       path: pins.path,
       isLoaded: pins.exists,
@@ -35,6 +36,7 @@ export const command: Command = {
       relay: pins.exists ? relayReport(libs, planeMapsFolder(pins)) : undefined,
       // One of the same instance, whose pins lie elsewhere, is not the one that was asked for.
       server: isAsked(said, pins.path, given.has("pin-path")) ? said : undefined,
+      isSilent: said === undefined && await isAnswered(socket),
       commit: resources.commit()?.commit,
     };
     if (given.has("json")) print(report);
@@ -54,7 +56,7 @@ function isAsked(said: ServerStatus | undefined, path: string, isExact: boolean)
   return said?.pins === path || (said?.pins === null && !isExact);
 }
 
-function print({ path, interfaces, counters, maps, relay, server }: Report): void {
-  const nothing = { counters: counters ?? null, server: server ?? null };
+function print({ path, interfaces, counters, maps, relay, server, isSilent }: Report): void {
+  const nothing = { counters: counters ?? null, server: server ?? null, isSilent };
   console.log(JSON.stringify({ path, interfaces, maps, relay, ...nothing }));
 }

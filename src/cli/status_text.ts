@@ -16,6 +16,8 @@ export interface Report {
   readonly maps: readonly MapUse[];
   readonly relay: RelayReport | undefined;
   readonly server: ServerStatus | undefined;
+  /** Somebody has the server's socket, and does not answer. */
+  readonly isSilent?: boolean;
   /** Of this executable; undefined: not known. */
   readonly commit?: string | undefined;
 }
@@ -26,11 +28,12 @@ const COMMIT_DIGITS = 12;
 const UNITS = ["B", "kB", "MB", "GB", "TB", "PB"] as const;
 
 export function statusText(report: Report, isAll: boolean, now: number): string {
-  const { path, isLoaded, server } = report;
-  if (!isLoaded && server === undefined) return `nothing is loaded at ${path}`;
+  const { path, isLoaded, server, isSilent } = report;
   const parts = server === undefined
     ? [
-      "no server runs, or it can't be asked (-c tells where it is)",
+      isSilent === true
+        ? "a server runs, and does not answer: it is stopped, or too busy"
+        : "no server runs, or it can't be asked (-c tells where it is)",
       isLoaded ? path : `nothing is pinned at ${path}`,
     ]
     : [summary(server, now) + otherBuild(report), usersText(server.users, isAll, now)];

@@ -88,10 +88,10 @@ Deno.test("without a server it says so first, and what is attached all the same"
     text,
     /^no server runs, .*\n\n\/pins\n\ninterfaces\n {2}va {2}native XDP, program 3/,
   );
-  assert.equal(
-    statusText({ ...report, isLoaded: false }, false, NOW),
-    "nothing is loaded at /pins",
-  );
+  const nothing = { ...report, isLoaded: false };
+  assert.match(statusText(nothing, false, NOW), /^no server runs, .*\n\nnothing is pinned at/);
+  const silent = { ...nothing, isSilent: true };
+  assert.match(statusText(silent, false, NOW), /^a server runs, and does not answer: /);
 });
 
 Deno.test("bytesText() and ageText() are short", () => {

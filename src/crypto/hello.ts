@@ -75,6 +75,8 @@ export class HelloOpened {
   readonly parameters: Parameters = new Parameters();
   /** The server's time minus the client's; 0 where it did not open. */
   skewMs = 0;
+  /** Whoever made it knows the psk, and proves no user's key. */
+  isUnproven = false;
   /** Where the frames are in the arena. */
   framesAt = 0;
   framesBytes = 0;
@@ -130,9 +132,11 @@ export function openHello(
 ): OpenResult {
   opened.user = undefined;
   opened.skewMs = 0;
+  opened.isUnproven = false;
   opened.framesBytes = 0;
   if (!hasShape(arena, at, length, HELLO_BYTES_MIN, PacketKind.hello, 0)) return OpenResult.shape;
   if (!tskd.accepts(window)) return OpenResult.time;
+  opened.isUnproven = true;
   const windowKey = tskd.windowKey(window);
   maskIdent(primitives, windowKey, arena, at);
   const user = users.find(arena, at + IDENT_AT);
@@ -140,6 +144,7 @@ export function openHello(
   if (user === undefined) return OpenResult.unknownUser;
   const key = handshakeKey(primitives, windowKey, user.key, saltOf(arena, at), HELLO_LABEL);
   if (!openPacket(primitives, key, arena, at, HELLO_TEXT_AT, length)) return OpenResult.tag;
+  opened.isUnproven = false;
   opened.window = window;
   return readText(arena, at, length, unixMs, user, opened);
 }

@@ -90,7 +90,7 @@ export type ToServer =
   /** All users from now on. */
   | { readonly kind: "users"; readonly users: readonly UserText[] }
   /** Another worker has found this user at their maximum of sessions. */
-  | { readonly kind: "crowded"; readonly user: string }
+  | { readonly kind: "crowded"; readonly user: string; readonly silentMs?: number }
   /** What may be open for clients from now on. */
   | {
     readonly kind: "limits";
@@ -109,7 +109,13 @@ export type FromServer =
   /** Requests to the kernel's table of sessions. */
   | { readonly kind: "marks"; readonly marks: Uint8Array }
   /** For the other workers. */
-  | { readonly kind: "crowded"; readonly user: string; readonly by: number }
+  | {
+    readonly kind: "crowded";
+    readonly user: string;
+    readonly by: number;
+    /** Only sessions that have been silent for so long. */
+    readonly silentMs?: number;
+  }
   /** A session of a named user has begun to speak, from an address, or is over. */
   | { readonly kind: "seen"; readonly user: string; readonly from?: string }
   /** Of a clean stop: the sessions that ended (ended_sessions.ts), for the next start. */

@@ -310,6 +310,77 @@ Deno.test("a user at their maximum of sessions is refused while they live, and t
   second.client.stop();
 });
 
+Deno.test("a session that shows no life gives its connections up to the next one of its user", () => {
+  const alice = user("alice", 1);
+  using pair = pairOf([alice]);
+  pair.greet();
+  pair.until(() => pair.client.state === "open" && pair.atServer.received === 5);
+  const { server } = pair;
+  assert.ok(server.outOfConnections("alice", 60_000), "it is looked at");
+  assert.ok(!server.outOfConnections("alice", 0), "but not at each refusal");
+  pair.run(1500);
+  assert.equal(server.pump.peers.count, 1, "it has not been silent for long");
+  pair.client.pump.close();
+  pair.run(4000);
+  assert.ok(server.outOfConnections("alice", 1000));
+  pair.until(() => server.pump.peers.count === 0, 8000);
+  assert.equal(server.gaveWay, 1);
+});
+
+Deno.test("where the table of sessions is full, who has most gives one up for another user", () => {
+  const [alice, bob] = [user("alice", 1, { slot: 0 }), user("bob", 2, { slot: 1 })];
+  using pair = new Pair({
+    server: { users: [alice, bob], accounts: accountMemory(2), sessionsMax: 4 },
+    canTell: true,
+  });
+  const begin = (spec: UserSpec) => {
+    const made = another(pair, spec);
+    made.client.wake(made.client.session());
+    return made;
+  };
+  const refused = ({ notes }: { notes: Notes }) =>
+    notes.log.includes(`closed ${CloseCode.tooManySessions} peer`);
+  const hers = Array.from({ length: 4 }, () => begin(alice));
+  pair.until(() => hers.every(({ client }) => client.state === "open"));
+  pair.until(() => [...pair.server.pump.peers.all()].every(({ isConfirmed }) => isConfirmed));
+  const fifth = begin(alice);
+  pair.until(() => refused(fifth));
+  const his = begin(bob);
+  pair.until(() => his.client.state === "open");
+  const sessions = (name: string) => pair.server.accountOf(name)!.sessions;
+  assert.deepEqual([sessions("alice"), sessions("bob"), pair.server.pump.peers.count], [3, 1, 4]);
+  // Two and two are fair shares: from then on nobody takes from the other.
+  const second = begin(bob);
+  pair.until(() => second.client.state === "open");
+  const third = begin(bob);
+  pair.until(() => refused(third));
+  assert.deepEqual([sessions("alice"), sessions("bob")], [2, 2]);
+  for (const { client } of [...hers, fifth, his, second, third]) client.stop();
+});
+
+Deno.test("HELLOs alone hold no place for long where there is no other", () => {
+  const alice = user("alice", 1);
+  using pair = new Pair({
+    server: { users: [alice], sessionsMax: 1 },
+    client: { user: "alice", userKey: alice.key.slice() },
+    middle: {},
+  });
+  // Its ACCEPT is lost, and nothing more comes from it.
+  pair.client.wake(pair.client.session());
+  pair.until(() => {
+    pair.middle.isCut = pair.server.pump.peers.count === 1;
+    return pair.middle.isCut;
+  });
+  const { client, notes } = another(pair, alice);
+  pair.until(() => {
+    if (client.state === "idle" || client.state === "lost") client.wake(client.session());
+    return client.state === "open";
+  }, 10_000);
+  assert.equal(pair.server.gaveWay, 1);
+  assert.ok(notes.log.includes(`closed ${CloseCode.tooManySessions} peer`), "it had to ask again");
+  client.stop();
+});
+
 Deno.test("a client that was killed is not locked out by its own session", () => {
   const alice = user("alice", 1, { sessionsMax: 1 });
   using pair = pairOf([alice]);

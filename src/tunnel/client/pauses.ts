@@ -15,9 +15,22 @@ export class Pauses {
 
   /** An attempt failed, or a session was lost: the next one waits longer than the one before. */
   begin(now: number): void {
-    const pauses = this.#pausesMs;
-    this.notBefore = now + (pauses[Math.min(this.#failures, pauses.length - 1)] ?? 0);
+    this.#pause(now, this.#failures);
     this.#failures++;
+  }
+
+  /**
+   * The server has answered, and lets us in no more: whoever asks again is to be told so, or let
+   * in, without a long wait.
+   */
+  refused(now: number): void {
+    this.#failures = 0;
+    this.#pause(now, 0);
+  }
+
+  #pause(now: number, failures: number): void {
+    const pauses = this.#pausesMs;
+    this.notBefore = now + (pauses[Math.min(failures, pauses.length - 1)] ?? 0);
   }
 
   /** An attempt succeeded. */

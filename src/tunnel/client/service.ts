@@ -17,7 +17,7 @@ import type { CounterSources } from "../../loop/counters.ts";
 import type { Host, Service } from "../../loop/host.ts";
 import type { Loop, Task } from "../../loop/loop.ts";
 import { refusalWords, silenceWords } from "../close_words.ts";
-import { TooLongNotice } from "../exit/too_long_notice.ts";
+import { tooLongNotice } from "../exit/notice.ts";
 import type { PacketPump } from "../packet_pump.ts";
 import type { Peer } from "../peer.ts";
 import type { TunnelEvents } from "../tunnel.ts";
@@ -101,7 +101,7 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
   #pingId = 0;
   #pingAt = -Infinity;
   #owesReport = false;
-  readonly #tooLong = new TooLongNotice();
+  readonly #tooLong = tooLongNotice();
 
   constructor(host: Host, start: ClientStart, makeTunnel: MakeTunnel) {
     this.#host = host;

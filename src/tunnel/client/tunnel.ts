@@ -449,7 +449,7 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
     const { peer, handshake: { accept } } = connection;
     const { now } = this.pump;
     this.counters.refusals++;
-    this.#pauses.begin(now);
+    this.#pauses.refused(now);
     peer.session.receiveEarly(now, arena, accept.framesAt, accept.framesBytes);
     this.pump.release(peer);
   }

@@ -30,6 +30,7 @@ export class Admission {
   readonly #copies: SaltLimit;
   readonly #rate: TokenBucket;
   readonly #heldBytesMax: number;
+  readonly #makeRoom: (user: TunnelUser) => boolean;
   #heldBytes = 0;
   /** Why admit() has just refused: a CloseCode that the client is told. */
   refusal: CloseCode = CloseCode.done;
@@ -39,6 +40,7 @@ export class Admission {
     counters: ServerCounters,
     tuning: ServerTuning,
     random: () => number,
+    makeRoom: (user: TunnelUser) => boolean = () => false,
   ) {
     const {
       sessionsPerSource = SESSIONS_PER_SOURCE,
@@ -51,6 +53,7 @@ export class Admission {
     this.#copies = new SaltLimit(random);
     this.#rate = new TokenBucket(handshakesPerSecond);
     this.#heldBytesMax = heldBytes;
+    this.#makeRoom = makeRoom;
   }
 
   /** Whether one more HELLO may be looked at now, whose salt is at `saltAt`. */
@@ -81,7 +84,7 @@ export class Admission {
       return -1;
     }
     this.refusal = CloseCode.tooManySessions;
-    if (this.#peers.isFull) {
+    if (this.#peers.isFull && !this.#makeRoom(user)) {
       counters.sessionsRefused++;
       return -1;
     }

@@ -1,7 +1,7 @@
 /**
  * Sessions that ended in the last 90 s, here or in the server of before: their ids, and the first
- * packet number that none of their packets had. Whoever repeats an old packet gets no RESET for it;
- * a client that goes on sending, of which new numbers come, does.
+ * packet number that none of their packets had. Whoever repeats an old packet gets no RESET for it,
+ * nor a second one for the same; a client that goes on sending, of which new numbers come, does.
  *
  * There is room for a fixed number; the one that ended first is forgotten first.
  */
@@ -49,6 +49,13 @@ export class EndedSessions {
   mayReset(id: number, number: number, now: number): boolean {
     const slot = this.#find(id, now);
     return slot === NONE || number >= this.#next[slot]!;
+  }
+
+  /** A packet has had its RESET: no other of its number, nor of a lower one, gets one again. */
+  answered(id: number, number: number, now: number): void {
+    const slot = this.#find(id, now);
+    if (slot === NONE) this.#add(id, number + 1, now);
+    else this.#next[slot] = number + 1;
   }
 
   /** Those that are remembered, the oldest first, for the record of a clean stop. */

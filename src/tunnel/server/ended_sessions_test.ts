@@ -5,6 +5,18 @@ import { ENDED_BYTES, EndedSessions, mergeEnded } from "./ended_sessions.ts";
 const ID = 0xabcd_1234_5678;
 const ALL = () => true;
 
+Deno.test("each packet gets one RESET at most, whoever repeats it", () => {
+  const ended = new EndedSessions(4);
+  ended.remember(1, 10, 0);
+  for (const id of [1, 2]) {
+    assert.ok(ended.mayReset(id, 11, 5));
+    ended.answered(id, 11, 5);
+    assert.ok(!ended.mayReset(id, 11, 6));
+    assert.ok(!ended.mayReset(id, 10, 6));
+    assert.ok(ended.mayReset(id, 12, 6));
+  }
+});
+
 Deno.test("of a session that ended only a higher number than it had gets a RESET, for 90 s", () => {
   const ended = new EndedSessions();
   ended.remember(ID, 7, 1000);

@@ -14,16 +14,29 @@ import type { TunnelUser } from "./users.ts";
 const ANSWER_MS = 900;
 /** Before that nobody is refused: the session may be another worker's, which hears of it late. */
 const REFUSE_AFTER_MS = 2000;
+/** A session whose client has not shown itself by then is no loss where there is no room. */
+const UNPROVEN_MS = 2000;
+const LOOKED_AT_MAX = 64;
 /** So long it is known then that nobody gives way. */
 const KNOWN_MS = 5000;
+
+interface HeldSessions {
+  /** Those whose client has not shown itself yet. */
+  readonly unproven: Set<Guest>;
+  readonly proven: Set<Guest>;
+}
 
 export class GiveWay {
   /** Sessions that did not answer. */
   count = 0;
+  /** Sessions that went as the table was full, and somebody with fewer wanted a place. */
+  displaced = 0;
   readonly #pump: PacketPump<Guest>;
   /** When users' sessions were asked last, and when each of those that have to answer. */
   readonly #askedAt = new Map<TunnelUser, number>();
   readonly #asked = new Map<Guest, number>();
+  /** By user: sessions, the oldest first. */
+  readonly #held = new Map<TunnelUser, HeldSessions>();
 
   constructor(pump: PacketPump<Guest>) {
     this.#pump = pump;
@@ -40,12 +53,13 @@ export class GiveWay {
     return this.#ageOf(user) >= KNOWN_MS;
   }
 
-  /** Asks the longest silent session of the user that there is here. */
-  ask(user: TunnelUser): void {
+  /** Asks the longest silent session of the user that there is here, if silent for so long. */
+  ask(user: TunnelUser, silentMs = 0): void {
     const { now } = this.#pump;
     this.#askedAt.set(user, now);
     const guest = this.#silentest(user);
     if (guest === undefined || this.#asked.has(guest)) return;
+    if (now - heardOf(guest) < silentMs) return;
     this.#asked.set(guest, now);
     guest.session.ping(guest.session.activePath, 0, 0);
     guest.ownDueAt = Math.min(guest.ownDueAt, now + ANSWER_MS);
@@ -64,9 +78,51 @@ export class GiveWay {
     return true;
   }
 
+  /**
+   * The table of sessions is full, and this user wants one more: whoever has most gives one up, if
+   * they have more than this user would have; first one whose client has not shown itself. Of such
+   * sessions any user's gives way after a while, for a HELLO alone costs nothing. Whether one did.
+   */
+  makeRoom(user: TunnelUser, biggest: TunnelUser | undefined): boolean {
+    const held = biggest && this.#held.get(biggest);
+    if (biggest === undefined || held === undefined) return false;
+    const { now } = this.#pump;
+    const [unproven] = held.unproven;
+    const isBigger = biggest.sessions > user.sessions + 1;
+    const isOld = unproven !== undefined && now - unproven.enteredAt >= UNPROVEN_MS;
+    const victim = isBigger ? unproven ?? silentestOf(held.proven) : isOld ? unproven : undefined;
+    if (victim === undefined) return false;
+    this.displaced++;
+    victim.session.close(now, CloseCode.tooManySessions);
+    this.#pump.release(victim);
+    return true;
+  }
+
+  /** A session has its place in the table. */
+  entered(guest: Guest): void {
+    const user = guest.user!;
+    let held = this.#held.get(user);
+    if (held === undefined) {
+      this.#held.set(user, held = { unproven: new Set(), proven: new Set() });
+    }
+    held.unproven.add(guest);
+  }
+
+  /** Its client has shown itself. */
+  shown(guest: Guest): void {
+    const held = this.#held.get(guest.user!);
+    if (held?.unproven.delete(guest) === true) held.proven.add(guest);
+  }
+
   /** It is over. */
   forget(guest: Guest): void {
     this.#asked.delete(guest);
+    const user = guest.user!;
+    const held = this.#held.get(user);
+    if (held === undefined) return;
+    held.unproven.delete(guest);
+    held.proven.delete(guest);
+    if (held.unproven.size + held.proven.size === 0) this.#held.delete(user);
   }
 
   #ageOf(user: TunnelUser): number {
@@ -81,6 +137,17 @@ export class GiveWay {
     }
     return silentest;
   }
+}
+
+/** Of the oldest ones: looking at all would let a HELLO cost too much. */
+function silentestOf(guests: Iterable<Guest>): Guest | undefined {
+  let silentest: Guest | undefined;
+  let looked = 0;
+  for (const guest of guests) {
+    if (looked++ === LOOKED_AT_MAX) break;
+    if (silentest === undefined || heardOf(guest) < heardOf(silentest)) silentest = guest;
+  }
+  return silentest;
 }
 
 function heardOf({ heardAt }: Guest): number {

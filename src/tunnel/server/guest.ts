@@ -6,6 +6,8 @@ import type { TunnelUser } from "./users.ts";
 
 export class Guest extends Peer {
   user: TunnelUser | undefined;
+  /** Since when it has its place in the table. */
+  enteredAt = 0;
   /** When its first packet opened, as the log was told. */
   cameAt: number | undefined;
   /** What the client's line takes, bytes a second; 0: not stated. */

@@ -18,9 +18,10 @@ export const LIMIT_TOLD_EVERY_MS = 60_000;
 const LIMITS_MAX = 4096;
 
 /** HELLOs of a right key whose clock is off by much, if not by too much; and by too much. */
-interface ClockCounters {
+interface HelloCounters {
   clocksOff: number;
   clocksRefused: number;
+  unproven: number;
 }
 
 export class GuestLog {
@@ -60,12 +61,24 @@ export class GuestLog {
     if (name !== "") this.#seen(name);
   }
 
-  /** A HELLO was looked at: of one that has opened it shows how far its client's clock is off. */
-  clockSeen(
-    { user, skewMs }: Pick<HelloOpened, "user" | "skewMs">,
-    route: Route,
-    counters: ClockCounters,
+  /**
+   * A HELLO was looked at: of one that has opened it shows how far its client's clock is off, and
+   * of another whether it is the psk's, with a name or key that no user has.
+   */
+  lookedAt(
+    { user, skewMs, isUnproven }: Pick<HelloOpened, "user" | "skewMs" | "isUnproven">,
+    arrival: { readonly route: Route },
+    counters: HelloCounters,
   ): void {
+    if (isUnproven) {
+      counters.unproven++;
+      if (!this.#log.tellsDebug) return;
+      const from = addressOf(arrival.route);
+      this.#log.debug("unproven", "a client knows the psk, and has no user's name and key", {
+        from,
+      });
+      return;
+    }
     const offMs = Math.abs(skewMs);
     if (user === undefined || offMs < CLOCK_OFF_MS) return;
     const isRefused = offMs > TIME_SKEW_MS_MAX;
@@ -73,7 +86,7 @@ export class GuestLog {
     else counters.clocksOff++;
     if (!this.#log.tellsDebug) return;
     this.#log.debug("clock_off", "a client with the right key has another time", {
-      ...{ ...userOf(user.name), from: addressOf(route) },
+      ...{ ...userOf(user.name), from: addressOf(arrival.route) },
       ...{ offSeconds: Math.round(-skewMs / 1000), admitted: !isRefused },
     });
   }

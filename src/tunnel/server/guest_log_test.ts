@@ -75,7 +75,7 @@ Deno.test("a right key with another time is counted, and told of at DEBUG", () =
   const lines: string[] = [];
   const sink = ({ level, fields: { user, from, offSeconds, admitted } }: LogRecord) =>
     void lines.push(`${level} ${user} ${from} ${offSeconds} ${admitted}`);
-  const counters = { clocksOff: 0, clocksRefused: 0 };
+  const counters = { clocksOff: 0, clocksRefused: 0, unproven: 0 };
   for (const level of ["info", "debug"] as const) {
     const guests = new GuestLog(
       new Log(sink, "x", undefined, new LogThreshold(level)),
@@ -84,14 +84,16 @@ Deno.test("a right key with another time is counted, and told of at DEBUG", () =
     );
     const user = { name: "anna" } as User;
     for (const skewMs of [0, 9000, -9000, 12_000, -31_000]) {
-      guests.clockSeen({ user, skewMs }, route, counters);
+      guests.lookedAt({ user, skewMs, isUnproven: false }, { route }, counters);
     }
     // It did not open.
-    guests.clockSeen({ user: undefined, skewMs: 12_000 }, route, counters);
+    guests.lookedAt({ user: undefined, skewMs: 12_000, isUnproven: false }, { route }, counters);
+    guests.lookedAt({ user: undefined, skewMs: 0, isUnproven: true }, { route }, counters);
   }
-  assert.deepEqual(counters, { clocksOff: 2, clocksRefused: 2 });
+  assert.deepEqual(counters, { clocksOff: 2, clocksRefused: 2, unproven: 2 });
   assert.deepEqual(lines, [
     "debug anna 192.0.2.7:4711 -12 true",
     "debug anna 192.0.2.7:4711 31 false",
+    "debug undefined 192.0.2.7:4711 undefined undefined",
   ]);
 });

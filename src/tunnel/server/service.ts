@@ -18,7 +18,7 @@ import { Turns } from "../../outbound/turns.ts";
 import { OpenedCode } from "../../wire/frames.ts";
 import { Targets } from "../exit/targets.ts";
 import type { ServerCounters } from "./tunnel.ts";
-import { TooLongNotice } from "../exit/too_long_notice.ts";
+import { Notice, tooLongNotice } from "../exit/notice.ts";
 import type { TunnelEvents } from "../tunnel.ts";
 import { TargetLog } from "../exit/target_log.ts";
 import { TargetAssociations } from "../exit/associations.ts";
@@ -35,6 +35,9 @@ import { refusalOf } from "./users.ts";
 import { SessionSums } from "../session_sums.ts";
 import { XskDelivery } from "../../transport/xsk.ts";
 import type { XskSpec } from "../../transport/xsk_spec.ts";
+
+/** A session that is silent for so long may be asked for a sign of life where others want room. */
+const SILENT_MS = 5000;
 
 /** What carries the sessions; ServerTunnel. */
 export interface Tunnel {
@@ -56,7 +59,9 @@ export interface Tunnel {
   wake(session: Session): void;
   setUsers?(users: readonly UserSpec[]): void;
   /** Another worker has found this user at their maximum of sessions. */
-  crowded?(user: string): void;
+  crowded?(user: string, silentMs?: number): void;
+  /** A user has as many connections as they may; whether other workers are to look, too. */
+  outOfConnections?(user: string, silentMs: number): boolean;
   /** Sessions that showed no life when their user came again. */
   readonly gaveWay?: number;
   accountOf?(user: string): UserAccount | undefined;
@@ -82,7 +87,14 @@ export class TunnelService implements Service<ToServer> {
   readonly #start: ServerStart;
   readonly #turns: Turns;
   readonly #own = new OwnAddresses();
-  readonly #tooLong = new TooLongNotice();
+  readonly #tooLong = tooLongNotice();
+  readonly #noConnection = new Notice((count) =>
+    `${count} connections were refused: no more may be open`
+  );
+  readonly #noSession = new Notice((count) =>
+    `${count} sessions were refused: no more may be open`
+  );
+  readonly #noNames = new Notice((count) => `${count} names were not found as no resolver answers`);
   readonly #sessions = new SessionSums();
   #delivery: XskDelivery | undefined;
 
@@ -99,8 +111,10 @@ export class TunnelService implements Service<ToServer> {
       () => loop.now,
       (user, from) => this.#say({ kind: "seen", user, ...(from === undefined ? {} : { from }) }),
     );
-    const denied = (user: string, admission: Admission) =>
+    const denied = (user: string, admission: Admission) => {
       guests.limited(user, refusalOf(admission));
+      if (admission === "too-many-connections") this.#makeWay(user);
+    };
     const log = new TargetLog(host.log.with({ component: "target" }), () => loop.now);
     const options = {
       ...routesOf(start, this.#own),
@@ -168,7 +182,7 @@ export class TunnelService implements Service<ToServer> {
   heard(message: ToServer): void {
     if (message.kind === "rules") this.#setRoutes(message);
     else if (message.kind === "users") this.#setUsers(message.users);
-    else if (message.kind === "crowded") this.tunnel.crowded?.(message.user);
+    else if (message.kind === "crowded") this.tunnel.crowded?.(message.user, message.silentMs);
     else if (message.kind === "limits") this.#setLimits(message);
     else if (message.kind === "own") this.#own.set(message.own);
     else if (message.kind === "delivery") this.#setDelivery(message.xsk);
@@ -185,6 +199,29 @@ export class TunnelService implements Service<ToServer> {
     if (marks !== undefined) this.#say({ kind: "marks", marks });
     const text = this.#tooLong.text(now, this.associations.counters.tooLong);
     if (text !== undefined) this.#host.log.warn("datagram_too_long", text);
+    this.#tellOfLimits(now);
+  }
+
+  /** Connections of a client that was killed give way to those of its next session. */
+  #makeWay(user: string): void {
+    const silentMs = SILENT_MS;
+    if (this.tunnel.outOfConnections?.(user, silentMs) !== true) return;
+    this.#say({ kind: "crowded", user, by: this.#start.index, silentMs });
+  }
+
+  /** What everybody of this worker feels, and no user's own limit is. */
+  #tellOfLimits(now: number): void {
+    const { log } = this.#host;
+    const { tooMany, failed } = this.targets.counters;
+    const connections = this.#noConnection.text(now, tooMany);
+    if (connections !== undefined) {
+      const remedy = "raise the limit on open files (LimitNOFILE), or have more workers";
+      log.warn("connections_full", connections, { most: this.targets.max, remedy });
+    }
+    const sessions = this.#noSession.text(now, this.tunnel.counters?.sessionsRefused ?? 0);
+    if (sessions !== undefined) log.warn("sessions_full", sessions, { remedy: "sessions_max" });
+    const names = this.#noNames.text(now, failed[OpenedCode.resolverSilent] ?? 0);
+    if (names !== undefined) log.warn("resolver_silent", names, { remedy: "resolver" });
   }
 
   stop(): void {

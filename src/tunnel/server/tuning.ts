@@ -11,7 +11,7 @@ export interface ServerTuning extends TunnelTuning {
   /** A user has as many sessions as they may: some may be other workers'. */
   readonly crowded?: (user: string) => void;
   /** Hears of who comes, and who may not. */
-  readonly guests?: Pick<GuestLog, "came" | "limited" | "clockSeen">;
+  readonly guests?: Pick<GuestLog, "came" | "limited" | "lookedAt">;
   readonly sessionsPerSource?: number;
   readonly handshakesPerSecond?: number;
   /** Bytes of 0-RTT frames held back, of all sessions. */
@@ -49,6 +49,8 @@ export class ServerCounters {
   /** HELLOs of a right key whose clock is off by much, if not by too much; and by too much. */
   clocksOff = 0;
   clocksRefused = 0;
+  /** HELLOs under our psk that no user's name and key are behind. */
+  unproven = 0;
 
   /** HELLOs that limits refused. */
   get refusals(): number {

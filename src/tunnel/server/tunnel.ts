@@ -128,8 +128,9 @@ export class ServerTunnel implements PumpOwner<Guest> {
       ...{ primitives, tskd, users, memory, ids, tokens, sessionsMax, idleMs, upRate, downRate },
       ciphers: offerOf(cipherMachine(libs.native), cipher),
     });
-    this.#admission = new Admission(this.pump.peers, this.counters, tuning, word);
-    this.#giveWay = new GiveWay(this.pump);
+    const giveWay = this.#giveWay = new GiveWay(this.pump);
+    const makeRoom = (user: TunnelUser) => giveWay.makeRoom(user, users.biggest);
+    this.#admission = new Admission(this.pump.peers, this.counters, tuning, word, makeRoom);
     this.#resetLimit = new ResetLimit(RESET_INTERVAL_MS, word);
     this.strays = Strays.between(loop, this.pump, tuning.neighbours);
     const { ended } = start.before ?? {};
@@ -214,7 +215,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
 
   /** Sessions that showed no life when their user came again. */
   get gaveWay(): number {
-    return this.#giveWay.count;
+    return this.#giveWay.count + this.#giveWay.displaced;
   }
 
   /** Bits of UdpFlag that the socket has. */
@@ -262,7 +263,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
     if (!this.#admission.takes(clock.now, arena, at + SALT_AT)) return;
     const { window } = arrival;
     const verdict = this.#handshakes.receive(arena, at, length, window, clock, clock.now);
-    this.#tuning.guests?.clockSeen(this.#handshakes.hello, arrival.route, counters);
+    this.#tuning.guests?.lookedAt(this.#handshakes.hello, arrival, counters);
     if (verdict === HelloVerdict.drop) return;
     const { route } = arrival;
     if (verdict === HelloVerdict.another) return this.#handOver(arrival);
@@ -313,7 +314,9 @@ export class ServerTunnel implements PumpOwner<Guest> {
     guest.activate(now, hello.clientSession, keys.sendKeys, keys.receiveKeys);
     guest.source = source;
     guest.handshake = keys.handshake;
+    guest.enteredAt = now;
     this.#users.entered(user);
+    this.#giveWay.entered(guest);
     pump.add(guest);
     this.#paths.open(guest, route, arrival.length);
     this.#sendAccept(keys.handshake, route, arrival.length, guest.session.pathState(0));
@@ -387,14 +390,27 @@ export class ServerTunnel implements PumpOwner<Guest> {
   }
 
   /** Another worker has found this user at their maximum. */
-  crowded(name: string): void {
+  crowded(name: string, silentMs?: number): void {
     const user = this.#users.named(name);
-    if (user !== undefined) this.#giveWay.ask(user);
+    if (user !== undefined) this.#giveWay.ask(user, silentMs);
+  }
+
+  /**
+   * A user has as many connections as they may: a client that was killed may hold some of them,
+   * whose session shows no life. Whether it is asked now, and the other workers are to be told.
+   */
+  outOfConnections(name: string, silentMs: number): boolean {
+    const user = this.#users.named(name);
+    if (user === undefined || !this.#giveWay.isDue(user)) return false;
+    this.#giveWay.ask(user, silentMs);
+    return true;
   }
 
   /** Says why there is no session, to a user who has proved their key. */
   #refuse(user: TunnelUser, code: CloseCode, route: Route, helloBytes: number): void {
-    this.#tuning.guests?.limited(user.user.name, code, route);
+    // Where the server is full it is not the user's limit: that is told by who counts it.
+    const isTheirs = code !== CloseCode.tooManySessions || user.isCrowded;
+    if (isTheirs) this.#tuning.guests?.limited(user.user.name, code, route);
     this.#handshakes.gate.forget();
     const { control, clock } = this.pump;
     const at = control.begin();
@@ -426,6 +442,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
   confirmed(guest: Guest, now: number): void {
     const { session, early } = guest;
     guest.ownDueAt = Infinity;
+    this.#giveWay.shown(guest);
     this.#tuning.guests?.came(guest, this.udp.kind);
     this.#handshakes.cache.settle(guest.handshake);
     this.#paths.confirm(guest);
@@ -490,6 +507,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
     const length = buildReset(this.#primitives, clock.tskd, fields, control.arena, at);
     if (length === 0) return;
     control.add(route, length);
+    this.#ended.answered(session, number, clock.now);
     this.counters.resets++;
   }
 

@@ -685,7 +685,8 @@ test("run counts IPv6 as well, and answers nothing", async (bench) => {
 test("status and unload tell people and programs what is there", async (bench) => {
   const at = ["--pin-path", bench.pinPath];
   const none = await bench.phantom("status", ...at);
-  assert.deepEqual([none.code, none.stdout], [1, `nothing is loaded at ${bench.pins()}\n`]);
+  assert.equal(none.code, 1);
+  assert.match(none.stdout, /^no server runs, or it can't be asked .*\n\nnothing is pinned at /);
   const config = bench.config();
   const server = await bench.start(config);
   assert.ok(await counts(bench));

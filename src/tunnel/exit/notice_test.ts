@@ -1,8 +1,8 @@
 import assert from "node:assert/strict";
-import { TooLongNotice } from "./too_long_notice.ts";
+import { tooLongNotice } from "./notice.ts";
 
-Deno.test("TooLongNotice tells of all, once a minute", () => {
-  const notice = new TooLongNotice();
+Deno.test("tooLongNotice tells of all, once a minute", () => {
+  const notice = tooLongNotice();
   assert.equal(notice.text(0, 0), undefined);
   assert.match(notice.text(500, 2)!, /^2 datagrams were dropped/);
   assert.equal(notice.text(60_000, 5), undefined);

@@ -163,6 +163,7 @@ export class TunnelPart implements Part<Config, ServerStatus> {
 
   async stop(): Promise<void> {
     this.#addresses.close();
+    this.#control?.letGoOfSockets();
     await this.#pool.stop();
     // Their last words are for the kernel's table.
     this.#control?.stop();

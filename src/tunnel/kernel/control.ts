@@ -109,9 +109,18 @@ export class KernelControl {
     });
   }
 
+  /**
+   * The sockets are about to be closed, and their numbers may be other files' by then: nothing is
+   * begun any more, and what has begun takes its last marks.
+   */
+  letGoOfSockets(): void {
+    this.#hasBegun = true;
+    for (const timer of this.#timers) clearInterval(timer);
+  }
+
   /** The programs go on with the keys that they have. */
   stop(): void {
-    for (const timer of this.#timers) clearInterval(timer);
+    this.letGoOfSockets();
     this.#sessionsObject?.close();
     this.#steering?.close();
     this.#lateFilter?.close();

@@ -172,14 +172,16 @@ const HYSTERIA2 = section("Sends at a stated rate where congestion control would
     default: 100,
     min: 0,
     max: 1_000_000,
-    doc: "What the line really sends; 0 is not stated, which adapts instead.",
+    doc:
+      "What the server's line really sends. Counts for clients that state their `down` as well: " +
+      "the lower of the two is sent at; where either is not stated (0) it adapts.",
   }),
   down_mbps: measured({
     unit: "mbps",
     default: 100,
     min: 0,
     max: 1_000_000,
-    doc: "What the line really receives; 0 is not stated, which adapts instead.",
+    doc: "What the server's line really receives; the same with a client's `up`.",
   }),
 });
 

@@ -105,14 +105,13 @@ export const CLIENT_SETTINGS = section("The client", {
     default: 0,
     min: 0,
     max: RATE_MAX,
-    doc: "What the line really sends; 0bps is not stated, which adapts instead. The server's own " +
-      "rate (hysteria2, 100 mbps unless it says more) is a maximum of what is stated here.",
+    doc: "What the line really sends, up to the server's hysteria2 rate; 0bps adapts instead.",
   }),
   down: rate({
     default: 0,
     min: 0,
     max: RATE_MAX,
-    doc: "What the line really receives; 0bps is not stated, which adapts instead.",
+    doc: "What the line really receives, up to the server's hysteria2 rate; 0bps adapts instead.",
   }),
   cipher: CIPHER,
   low_latency: LOW_LATENCY,

@@ -172,16 +172,14 @@ const HYSTERIA2 = section("Sends at a stated rate where congestion control would
     default: 100,
     min: 0,
     max: 1_000_000,
-    doc:
-      "What the server's line really sends. Counts for clients that state their `down` as well: " +
-      "the lower of the two is sent at; where either is not stated (0) it adapts.",
+    doc: "What its line really sends; of this and a client's `down` the lower counts, 0 adapts.",
   }),
   down_mbps: measured({
     unit: "mbps",
     default: 100,
     min: 0,
     max: 1_000_000,
-    doc: "What the server's line really receives; the same with a client's `up`.",
+    doc: "What its line really receives; of this and a client's `up` the lower counts, 0 adapts.",
   }),
 });
 

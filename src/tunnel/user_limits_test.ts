@@ -310,7 +310,7 @@ Deno.test("a user at their maximum of sessions is refused while they live, and t
   second.client.stop();
 });
 
-Deno.test("a session that shows no life gives its connections up to the next one of its user", () => {
+Deno.test("a session that shows no life gives its connections up to its user's next", () => {
   const alice = user("alice", 1);
   using pair = pairOf([alice]);
   pair.greet();

@@ -19,6 +19,8 @@ const ignore = Deno.uid() !== 0;
 const DROPPED = "45.2.0.77";
 const PROHIBITED = "45.2.0.78";
 const UNREACHABLE = "45.2.0.79";
+/** A target that is there as far as the server's net can tell, and says nothing. */
+const SILENT = "45.3.0.98";
 /** One that the client has no route to. */
 const NO_WAY = "192.0.2.1";
 const ENDS_MS = 60_000;
@@ -307,6 +309,7 @@ test("of a target the client tells why not, and the server at DEBUG", async (sta
   const { topology } = stage;
   await using _target = await topology.startTarget();
   const rules = [{ domain: "bad.test", outbound: "reject" }];
+  topology.server.ip("neigh", "add", SILENT, "lladdr", "02:00:00:00:00:98", "dev", "tg");
   await using server = await topology.startServer({ log_level: "debug", rules });
   const rowOf = (target: string, reply: number, status: number, words: string): Row => ({
     cause: target,
@@ -327,6 +330,7 @@ test("of a target the client tells why not, and the server at DEBUG", async (sta
     rowOf(`${TARGET.v4}:1`, 5, 502, refusedPort),
     rowOf("nobody.test", 4, 502, "the server finds no address of that name"),
     rowOf("45.3.0.99", 3, 502, "the server can't reach the target"),
+    rowOf(SILENT, 6, 504, "the target did not answer in time"),
   ]);
   const lines = server.stderr.split("\n").filter((line) => line.includes("event=target"));
   const told = (target: string) => lines.find((line) => line.includes(` target=${target}:`));

@@ -268,6 +268,8 @@ DOC           := $(DESTDIR)$(PREFIX)/share/doc/phantom
 CONFIG        := $(DESTDIR)$(SYSCONFDIR)/phantom
 STATE         := $(DESTDIR)$(LOCALSTATEDIR)/lib/phantom
 UNITS         := $(DESTDIR)$(UNITDIR)
+# What messages and the README send people to.
+INSTALLED_DOCS := docs/CONFIG.md docs/TROUBLESHOOTING.md docs/RELAY.md
 UNIT_NAMES    := phantom.service phantom@.service phantom-client@.service
 
 # Their paths adapted: $(call adapt,FROM,NAME,MORE OF SED)
@@ -288,6 +290,7 @@ install: ## install dist/phantom, the example configurations and the systemd uni
 	@if [[ ! -x $(DIST) ]]; then echo 'error: no $(DIST): make build' >&2; exit 1; fi
 	$(Q)install -D -m 0755 $(DIST) $(BIN)
 	$(Q)install -D -m 0644 README.md $(DOC)/README.md
+	$(Q)install -D -m 0644 -t $(DOC)/docs $(INSTALLED_DOCS)
 	$(Q)install -D -m 0644 config.example.yaml $(DOC)/config.example.yaml
 	$(Q)install -D -m 0644 config.example.yaml $(CONFIG)/config.example.yaml
 	$(Q)install -D -m 0644 client.example.yaml $(DOC)/client.example.yaml
@@ -312,13 +315,14 @@ uninstall: ## stop, unload, and remove what install and the server made; your co
 	      $(BIN) unload -c "$$file" || [[ $$? == 3 ]]; fi; done; \
 	  $(BIN) unload; fi
 	$(Q)rm -f $(BIN) $(DOC)/README.md $(DOC)/config.example.yaml $(DOC)/client.example.yaml \
+	  $(INSTALLED_DOCS:%='$(DOC)/%') \
 	  $(CONFIG)/config.example.yaml $(UNIT_NAMES:%='$(UNITS)/%')
 	@# What `systemctl enable` made.
 	$(Q)if [[ -d $(DESTDIR)$(SYSCONFDIR)/systemd/system ]]; then \
 	  find $(DESTDIR)$(SYSCONFDIR)/systemd/system -type l \( -name phantom.service \
 	    -o -name 'phantom@*.service' -o -name 'phantom-client@*.service' \) -delete; fi
 	$(Q)rm -rf $(STATE)
-	$(Q)for folder in $(DOC) $(CONFIG); do \
+	$(Q)for folder in $(DOC)/docs $(DOC) $(CONFIG); do \
 	  if [[ -d $$folder ]]; then rmdir --ignore-fail-on-non-empty "$$folder"; fi; done
 	$(Q)$(call systemctl,daemon-reload)
 	@echo 'removed $(BIN), its units, and its state in $(STATE)'

@@ -7,7 +7,7 @@ import type { SessionReport } from "../tunnel/protocol.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
 import { CLIENT_OPTIONS, clientConfig } from "./client_config.ts";
 import { Exit } from "./exit.ts";
-import { ProbeClient } from "./probe_client.ts";
+import { interrupted, ProbeClient, STOPPED } from "./probe_client.ts";
 
 const SINK: HostPort = { host: BENCH_HOST, port: BenchPort.sink };
 const SOURCE: HostPort = { host: BENCH_HOST, port: BenchPort.source };
@@ -61,7 +61,12 @@ export const command: Command = {
       });
       try {
         const server = formatAddress(config.server);
-        const result = await measure(probe, server, targets, { ms: 1000 * seconds, streams });
+        const measuring = measure(probe, server, targets, { ms: 1000 * seconds, streams });
+        const result = await Promise.race([measuring, interrupted()]);
+        if (result === STOPPED) {
+          measuring.catch(() => {});
+          throw new Error("Cannot measure on as it was stopped");
+        }
         print(result, given.has("json"));
       } finally {
         await probe.stop();

@@ -133,6 +133,9 @@ function write(path: string, text: string): void {
     if (cause instanceof Deno.errors.AlreadyExists) {
       throw alreadyThere(path);
     }
+    if (cause instanceof Deno.errors.NotFound) {
+      throw new Error(`Cannot write ${path} as there is no such folder: make it first`);
+    }
     throw new Error(`Cannot write ${path}`, { cause });
   }
 }
@@ -152,7 +155,7 @@ function told(answers: Answers): string {
 /** Commands, and what they do. */
 function nextSteps({ path, users }: Answers): [string, string][] {
   const [user] = namesOf(users);
-  const shown = /^[\w./-]+$/.test(path) ? path : `'${path.replaceAll("'", "'\\''")}'`;
+  const shown = quoted(path);
   const isUnit = path === UNIT_FILE && hasFolder(SYSTEMD);
   return [
     [`phantom check ${shown}`, "whether all is well with it, and with this machine's kernel"],
@@ -160,10 +163,15 @@ function nextSteps({ path, users }: Answers): [string, string][] {
       ? ["systemctl enable --now phantom", "starts the server, now and at each boot"]
       : [`phantom run -c ${shown}`, "starts the server"],
     [
-      `phantom link -c ${shown}${user === undefined ? "" : ` --user ${user}`}`,
+      `phantom link -c ${shown}${user === undefined ? "" : ` --user ${quoted(user)}`}`,
       "the link for a client: phantom client --link ...",
     ],
   ];
+}
+
+/** As a shell takes it for one word. */
+function quoted(text: string): string {
+  return /^[\w./-]+$/.test(text) ? text : `'${text.replaceAll("'", "'\\''")}'`;
 }
 
 function hasFolder(path: string): boolean {

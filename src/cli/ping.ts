@@ -6,7 +6,8 @@ import { type Command, type Given, UsageError } from "./args.ts";
 import { CLIENT_OPTIONS, clientConfig } from "./client_config.ts";
 import { Exit } from "./exit.ts";
 import type { Silence } from "../tunnel/protocol.ts";
-import { ProbeClient } from "./probe_client.ts";
+import { pause } from "../base/pause.ts";
+import { interrupted, ProbeClient, STOPPED } from "./probe_client.ts";
 
 const COUNT_MAX = 1000;
 const EVERY_MS = 500;
@@ -28,7 +29,7 @@ export const command: Command = {
     const rtts: number[] = [];
     let failure: Failure = {};
     try {
-      const rounds = measure(config, given.has("verbose"), root, count);
+      const rounds = measure({ config, verbose: given.has("verbose"), root, count }, interrupted());
       for (;;) {
         const { value, done } = await rounds.next();
         if (done) {
@@ -43,12 +44,12 @@ export const command: Command = {
       config.key?.wipe();
     }
     const summary = summaryOf(rtts);
-    const { refusal, silence } = failure;
+    const { refusal, silence, asked = count } = failure;
     const isSilent = rtts.length === 0 && refusal === undefined;
     const causes = causesOfSilence(Date.now(), silence);
     if (isJson) {
       const why = refusal !== undefined ? { refusal } : isSilent ? { causes } : {};
-      console.log(JSON.stringify({ server, asked: count, ...summary, ...why }));
+      console.log(JSON.stringify({ server, asked, ...summary, ...why }));
     } else if (refusal !== undefined) {
       console.log(`${server}: the server answers, and lets this user in no more: ${refusal}`);
     } else if (isSilent) {
@@ -61,9 +62,9 @@ export const command: Command = {
     } else {
       const { minMs, meanMs, maxMs } = summary;
       const figures = [minMs, meanMs, maxMs].map((ms) => ms?.toFixed(1)).join("/");
-      console.log(`${rtts.length} of ${count} answered, min/mean/max ${figures} ms`);
+      console.log(`${rtts.length} of ${asked} answered, min/mean/max ${figures} ms`);
     }
-    return rtts.length === count ? Exit.ok : Exit.failed;
+    return rtts.length > 0 && rtts.length === asked ? Exit.ok : Exit.failed;
   },
 };
 
@@ -94,20 +95,29 @@ function summaryOf(rtts: readonly number[]): Summary {
 interface Failure {
   readonly refusal?: string | undefined;
   readonly silence?: Silence | undefined;
+  /** Where it was stopped: how many were to be answered until then. */
+  readonly asked?: number;
+}
+
+interface Course {
+  readonly config: ClientConfig;
+  readonly verbose: boolean;
+  readonly root: URL;
+  readonly count: number;
 }
 
 /** Round trips as they are told; ends early when there is no answer, with why that may be. */
 async function* measure(
-  config: ClientConfig,
-  verbose: boolean,
-  root: URL,
-  count: number,
+  { config, verbose, root, count }: Course,
+  stopped: Promise<typeof STOPPED>,
 ): AsyncGenerator<number, Failure> {
   const probe = await ProbeClient.start({ config, root, verbose, inbounds: false });
   try {
     for (let i = 0; i < count; i++) {
-      if (i > 0) await new Promise((resolve) => setTimeout(resolve, EVERY_MS));
-      const answer = await probe.measure();
+      const due = i === 0 ? undefined : pause(EVERY_MS);
+      if (await Promise.race([due, stopped]) === STOPPED) return { asked: i };
+      const answer = await Promise.race([probe.measure(), stopped]);
+      if (answer === STOPPED) return { asked: i };
       if (answer === undefined) return { refusal: probe.refusal, silence: probe.silence };
       yield answer.rttMs;
     }

@@ -17,6 +17,18 @@ export interface ProbeOptions {
   readonly inbounds: boolean;
 }
 
+/** What `interrupted` resolves to. */
+export const STOPPED = "stopped";
+
+/** At Ctrl-C: whoever measures tells what there is by then, and takes leave of the server. */
+export function interrupted(): Promise<typeof STOPPED> {
+  const { promise, resolve } = Promise.withResolvers<typeof STOPPED>();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    Deno.addSignalListener(signal, () => resolve(STOPPED));
+  }
+  return promise;
+}
+
 export class ProbeClient {
   readonly #client: Client;
   #heard: (report: SessionReport) => void = () => {};

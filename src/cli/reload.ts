@@ -86,13 +86,27 @@ function print({ path, taken, changed, waiting, problems }: ReloadOutcome): void
 function reloadClient(given: Given): Exit {
   const text = given.value("pid") ?? "";
   const pid = Number(text);
-  if (!/^\d+$/.test(text) || pid < 2) throw new UsageError("--client wants --pid PID");
+  if (!/^\d+$/.test(text) || pid < 2) {
+    throw new UsageError("--client wants --pid PID, the number of the client's process");
+  }
   const { server, psk, key } = clientConfig(given);
   psk.wipe();
   key?.wipe();
+  // SIGHUP ends what does not know it: a number may be another's by now.
+  if (!isClient(pid)) {
+    throw new Error(`Cannot reload as process ${pid} is no \`phantom client\`: has it ended?`);
+  }
   Deno.kill(pid, "SIGHUP");
   const message = "the client is asked to read its configuration again; its log tells the rest";
   if (given.has("json")) console.log(JSON.stringify({ pid, server: formatAddress(server) }));
   else console.log(message);
   return Exit.ok;
+}
+
+function isClient(pid: number): boolean {
+  try {
+    return Deno.readTextFileSync(`/proc/${pid}/cmdline`).split("\0").includes("client");
+  } catch {
+    return false;
+  }
 }

@@ -17,7 +17,7 @@ const REFUSALS: Readonly<Record<number, string>> = {
 const ENDS: Readonly<Record<number, string>> = {
   [CloseCode.internal]: "a fault",
   [CloseCode.overLimit]: "more of something than is allowed",
-  [CloseCode.idle]: "silence for as long as idle_timeout",
+  [CloseCode.idle]: "silence for as long as idle allows",
   [CloseCode.shutdown]: "a stop",
 };
 

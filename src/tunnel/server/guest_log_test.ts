@@ -40,7 +40,7 @@ Deno.test("who comes and goes is a line each, with what went and why", () => {
   assert.deepEqual(lines, [
     "phantom: client in user=anna from=192.0.2.7:4711 carrier=udp event=client_in",
     "phantom: client gone user=anna from=192.0.2.7:4711 in=1200 out=34000 seconds=61 " +
-    'why="silence for as long as idle_timeout" event=client_gone',
+    'why="silence for as long as idle allows" event=client_gone',
     "phantom: client in from=192.0.2.7:4711 carrier=udp event=client_in",
     "phantom: client gone from=192.0.2.7:4711 in=1200 out=34000 seconds=0 " +
     'why="the client stopped" event=client_gone',

@@ -252,6 +252,17 @@ test("a user comes in with their key, and with no other", {
   }
 });
 
+test("ping tells at Ctrl-C what there is, and takes leave", {}, async ({ topology, server }) => {
+  const path = topology.file({ server: `${SERVER.v4}:${SERVER.port}`, psk: topology.key });
+  await using ping = new Running(
+    topology.command(topology.client, "ping", "-n", "1000", "-c", path),
+  );
+  await ping.until(" ms");
+  assert.equal(await ping.kill("SIGINT"), 0, ping.output);
+  assert.match(ping.stdout, /^(\d+) of \1 answered, min\/mean\/max /m);
+  await server.until('why="the client stopped"');
+});
+
 test("bench needs nothing but a link; a server may refuse to be measured", {
   // Of all else it lets nobody out.
   server: { rules: [{ domain_suffix: ["test"], outbound: "reject" }], default_outbound: "reject" },

@@ -212,7 +212,7 @@ export class HttpExchange implements StreamUser, Reopener {
 
   wasReset(_code: number): void {
     this.#context.streams.forget(this);
-    this.#broken(Outcome.unreachable);
+    this.#broken(Outcome.brokenOff);
   }
 
   lost(isUnheard: boolean): void {

@@ -22,6 +22,8 @@ export const Outcome = {
   tunnelDown: 100,
   /** What the target said is no HTTP. */
   badAnswer: 101,
+  /** It was reached, and said nothing. */
+  brokenOff: 102,
 } as const;
 
 interface Telling {
@@ -73,6 +75,10 @@ const TELLINGS: Readonly<Record<number, Telling>> = {
     status: 403,
     words: "the user's account at the server has expired, or its traffic is used up",
     error: "destination_unavailable",
+  },
+  [Outcome.brokenOff]: {
+    ...{ status: 502, words: "the target broke off before it answered" },
+    error: "connection_terminated",
   },
   [Outcome.tunnelDown]: {
     ...{ status: 503, words: "there is no connection to the Phantom server" },

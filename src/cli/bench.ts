@@ -2,6 +2,7 @@
 
 import { type ClientConfig, formatAddress, type HostPort, parseHostPort } from "../config/mod.ts";
 import { BENCH_HOST, BENCH_MS_MAX, BenchPort } from "../proxy/bench.ts";
+import { pause } from "../base/pause.ts";
 import { causesOfSilence } from "../app/session_log.ts";
 import type { SessionReport } from "../tunnel/protocol.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
@@ -15,6 +16,7 @@ const SOURCE: HostPort = { host: BENCH_HOST, port: BenchPort.source };
 const SECONDS_MAX = BENCH_MS_MAX / 1000 - 10;
 const STREAMS_MAX = 64;
 const LOOPBACK = "127.0.0.1";
+const REASON_MS = 500;
 const PINGS = 5;
 const CHUNK_BYTES = 256 << 10;
 /** What a proxy says before a stream's bytes is shorter. */
@@ -68,6 +70,8 @@ export const command: Command = {
           throw new Error("Cannot measure on as it was stopped");
         }
         print(result, given.has("json"));
+      } catch (error) {
+        throw await withCause(error, probe);
       } finally {
         await probe.stop();
       }
@@ -78,6 +82,16 @@ export const command: Command = {
     return Exit.ok;
   },
 };
+
+/** A connection that breaks off tells nothing: its session's end does, a little later. */
+async function withCause(error: unknown, probe: ProbeClient): Promise<unknown> {
+  if (!(error instanceof Deno.errors.ConnectionReset)) return error;
+  await pause(REASON_MS);
+  const cause = probe.refusal === undefined
+    ? "the connection broke off"
+    : `the server lets this user in no more: ${probe.refusal}`;
+  return new Error(`Cannot measure on as ${cause}`);
+}
 
 function numberOf(given: Given, name: string, fallback: number, max: number): number {
   const text = given.value(name) ?? String(fallback);

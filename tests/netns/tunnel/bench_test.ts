@@ -77,7 +77,10 @@ test("bench tells what a user's limits let through, and ends all the same", asyn
 });
 
 test("bench names the cause when it can't measure", async (topology) => {
-  const users = [{ name: "old", key: freshKey(), expires: "2020-01-01" }];
+  const users = [
+    { name: "old", key: freshKey(), expires: "2020-01-01" },
+    { name: "ends", key: freshKey(), traffic_max: "8MB", down: "40mbps" },
+  ];
   {
     await using _server = await topology.startServer({ bench: false });
     const { code, text } = await bench(topology);
@@ -95,6 +98,8 @@ test("bench names the cause when it can't measure", async (topology) => {
   await using _server = await topology.startServer({ users });
   const old = await bench(topology, { user: "old", key: users[0]!.key });
   assert.match(old.text, /as there is no answer: the account has expired/);
+  const ends = await bench(topology, { user: "ends", key: users[1]!.key });
+  assert.match(ends.text, /as the server lets this user in no more: the traffic is used up/);
   const silent = await bench(topology, { server: `${SERVER.v4}:5000` });
   assert.match(silent.text, /no answer: the host answers that nothing listens on that port/);
 });

@@ -17,7 +17,7 @@ import {
   asKind,
   isFile,
   printWarnings,
-  readBounded,
+  readNamed,
   sourcesOf,
 } from "./config_file.ts";
 
@@ -114,13 +114,5 @@ function addressesOf(text: string | undefined): Address[] {
 
 /** The text of a client's file. */
 export function readClientText(path: string): string {
-  try {
-    return readBounded(path);
-  } catch (cause) {
-    if (!(cause instanceof Deno.errors.NotFound)) throw new Error(`Cannot read ${path}`, { cause });
-    throw new Error(
-      `Cannot read ${path} as there is no such file: ` +
-        "`phantom config --client --example` prints one to fill in",
-    );
-  }
+  return readNamed(path, "`phantom config --client --example` prints one to fill in");
 }

@@ -147,7 +147,7 @@ function readRegular(name: string): string {
 }
 
 /** A configuration may come by a pipe, but not without an end. */
-export function readBounded(name: string): string {
+function readBounded(name: string): string {
   if (name === STANDARD_INPUT) return readAll(Deno.stdin);
   using file = Deno.openSync(name);
   return readAll(file);
@@ -188,16 +188,16 @@ export function initConfig(path: string): boolean {
 
 /** The text of the server's file. */
 export function readConfigText(path: string): string {
-  if (path === NO_FILE) return "";
+  return path === NO_FILE ? "" : readNamed(path, `\`phantom init ${path}\` makes one`);
+}
+
+/** The text of a file that somebody named; `remedy`: what makes one. */
+export function readNamed(path: string, remedy: string): string {
   try {
     return readBounded(path);
   } catch (cause) {
-    if (!(cause instanceof Deno.errors.NotFound)) {
-      throw new Error(`Cannot read ${path}`, { cause });
-    }
-    throw new Error(
-      `Cannot read ${path} as there is no such file: \`phantom init ${path}\` makes one`,
-    );
+    if (!(cause instanceof Deno.errors.NotFound)) throw new Error(`Cannot read ${path}`, { cause });
+    throw new Error(`Cannot read ${path} as there is no such file: ${remedy}`);
   }
 }
 

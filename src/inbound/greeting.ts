@@ -139,7 +139,8 @@ export class Greeting implements Holder, Timer {
 
   /** Says what SOCKS4 has a word for; else there is only the log's. */
   #refuseUnknown(first: number): void {
-    const { context, kind } = { context: this.#context, kind: this.#options.kind };
+    const context = this.#context;
+    const { kind } = this.#options;
     context.counters.requestsRefused++;
     const isSocks4 = first === SOCKS4_VERSION;
     // No reply is wrong for who speaks something else.

@@ -291,7 +291,7 @@ async function findByServers(name: string, servers: readonly NameServer[]): Prom
       return { addresses: [], error: "not-found" };
     }
   }
-  return { addresses: [], error: "failed" };
+  return FAILED;
 }
 
 /** An address as a resolver tells it. */
@@ -318,16 +318,15 @@ async function askServer(
   try {
     return { found: await Promise.race([asked, silence.promise]) };
   } catch (error) {
-    return { error: answerOfError(error).error };
+    return { error: lookupErrorOf(error) };
   } finally {
     clearTimeout(timer);
   }
 }
 
-function answerOfError(error: unknown): { addresses: []; error: LookupError } {
+function lookupErrorOf(error: unknown): LookupError {
   const code = error instanceof Error && "code" in error ? error.code : "";
-  const isUnknown = code === "ENOTFOUND" || code === "ENODATA";
-  return { addresses: [], error: isUnknown ? "not-found" : "failed" };
+  return code === "ENOTFOUND" || code === "ENODATA" ? "not-found" : "failed";
 }
 
 function answerOf(found: readonly Found[]): Answer {

@@ -73,8 +73,7 @@ export class GiveWay {
     this.#asked.delete(guest);
     if (heardOf(guest) > askedAt) return true;
     this.count++;
-    guest.session.close(now, CloseCode.tooManySessions);
-    this.#pump.release(guest);
+    this.#end(guest, now);
     return true;
   }
 
@@ -83,19 +82,25 @@ export class GiveWay {
    * they have more than this user would have; first one whose client has not shown itself. Of such
    * sessions any user's gives way after a while, for a HELLO alone costs nothing. Whether one did.
    */
-  makeRoom(user: TunnelUser, biggest: TunnelUser | undefined): boolean {
-    const held = biggest && this.#held.get(biggest);
-    if (biggest === undefined || held === undefined) return false;
+  makeRoom(user: TunnelUser): boolean {
+    const biggest = this.#biggest();
+    if (biggest === undefined) return false;
     const { now } = this.#pump;
-    const [unproven] = held.unproven;
+    const { unproven: [unproven], proven } = this.#held.get(biggest)!;
     const isBigger = biggest.sessions > user.sessions + 1;
     const isOld = unproven !== undefined && now - unproven.enteredAt >= UNPROVEN_MS;
-    const victim = isBigger ? unproven ?? silentestOf(held.proven) : isOld ? unproven : undefined;
+    // Looking at all would let a HELLO cost too much.
+    const silent = (): Guest | undefined => silentestOf(proven.values().take(LOOKED_AT_MAX));
+    const victim = isBigger ? unproven ?? silent() : isOld ? unproven : undefined;
     if (victim === undefined) return false;
     this.displaced++;
-    victim.session.close(now, CloseCode.tooManySessions);
-    this.#pump.release(victim);
+    this.#end(victim, now);
     return true;
+  }
+
+  #end(guest: Guest, now: number): void {
+    guest.session.close(now, CloseCode.tooManySessions);
+    this.#pump.release(guest);
   }
 
   /** A session has its place in the table. */
@@ -129,22 +134,26 @@ export class GiveWay {
     return this.#pump.now - (this.#askedAt.get(user) ?? -Infinity);
   }
 
+  /** Of those that are not closing. */
   #silentest(user: TunnelUser): Guest | undefined {
-    let silentest: Guest | undefined;
-    for (const guest of this.#pump.peers.all()) {
-      if (guest.user !== user || !guest.session.isOpen) continue;
-      if (silentest === undefined || heardOf(guest) < heardOf(silentest)) silentest = guest;
+    const held = this.#held.get(user);
+    if (held === undefined) return undefined;
+    const open = [...held.unproven, ...held.proven].filter(({ session }) => session.isOpen);
+    return silentestOf(open);
+  }
+
+  #biggest(): TunnelUser | undefined {
+    let biggest: TunnelUser | undefined;
+    for (const user of this.#held.keys()) {
+      if (biggest === undefined || user.sessions > biggest.sessions) biggest = user;
     }
-    return silentest;
+    return biggest;
   }
 }
 
-/** Of the oldest ones: looking at all would let a HELLO cost too much. */
 function silentestOf(guests: Iterable<Guest>): Guest | undefined {
   let silentest: Guest | undefined;
-  let looked = 0;
   for (const guest of guests) {
-    if (looked++ === LOOKED_AT_MAX) break;
     if (silentest === undefined || heardOf(guest) < heardOf(silentest)) silentest = guest;
   }
   return silentest;

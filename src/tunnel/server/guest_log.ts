@@ -42,8 +42,8 @@ export class GuestLog {
   came(guest: Guest, carrier: string): void {
     guest.cameAt = this.#now();
     this.#log.often("info", "client_in", "client in", () => ({ ...whoOf(guest), carrier }));
-    const { user, from } = nameOf(guest) === "" ? {} : whoOf(guest);
-    if (user !== undefined) this.#seen(user, from);
+    const name = nameOf(guest);
+    if (name !== "") this.#seen(name, whoOf(guest).from);
   }
 
   /** Its session is over, by a CloseCode of ours or of theirs. */

@@ -93,7 +93,6 @@ export class ServerHandshakes {
     now: number,
   ): HelloVerdict {
     this.cache.expire(now);
-    this.hello.isUnproven = false;
     return this.gate.receive(arena, at, length, window, clock, this.hello);
   }
 

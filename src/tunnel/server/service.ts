@@ -60,7 +60,7 @@ export interface Tunnel {
   setUsers?(users: readonly UserSpec[]): void;
   /** Another worker has found this user at their maximum of sessions. */
   crowded?(user: string, silentMs?: number): void;
-  /** A user has as many connections as they may; whether other workers are to look, too. */
+  /** A user has as many connections as they may; whether silent sessions of theirs are asked. */
   outOfConnections?(user: string, silentMs: number): boolean;
   /** Sessions that showed no life when their user came again. */
   readonly gaveWay?: number;
@@ -113,7 +113,8 @@ export class TunnelService implements Service<ToServer> {
     );
     const denied = (user: string, admission: Admission) => {
       guests.limited(user, refusalOf(admission));
-      if (admission === "too-many-connections") this.#makeWay(user);
+      // Connections of a client that was killed give way to those of its next session.
+      if (admission === "too-many-connections") this.tunnel.outOfConnections?.(user, SILENT_MS);
     };
     const log = new TargetLog(host.log.with({ component: "target" }), () => loop.now);
     const options = {
@@ -200,13 +201,6 @@ export class TunnelService implements Service<ToServer> {
     const text = this.#tooLong.text(now, this.associations.counters.tooLong);
     if (text !== undefined) this.#host.log.warn("datagram_too_long", text);
     this.#tellOfLimits(now);
-  }
-
-  /** Connections of a client that was killed give way to those of its next session. */
-  #makeWay(user: string): void {
-    const silentMs = SILENT_MS;
-    if (this.tunnel.outOfConnections?.(user, silentMs) !== true) return;
-    this.#say({ kind: "crowded", user, by: this.#start.index, silentMs });
   }
 
   /** What everybody of this worker feels, and no user's own limit is. */

@@ -9,7 +9,7 @@ export interface ServerTuning extends TunnelTuning {
   /** The other workers; none where there is one worker. */
   readonly neighbours?: Neighbours;
   /** A user has as many sessions as they may: some may be other workers'. */
-  readonly crowded?: (user: string) => void;
+  readonly crowded?: (user: string, silentMs?: number) => void;
   /** Hears of who comes, and who may not. */
   readonly guests?: Pick<GuestLog, "came" | "limited" | "lookedAt">;
   readonly sessionsPerSource?: number;

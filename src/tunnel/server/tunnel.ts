@@ -129,7 +129,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
       ciphers: offerOf(cipherMachine(libs.native), cipher),
     });
     const giveWay = this.#giveWay = new GiveWay(this.pump);
-    const makeRoom = (user: TunnelUser) => giveWay.makeRoom(user, users.biggest);
+    const makeRoom = (user: TunnelUser) => giveWay.makeRoom(user);
     this.#admission = new Admission(this.pump.peers, this.counters, tuning, word, makeRoom);
     this.#resetLimit = new ResetLimit(RESET_INTERVAL_MS, word);
     this.strays = Strays.between(loop, this.pump, tuning.neighbours);
@@ -380,9 +380,7 @@ export class ServerTunnel implements PumpOwner<Guest> {
     this.#handshakes.gate.forget();
     if (refusal === CloseCode.tooManySessions && user.isCrowded) {
       if (this.#giveWay.isDue(user)) {
-        this.#giveWay.ask(user);
-        this.#tuning.crowded?.(user.user.name);
-        return;
+        return this.#askAll(user);
       }
       if (!this.#giveWay.isRefused(user)) return;
     }
@@ -397,13 +395,18 @@ export class ServerTunnel implements PumpOwner<Guest> {
 
   /**
    * A user has as many connections as they may: a client that was killed may hold some of them,
-   * whose session shows no life. Whether it is asked now, and the other workers are to be told.
+   * whose session shows no life. Whether it is asked now, here and by the other workers.
    */
   outOfConnections(name: string, silentMs: number): boolean {
     const user = this.#users.named(name);
     if (user === undefined || !this.#giveWay.isDue(user)) return false;
-    this.#giveWay.ask(user, silentMs);
+    this.#askAll(user, silentMs);
     return true;
+  }
+
+  #askAll(user: TunnelUser, silentMs?: number): void {
+    this.#giveWay.ask(user, silentMs);
+    this.#tuning.crowded?.(user.user.name, silentMs);
   }
 
   /** Says why there is no session, to a user who has proved their key. */

@@ -173,15 +173,6 @@ export class TunnelUsers implements Timer {
     }
   }
 
-  /** Who has most sessions here; undefined: nobody has any. */
-  get biggest(): TunnelUser | undefined {
-    let biggest: TunnelUser | undefined;
-    for (const held of this.#present) {
-      if (biggest === undefined || held.sessions > biggest.sessions) biggest = held;
-    }
-    return biggest;
-  }
-
   /** A session of theirs has begun, or ended. */
   entered(held: TunnelUser): void {
     held.account.sessionOpened();

@@ -19,8 +19,11 @@ const WARM_UP_DELAY_MS = 300;
 
 serveWorker<ServerStart>((host, start) => [
   new TunnelService(host, start, ({ loop, libs, handOver }, start, events, guests) => {
-    const crowded = (user: string): void =>
-      host.say("tunnel", { kind: "crowded", user, by: start.index });
+    const crowded = (user: string, silentMs?: number): void =>
+      host.say("tunnel", {
+        ...{ kind: "crowded", user, by: start.index },
+        ...(silentMs === undefined ? {} : { silentMs }),
+      });
     if (handOver === undefined) {
       return new ServerTunnel(loop, start, libs, events, { crowded, guests });
     }

@@ -233,12 +233,27 @@ $(addprefix build/lib/,$(SHIPPED)): FORCE
 
 # ---- the executable ----
 
-$(BUNDLES): build/stage/%.js: %.ts $(SOURCES) build/flags/bundle tools/finish_bundle.ts Makefile
+# ESM of packages, which leaves out what nobody calls ("browser"), and short names: both are what a
+# start waits for. tools/stack.ts reads the maps.
+BUNDLE := $(DENO) bundle --quiet --platform browser --minify --sourcemap=external
+FINISH := $(DENO) run --no-config --allow-read --allow-write tools/finish_bundle.ts
+
+# A file a command and what they share: none waits for the code of the others.
+build/stage/main.js: main.ts $(SOURCES) build/flags/bundle tools/finish_bundle.ts Makefile
+	@echo '  BUNDLE  $@'
+	$(Q)rm -rf build/split && mkdir -p build/stage
+	$(Q)$(BUNDLE) --code-splitting --outdir build/split $<
+	$(Q)$(FINISH) --split build/split build/maps
+	$(Q)rm -f build/stage/*.js && mv build/split/*.js build/stage/
+
+$(filter-out build/stage/main.js,$(BUNDLES)): build/stage/%.js: %.ts $(SOURCES) build/flags/bundle \
+                                              tools/finish_bundle.ts Makefile
 	@echo '  BUNDLE  $@'
 	@mkdir -p $(@D)
-	$(Q)$(DENO) bundle --quiet --platform deno -o $@.tmp.js $<
-	$(Q)$(DENO) run --no-config --allow-read --allow-write tools/finish_bundle.ts $@.tmp.js
-	$(Q)mv $@.tmp.js $@
+	$(Q)mkdir -p build/unfinished
+	$(Q)$(BUNDLE) -o build/unfinished/$*.js $<
+	$(Q)$(FINISH) build/unfinished/$*.js build/maps/$(dir $*)
+	$(Q)mv build/unfinished/$*.js $@
 
 build/stage/.copied: $(BPF_OBJECTS) $(LIBRARIES) build/flags/stage Makefile
 	$(Q)rm -rf build/stage/build

@@ -13,7 +13,7 @@ import { type Native, openNative } from "./native.ts";
 import { symbolsOf } from "./symbols.ts";
 
 /** In the order of loading: a library stands behind all that it needs. */
-export const libraryNames = ["libz.so.1", "libelf.so.1", "libbpf.so.1", "libphantom.so"] as const;
+const libraryNames = ["libz.so.1", "libelf.so.1", "libbpf.so.1", "libphantom.so"] as const;
 export type LibraryName = (typeof libraryNames)[number];
 
 export interface Libraries {

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { asciiOf, placelessOf } from "./finish_bundle.ts";
+import { asciiOf, numberedParts, sourceName } from "./finish_bundle.ts";
 
 Deno.test("asciiOf() leaves strings and regular expressions what they were", () => {
   const text = "µ − § \u{1f600} plain";
@@ -15,15 +15,35 @@ Deno.test("asciiOf() changes nothing of ASCII", () => {
   assert.equal(asciiOf(code), code);
 });
 
-Deno.test("placelessOf() calls packages the same wherever they are kept", () => {
-  const bundle = (folder: string): string =>
-    `// ${folder}/npm/registry.npmjs.org/yaml/2.9.1/dist/visit.js\n` +
-    "var require_visit = __commonJS({\n" +
-    `  "${folder}/npm/registry.npmjs.org/yaml/2.9.1/dist/visit.js"(exports) {\n` +
-    '    exports.home = "https://registry.npmjs.org/npm/registry.npmjs.org/yaml";\n';
-  const placeless = placelessOf(bundle("../../root/.cache/deno"));
-  assert.equal(placeless, placelessOf(bundle(".deno")));
-  assert.match(placeless, /^\/\/ npm\/yaml\/2\.9\.1\/dist\/visit\.js$/m);
-  assert.match(placeless, /^ {2}"npm\/yaml\/2\.9\.1\/dist\/visit\.js"\(exports\) \{$/m);
-  assert.match(placeless, /home = "https:\/\/registry\.npmjs\.org\/npm\/registry\.npmjs\.org\/y/);
+Deno.test("sourceName() calls packages the same wherever they are kept", () => {
+  const file = "npm/registry.npmjs.org/yaml/2.9.1/browser/index.js";
+  const path = (folder: string) => `${folder}/${file}`;
+  assert.equal(sourceName(path("/root/.cache/deno"), "/src"), "npm/yaml/2.9.1/browser/index.js");
+  assert.equal(sourceName(path("/src/.deno"), "/src"), "npm/yaml/2.9.1/browser/index.js");
+  assert.equal(sourceName("/src/src/cli/mod.ts", "/src"), "src/cli/mod.ts");
+});
+
+Deno.test("numberedParts() names parts by their way from main.js, and no others", () => {
+  const parts = numberedParts(
+    new Map([
+      ["chunk-QRSTUVWX.js", "export const shared = 1;"],
+      ["main.js", 'import{shared}from"./chunk-QRSTUVWX.js";import("./run-ABCDEFGH.js")'],
+      ["run-ABCDEFGH.js", 'import"./chunk-QRSTUVWX.js";const no="./chunk-short.js"'],
+      ["old-ABCDEFGH.js", ""],
+    ]),
+  );
+  assert.deepEqual(
+    [...parts],
+    [
+      ["main.js", {
+        old: "main.js",
+        code: 'import{shared}from"./chunk-00000001.js";import("./run-00000002.js")',
+      }],
+      ["chunk-00000001.js", { old: "chunk-QRSTUVWX.js", code: "export const shared = 1;" }],
+      ["run-00000002.js", {
+        old: "run-ABCDEFGH.js",
+        code: 'import"./chunk-00000001.js";const no="./chunk-short.js"',
+      }],
+    ],
+  );
 });

@@ -30,6 +30,12 @@ export const libbpfSymbols = {
   bpf_object__find_map_by_name: { parameters: ["pointer", "buffer"], result: "pointer" },
   // struct btf *bpf_object__btf(const struct bpf_object *obj)
   bpf_object__btf: { parameters: ["pointer"], result: "pointer" },
+  // __s32 btf__find_by_name_kind(const struct btf *btf, const char *type_name, __u32 kind)
+  btf__find_by_name_kind: { parameters: ["pointer", "buffer", "u32"], result: "i32" },
+  // const struct btf_type *btf__type_by_id(const struct btf *btf, __u32 id)
+  btf__type_by_id: { parameters: ["pointer", "u32"], result: "pointer" },
+  // const char *btf__name_by_offset(const struct btf *btf, __u32 offset)
+  btf__name_by_offset: { parameters: ["pointer", "u32"], result: "pointer" },
   // const void *btf__raw_data(const struct btf *btf, __u32 *size)
   btf__raw_data: { parameters: ["pointer", "buffer"], result: "pointer" },
   // ---- maps of an object ----

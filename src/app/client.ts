@@ -17,6 +17,7 @@ import { Reload, type ReloadOutcome, type ReloadSource } from "./reload.ts";
 import { afterMs, SessionLog } from "./session_log.ts";
 import { CLIENT_NEEDS, closeMemory, giveUpAllBut } from "./privileges.ts";
 import { ServerSearch } from "./server_search.ts";
+import type { EarlyWorkers } from "../loop/early_workers.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
 import type { Resources } from "../kernel/resources.ts";
 import type { InboundSpec, InboundText } from "../inbound/spec.ts";
@@ -34,6 +35,8 @@ import { summaryOf } from "../tunnel/summary.ts";
 export interface ClientOptions {
   readonly config: ClientConfig;
   readonly resources: Resources;
+  /** Of tunnel/client; those that come up already. */
+  readonly early?: EarlyWorkers;
   readonly log: Log;
   /** Without inbounds nobody but the caller uses the tunnel. @default {true} */
   readonly inbounds?: boolean;
@@ -87,7 +90,7 @@ export class Client {
 
   /** Resolves when the inbounds are open. The session comes with their first traffic. */
   static async start(options: ClientOptions): Promise<Client> {
-    const { config, resources, log, onReport, inbounds = true, impatient = false } = options;
+    const { config, resources, early, log, onReport, inbounds = true, impatient = false } = options;
     const libs = openLibraries((name) => resources.library(name));
     closeMemory(libs.native, log);
     const descriptors = new Descriptors(libs.native);
@@ -102,8 +105,8 @@ export class Client {
     const listening = new Listening();
     const workers = await Pool.start<ClientProtocol>({
       libs,
-      code: resources.worker("tunnel/client"),
-      name: "client",
+      ...resources.worker("tunnel/client"),
+      ...early && { early },
       starts: [{
         ...startOf(libs.native, config, servers, inbounds),
         ...descriptors.workerLimits(1),

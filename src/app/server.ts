@@ -14,6 +14,7 @@ import type { Log } from "../base/log.ts";
 import { type Config, USERS_MAX } from "../config/mod.ts";
 import { PinFolder } from "../kernel/pins.ts";
 import type { Resources } from "../kernel/resources.ts";
+import type { EarlyWorkers } from "../loop/early_workers.ts";
 import type { Usage } from "../proxy/users.ts";
 import { RelayControl } from "../relay/control.ts";
 import { relayPlan } from "../relay/plan.ts";
@@ -32,6 +33,8 @@ import { TunnelPart, workersOf } from "./tunnel_part.ts";
 export interface ServerOptions {
   readonly config: Config;
   readonly resources: Resources;
+  /** Of tunnel/server; those that come up already. */
+  readonly early?: EarlyWorkers;
   readonly log: Log;
   /** Where the configuration is read again. */
   readonly source: ReloadSource<Config>;
@@ -68,7 +71,7 @@ export class Server {
 
   /** Resolves when packets are taken. */
   static async start(given: ServerOptions): Promise<Server> {
-    const { config, resources, log } = given;
+    const { config, resources, early, log } = given;
     const libs = openLibraries((name) => resources.library(name));
     closeMemory(libs.native, log);
     const state = StateFolder.open(libs, config.stateDir, config.instance);
@@ -82,8 +85,9 @@ export class Server {
     // one. A failure of either is seen below.
     const loading = KernelPart.start(libs, config, resources, log.with({ component: "kernel" }));
     loading.catch(() => {});
-    const options = { libs, config, resources, users, state, descriptors, log };
-    const starting = TunnelPart.start(options);
+    early?.want(workersOf(config));
+    const needs = { libs, config, resources, users, state, descriptors, log };
+    const starting = TunnelPart.start({ ...needs, ...early && { early } });
     starting.catch(() => {});
     try {
       const kernel = await loading;
@@ -239,7 +243,7 @@ async function startRelay(
 ): Promise<RelayControl | undefined> {
   const plan = relayPlan(config);
   if (plan === undefined) return undefined;
-  const code = resources.worker("relay");
+  const { code } = resources.worker("relay");
   const psk = Uint8Array.from(config.psk.expose());
   const { relays, users } = config;
   const { clock } = tunnel;

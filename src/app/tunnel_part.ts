@@ -8,6 +8,7 @@ import type { Log } from "../base/log.ts";
 import type { Config } from "../config/mod.ts";
 import type { Resources } from "../kernel/resources.ts";
 import type { CounterValues } from "../loop/counters.ts";
+import type { EarlyWorkers } from "../loop/early_workers.ts";
 import { NameLookup } from "../loop/name_lookup.ts";
 import { Pool } from "../loop/pool.ts";
 import { type RoutingSettings, routingText } from "../outbound/rule_text.ts";
@@ -44,6 +45,7 @@ export interface TunnelPartOptions {
   readonly libs: Libraries;
   readonly config: Config;
   readonly resources: Resources;
+  readonly early?: EarlyWorkers;
   readonly users: ServerUsers;
   readonly state: StateFolder;
   readonly descriptors: Descriptors;
@@ -83,11 +85,11 @@ export class TunnelPart implements Part<Config, ServerStatus> {
   }
 
   #startPool(routing: Routing): Promise<Pool<ServerProtocol>> {
-    const { libs, resources, log } = this.#options;
+    const { libs, resources, early, log } = this.#options;
     return Pool.start<ServerProtocol>({
       libs,
-      code: resources.worker("tunnel/server"),
-      name: "server",
+      ...resources.worker("tunnel/server"),
+      ...early && { early },
       starts: startsOf(this.#options, this.#memory, routing, this.#addresses.known),
       keysOf: keysOfServer,
       lookup: this.#lookup,

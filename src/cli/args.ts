@@ -2,6 +2,7 @@
 
 import { printable } from "../base/log.ts";
 import { nearest } from "../base/nearest.ts";
+import type { EarlyWorkers } from "../loop/early_workers.ts";
 
 export interface Option {
   /** Without the dashes. */
@@ -27,6 +28,8 @@ export interface Command {
 export interface Context {
   /** Where main.ts lies. */
   readonly root: URL;
+  /** Of a command that serves by them. */
+  readonly early?: EarlyWorkers;
 }
 
 export class Given {

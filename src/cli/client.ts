@@ -23,7 +23,7 @@ export const command: Command = {
     },
     { name: "verbose", short: "v", help: "log more" },
   ],
-  async run(given, { root }) {
+  async run(given, { root, early }) {
     const config = clientConfig(given);
     const levelOf = ({ logLevel }: ClientConfig) => given.has("verbose") ? "debug" : logLevel;
     const log = openLog({ logLevel: levelOf(config), logFormat: config.logFormat });
@@ -38,7 +38,7 @@ export const command: Command = {
     const stopped = stopSignal();
     const resources = new Resources(root);
     try {
-      await serve({ config, resources, log, source }, stopped);
+      await serve({ config, resources, ...early && { early }, log, source }, stopped);
     } finally {
       config.psk.wipe();
       config.key?.wipe();

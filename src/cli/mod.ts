@@ -1,6 +1,8 @@
 /** The command line: picks the command, runs it, turns failures into messages and exit codes. */
 
 import { printable } from "../base/log.ts";
+import { Resources, type WorkerName } from "../kernel/resources.ts";
+import { EarlyWorkers } from "../loop/early_workers.ts";
 import { columns, type Command, type Context, helpOf, parseArgs, UsageError } from "./args.ts";
 import { Exit } from "./exit.ts";
 import { complain } from "./complain.ts";
@@ -21,6 +23,15 @@ const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = 
   link: () => import("./link.ts"),
   config: () => import("./config.ts"),
   version: () => import("./version.ts"),
+};
+
+/**
+ * Commands that serve by workers: so many come up while the command's own code loads. A server has
+ * as many as there are cores, if nothing else is said; the third one finds all cores busy.
+ */
+const WORKERS: Readonly<Record<string, readonly [WorkerName, number]>> = {
+  run: ["tunnel/server", 1],
+  client: ["tunnel/client", 1],
 };
 
 /** What takes something away is never suggested: a hint is typed without being read. */
@@ -52,8 +63,21 @@ async function runNamed(
   const name = Object.hasOwn(ALIASES, given) ? ALIASES[given]! : given;
   const load = Object.hasOwn(commands, name) ? commands[name] : undefined;
   if (load === undefined) return await unknownCommand(name, args.includes(JSON_FLAG));
-  const { command } = await load();
-  return await runCommand(command, args, context);
+  const early = earlyWorkers(name, args, context.root);
+  try {
+    const { command } = await load();
+    return await runCommand(command, args, { ...context, ...early && { early } });
+  } finally {
+    early?.close();
+  }
+}
+
+function earlyWorkers(name: string, args: readonly string[], root: URL): EarlyWorkers | undefined {
+  const [worker, count] = Object.hasOwn(WORKERS, name) ? WORKERS[name]! : [];
+  if (worker === undefined || args.includes("--help") || args.includes("-h")) return undefined;
+  const early = new EarlyWorkers(new Resources(root).worker(worker));
+  early.want(count!);
+  return early;
 }
 
 async function runCommand(

@@ -29,7 +29,7 @@ export const command: Command = {
     { name: "init", help: "make a configuration with a fresh key when there is none" },
     { name: "show-link", help: "print the client's link when ready (it holds the key)" },
   ],
-  async run(given, { root }) {
+  async run(given, { root, early }) {
     const path = given.has("init") ? newConfigPath(given) : configPath(given);
     const isNew = given.has("init") && initConfig(path);
     const { config, warnings } = loadServer(path);
@@ -54,6 +54,7 @@ export const command: Command = {
     const server: Server = await Server.start({
       config,
       resources: new Resources(root),
+      ...early && { early },
       log,
       source,
     });

@@ -14,7 +14,12 @@ import { type Bytes, equalBytes, type Primitives } from "./primitives.ts";
 import { HANDSHAKE_NAME_BYTES, writeHandshakeName } from "./replay_memory.ts";
 import { SlotIndex } from "./slot_index.ts";
 
-const ENTRY_BYTES = HANDSHAKE_NAME_BYTES;
+const ENTRY_BYTES = HANDSHAKE_NAME_BYTES + KEY_BYTES;
+/**
+ * Entries that are made at a time. All of them at once are so much that V8 starts to collect
+ * garbage for it, while the worker starts.
+ */
+const BLOCK_ENTRIES = 4096;
 /** Of a choice: the client has answered. */
 const SETTLED = 0x80;
 const NONE = -1;
@@ -24,18 +29,18 @@ export class HandshakeCache {
   /** HELLOs that were refused for want of room. */
   refused = 0;
 
-  readonly #entries: Bytes;
+  /** Of each entry its name and server_public. */
+  readonly #blocks: Bytes[] = [];
   readonly #serverSessions: Float64Array<ArrayBuffer>;
   /** What ACCEPT says beside: ciphers and flags, and whether it is said again. */
   readonly #choices: Uint8Array<ArrayBuffer>;
-  readonly #serverPublics: Bytes;
   readonly #releasedAt: Float64Array<ArrayBuffer>;
   /** Chains the free entries, and the released ones in the order of their release. */
   readonly #next: Int32Array<ArrayBuffer>;
   readonly #index: SlotIndex;
   readonly #key = new Uint32Array(SIP_KEY_WORDS);
   readonly #hash = new Uint32Array(2);
-  readonly #wanted: Bytes = new Uint8Array(ENTRY_BYTES);
+  readonly #wanted: Bytes = new Uint8Array(HANDSHAKE_NAME_BYTES);
   #count = 0;
   #touched = 0;
   #free = NONE;
@@ -44,10 +49,8 @@ export class HandshakeCache {
 
   constructor(primitives: Primitives, capacity: number) {
     this.capacity = capacity;
-    this.#entries = new Uint8Array(capacity * ENTRY_BYTES);
     this.#serverSessions = new Float64Array(capacity);
     this.#choices = new Uint8Array(capacity);
-    this.#serverPublics = new Uint8Array(capacity * KEY_BYTES);
     this.#releasedAt = new Float64Array(capacity);
     this.#next = new Int32Array(capacity);
     this.#index = new SlotIndex(capacity);
@@ -83,8 +86,9 @@ export class HandshakeCache {
       return NONE;
     }
     const hash = this.#want(clientSession, clientPublic, userId);
-    copyBytes(this.#entries, slot * ENTRY_BYTES, this.#wanted, 0, ENTRY_BYTES);
-    copyBytes(this.#serverPublics, slot * KEY_BYTES, serverPublic, 0, KEY_BYTES);
+    const [block, at] = [this.#blockOf(slot), atOf(slot)];
+    copyBytes(block, at, this.#wanted, 0, HANDSHAKE_NAME_BYTES);
+    copyBytes(block, at + HANDSHAKE_NAME_BYTES, serverPublic, 0, KEY_BYTES);
     this.#serverSessions[slot] = serverSession;
     this.#choices[slot] = choice;
     this.#releasedAt[slot] = Infinity;
@@ -95,7 +99,8 @@ export class HandshakeCache {
 
   /** What writeHandshakeName() wrote of it: a copy. */
   name(slot: number): Bytes {
-    return this.#entries.slice(slot * ENTRY_BYTES, (slot + 1) * ENTRY_BYTES);
+    const at = atOf(slot);
+    return this.#blockOf(slot).slice(at, at + HANDSHAKE_NAME_BYTES);
   }
 
   serverSession(slot: number): number {
@@ -119,7 +124,8 @@ export class HandshakeCache {
 
   /** A copy. */
   serverPublic(slot: number): Bytes {
-    return this.#serverPublics.slice(slot * KEY_BYTES, (slot + 1) * KEY_BYTES);
+    const at = atOf(slot) + HANDSHAKE_NAME_BYTES;
+    return this.#blockOf(slot).slice(at, at + KEY_BYTES);
   }
 
   /** Whether the entry's session has gone: it gets no answer, and no new session either. */
@@ -161,16 +167,29 @@ export class HandshakeCache {
       this.#free = this.#next[slot]!;
       return slot;
     }
-    return this.#touched < this.capacity ? this.#touched++ : NONE;
+    if (this.#touched === this.capacity) return NONE;
+    if (this.#touched % BLOCK_ENTRIES === 0) {
+      this.#blocks.push(new Uint8Array(BLOCK_ENTRIES * ENTRY_BYTES));
+    }
+    return this.#touched++;
+  }
+
+  #blockOf(slot: number): Bytes {
+    return this.#blocks[Math.floor(slot / BLOCK_ENTRIES)]!;
   }
 
   #want(clientSession: number, clientPublic: Uint8Array, userId: Uint8Array): number {
     writeHandshakeName(this.#wanted, clientSession, clientPublic, userId);
-    sipHash(this.#key, 0, this.#wanted, 0, ENTRY_BYTES, this.#hash);
+    sipHash(this.#key, 0, this.#wanted, 0, HANDSHAKE_NAME_BYTES, this.#hash);
     return this.#hash[0]!;
   }
 
   #isWanted(slot: number): boolean {
-    return equalBytes(this.#wanted, 0, this.#entries, slot * ENTRY_BYTES, ENTRY_BYTES);
+    return equalBytes(this.#wanted, 0, this.#blockOf(slot), atOf(slot), HANDSHAKE_NAME_BYTES);
   }
+}
+
+/** Where in its block an entry begins. */
+function atOf(slot: number): number {
+  return (slot % BLOCK_ENTRIES) * ENTRY_BYTES;
 }

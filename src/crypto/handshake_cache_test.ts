@@ -39,6 +39,23 @@ Deno.test("HandshakeCache refuses more than it has room for, and forgets nobody 
   assert.equal(cache.count, 2);
 });
 
+Deno.test("HandshakeCache keeps more entries than it makes room for at a time", () => {
+  const cache = new HandshakeCache(seededPrimitives(4), 10_000);
+  const keyOf = (n: number) => new Uint8Array(new Uint32Array(8).fill(n).buffer);
+  const count = 9000;
+  for (let n = 0; n < count; n++) {
+    assert.equal(cache.add(n, keyOf(n), alice, n, keyOf(n + 1), 1), n);
+  }
+  for (const n of [0, 1, 4095, 4096, 4097, 8191, 8192, count - 1]) {
+    const slot = cache.find(n, keyOf(n), alice);
+    assert.equal(slot, n);
+    assert.equal(cache.serverSession(slot), n);
+    assert.deepEqual(cache.serverPublic(slot), keyOf(n + 1));
+    assert.equal(cache.name(slot).length, 6 + 32 + 8);
+  }
+  assert.equal(cache.find(count, keyOf(count), alice), -1);
+});
+
 Deno.test("HandshakeCache agrees with a Map under random use", () => {
   const rng = new Rng(3);
   const cache = new HandshakeCache(seededPrimitives(3), 50);

@@ -17,18 +17,22 @@ export function setPorts(
   ports: Readonly<Partial<Record<PortUse, Iterable<number>>>>,
 ): void {
   const uses = Object.entries(ports).map(([use, numbers]) => ({
-    at: ListenWord.offset[use as PortUse],
+    at: ListenWord.offset[use as PortUse] / BigUint64Array.BYTES_PER_ELEMENT,
     bits: bitsOf(numbers),
   }));
   for (const rows of map.batches({ rows: map.rows(map.info.maxEntries) })) {
     const words = new Uint32Array(rows.keys.buffer, 0, rows.count);
-    const view = new DataView(rows.values.buffer);
-    words.forEach((word, row) => {
+    const values = new BigUint64Array(rows.values.buffer);
+    const stride = ListenWord.size / BigUint64Array.BYTES_PER_ELEMENT;
+    let isChanged = false;
+    for (const [row, word] of words.entries()) {
       for (const { at, bits } of uses) {
-        view.setBigUint64(row * ListenWord.size + at, bits[word]!, true);
+        const index = row * stride + at;
+        isChanged ||= values[index] !== bits[word];
+        values[index] = bits[word]!;
       }
-    });
-    map.setMany(rows);
+    }
+    if (isChanged) map.setMany(rows);
   }
 }
 

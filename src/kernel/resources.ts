@@ -3,7 +3,7 @@
  * in a checkout or inside the executable; everything else is found from there.
  */
 
-import { type LibraryName, libraryNames } from "../../ffi/libraries.ts";
+import type { LibraryName } from "../../ffi/libraries.ts";
 
 export type ObjectName = "xdp_phantom" | "xdp_sessions" | "tc_egress" | "steer";
 export type WorkerName = "tunnel/server" | "tunnel/client" | "relay";
@@ -50,9 +50,10 @@ export class Resources {
    * The entry of a worker: every worker.ts below src/ is one (the Makefile finds them by that
    * name). Inside the executable they are bundled to JavaScript, beside main.js.
    */
-  worker(name: WorkerName): URL {
+  worker(name: WorkerName): { readonly code: URL; readonly name: string } {
     const extension = Deno.build.standalone ? "js" : "ts";
-    return new URL(`src/${name}/worker.${extension}`, this.#root);
+    const code = new URL(`src/${name}/worker.${extension}`, this.#root);
+    return { code, name: name.slice(name.lastIndexOf("/") + 1) };
   }
 
   /** What this was built of; from a checkout, what git says of it. */
@@ -67,7 +68,7 @@ export class Resources {
     try {
       return Deno.readFileSync(new URL(path, this.#root));
     } catch (cause) {
-      const remedy = libraryNames.some((name) => path.endsWith(name)) ? "make lib" : "make bpf";
+      const remedy = path.startsWith("build/lib/") ? "make lib" : "make bpf";
       throw new Error(`Cannot read ${path}: run \`${remedy}\` first`, { cause });
     }
   }

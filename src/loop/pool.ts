@@ -9,6 +9,7 @@ import type { Log } from "../base/log.ts";
 import { ringMemory, RingWriter } from "../base/ring.ts";
 import { type CounterValues, type CounterView, sumCounters } from "./counters.ts";
 import { type HandOverSpec, handOverSpec } from "./hand_over.ts";
+import { type EarlyWorkers, startWorker, type WorkerEntry } from "./early_workers.ts";
 import { type Envelope, piecesOf } from "./inbox.ts";
 import type { Asker, NameLookup } from "./name_lookup.ts";
 import {
@@ -28,12 +29,11 @@ const OUTBOX_MAX = 8192;
 
 type NameOf<P extends Protocol> = keyof P["services"] & string;
 
-export interface PoolOptions<P extends Protocol> {
+/** The workers' entry calls serveWorker(). */
+export interface PoolOptions<P extends Protocol> extends WorkerEntry {
   readonly libs: Libraries;
-  /** The workers' entry; it calls serveWorker(). */
-  readonly code: URL;
-  /** For people. */
-  readonly name: string;
+  /** Of this entry, where some come up already; those left over are ended. */
+  readonly early?: EarlyWorkers;
   /** What the services of each worker are started with: one for each. */
   readonly starts: readonly P["start"][];
   /**
@@ -71,6 +71,7 @@ export class Pool<P extends Protocol> {
     const bells = isAlone ? [] : options.starts.map(() => new EventFd(options.libs.native));
     const spec = isAlone ? undefined : handOverSpec(bells.map(({ fd }) => fd));
     const workers = options.starts.map((_, index) => new PooledWorker(options, index, spec));
+    options.early?.close();
     const pool = new Pool(workers, bells);
     const results = await Promise.allSettled(workers.map((worker) => worker.ready));
     const failure = results.find((result) => result.status === "rejected");
@@ -141,7 +142,7 @@ class PooledWorker<P extends Protocol> {
     this.ready = this.#ready.promise;
     this.failure = this.#failure.promise;
     this.failure.catch(() => {});
-    this.#worker = new Worker(options.code, { type: "module", name: options.name });
+    this.#worker = options.early?.take() ?? startWorker(options);
     this.#worker.onmessage = ({ data }: MessageEvent<FromHost>) => this.#heard(data);
     this.#worker.onerror = (event) => {
       event.preventDefault();

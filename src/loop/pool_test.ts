@@ -8,6 +8,7 @@ import { Log } from "../base/log.ts";
 import { keysOfServer } from "../tunnel/server/service.ts";
 import type { ServerProtocol } from "../tunnel/protocol.ts";
 import { NameLookup } from "./name_lookup.ts";
+import { EarlyWorkers } from "./early_workers.ts";
 import { Pool, type PoolOptions } from "./pool.ts";
 import type { Protocol } from "./protocol.ts";
 
@@ -115,6 +116,21 @@ Deno.test("workers that can't start say why, and none is left", async () => {
   const throwing = code("throw new Error('no code')");
   const failed = /^Error: a worker \(test\) failed: .*no code/;
   await assert.rejects(Pool.start(options({ code: throwing })), failed);
+});
+
+Deno.test("early workers are taken, those left over end, missing ones are made", async () => {
+  const entry = { code: saying(READY, { kind: "stopped" }), name: "early" };
+  for (const [early, count] of [[3, 2], [1, 2]] as const) {
+    const workers = new EarlyWorkers(entry);
+    workers.want(early);
+    const pool = await Pool.start<Numbers>({
+      ...options({ code: entry.code, count }),
+      early: workers,
+    });
+    assert.equal(pool.count, count);
+    assert.equal(workers.take(), undefined);
+    await pool.stop();
+  }
 });
 
 Deno.test("a worker that fails later is told of", async () => {

@@ -6,6 +6,7 @@
 import { carrierOf, type Route, routeWords } from "../../ffi/endpoint.ts";
 import { UdpOutbox } from "../../ffi/udp.ts";
 import { type Carrier, CARRIERS_MAX } from "../transport/carrier.ts";
+import type { Budget } from "../session/budget.ts";
 import type { Peer } from "./peer.ts";
 
 /** A part of the send memory; sealed packets that a carrier did not take yet keep it in use. */
@@ -18,8 +19,7 @@ export interface Region {
 
 export class Lane<P extends Peer> {
   readonly carrier: Carrier;
-  /** Packets of sessions, and those of handshakes. */
-  readonly data: UdpOutbox;
+  /** Packets of handshakes. */
   readonly control: UdpOutbox;
   /** Where the packets lie that the carrier did not take; undefined: it took all. */
   region: Region | undefined;
@@ -27,15 +27,23 @@ export class Lane<P extends Peer> {
   readonly users: RoutePeers<P> = new RoutePeers();
   /** Sessions that wait for the carrier, or for their connection of it. */
   readonly #waiting: RoutePeers<P> = new RoutePeers();
+  readonly #budget: Pick<Budget, "memory">;
+  #data: UdpOutbox | undefined;
 
+  /** `budget`: where packets of sessions are built. */
   constructor(
     carrier: Carrier,
-    dataArena: Uint8Array<ArrayBuffer>,
-    controlArena: typeof dataArena,
+    budget: Pick<Budget, "memory">,
+    controlArena: Uint8Array<ArrayBuffer>,
   ) {
     this.carrier = carrier;
-    this.data = new UdpOutbox(dataArena);
+    this.#budget = budget;
     this.control = new UdpOutbox(controlArena);
+  }
+
+  /** Packets of sessions. Not made before there is one: memory is, when the worker has started. */
+  get data(): UdpOutbox {
+    return this.#data ??= new UdpOutbox(this.#budget.memory);
   }
 
   /** Whether nothing may be sent by a route now. */

@@ -20,7 +20,7 @@ function lane(id: number, blocked: Route[] = []): Lane<Peer> {
     close: () => {},
   };
   const arena = new Uint8Array(100);
-  return new Lane<Peer>(carrier, arena, arena);
+  return new Lane<Peer>(carrier, { memory: arena }, arena);
 }
 
 Deno.test("a route's words say whose it is, and which", () => {

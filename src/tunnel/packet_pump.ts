@@ -125,7 +125,11 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
     return this.clock.now;
   }
 
-  /** To be called a few times a second: memory that is not in use goes back to the system. */
+  /**
+   * To be called a few times a second: memory that is not in use goes back to the system. The first
+   * call makes it, as it is so much that V8 collects garbage for it: not while a worker starts, nor
+   * when a session has its first packet.
+   */
   tick(): void {
     const { memory } = this.#budget;
     this.#budget.sweep((at, bytes) => {
@@ -141,7 +145,7 @@ export class PacketPump<P extends Peer> implements CarrierHost, PeerOwner {
 
   /** Has a carrier from now on; the pump closes it. */
   addCarrier(carrier: Carrier): void {
-    const lane = new Lane<P>(carrier, this.#batch.arena, this.control.arena);
+    const lane = new Lane<P>(carrier, this.#budget, this.control.arena);
     this.#lanes.add(lane);
     this.#batch.addLane(lane);
     this.clock.tick();

@@ -35,11 +35,6 @@ export class SendCounters {
 }
 
 export class SendBatch<P extends Peer> {
-  /**
-   * The memory of the streams' buffers, of which a part is ours: copies inside one array make no
-   * garbage.
-   */
-  readonly arena: Uint8Array<ArrayBuffer>;
   readonly counters: SendCounters = new SendCounters();
   /** Nothing more may be added before it is sent: a key is about to change. */
   isComplete = false;
@@ -80,7 +75,14 @@ export class SendBatch<P extends Peer> {
     this.#lanes = lanes;
     this.#fault = fault;
     this.#addRegion();
-    this.arena = budget.memory;
+  }
+
+  /**
+   * The memory of the streams' buffers, of which a part is ours: copies inside one array make no
+   * garbage.
+   */
+  get arena(): Uint8Array<ArrayBuffer> {
+    return this.#budget.memory;
   }
 
   /** There is another lane: room for its packets. Takes memory out of the budget, for good. */

@@ -7,7 +7,7 @@ import { Namespace } from "../fixtures/netns.ts";
 import { executable } from "./bench_net.ts";
 import { type Figure, median, printFigures } from "./figures.ts";
 
-const RUNS = 10;
+const RUNS = Number(Deno.env.get("PHANTOM_RUNS") ?? 10);
 const READY_TIMEOUT_MS = 10_000;
 
 async function versionMs(): Promise<number> {

@@ -49,6 +49,7 @@ function ffiTypes(cType: string): readonly string[] {
   if (cType.startsWith("enum ") || cType === "__u32") return ["u32"];
   const scalars: Record<string, string> = {
     int: "i32",
+    __s32: "i32",
     bool: "bool",
     void: "void",
     __u64: "u64",

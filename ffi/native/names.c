@@ -8,6 +8,7 @@
 #include <netinet/in.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "addr.h"
 
@@ -20,13 +21,24 @@ static bool is_listed(const uint8_t *ips, uint32_t count, const uint8_t ip[16])
 	return false;
 }
 
+/* Without one the files and sockets of a look-up can't be opened, and it says that nothing is. */
+static bool has_descriptor(void)
+{
+	int fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+
+	if (fd < 0)
+		return false;
+	close(fd);
+	return true;
+}
+
 static int32_t error_of(int result)
 {
 	switch (result) {
 	case EAI_NONAME:
 	case EAI_NODATA:
 	case EAI_ADDRFAMILY:
-		return 0;
+		return has_descriptor() ? 0 : -EAGAIN;
 	default:
 		return -EAGAIN;
 	}

@@ -110,6 +110,7 @@ export class Client {
       starts: [{
         ...startOf(libs.native, config, servers, inbounds),
         ...descriptors.workerLimits(1),
+        rehearses: descriptors.areEnough,
       }],
       keysOf: keysOfClient,
       lookup,

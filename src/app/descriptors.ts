@@ -24,6 +24,8 @@ const CONNECTION_QUARTERS = 3;
 /** What the process opens for itself before there is a client: with fewer the runtime ends it. */
 const OWN_MIN = 28;
 const OWN_OF_WORKER_MIN = 12;
+/** With fewer, none are taken for what could be done without: there would be none for clients. */
+const ENOUGH_MIN = 256;
 
 /** What each worker may have open for clients. */
 export interface WorkerLimits {
@@ -62,6 +64,11 @@ export class Descriptors {
         `this process may have ${this.limit}: raise the limit (\`ulimit -n\`, LimitNOFILE)` +
         (workers > 1 ? ", or have fewer workers" : ""),
     );
+  }
+
+  /** Whether workers may take a dozen each to warm up. */
+  get areEnough(): boolean {
+    return this.limit >= ENOUGH_MIN;
   }
 
   /** All is open that the server begins with: of the rest no more than half is spared. */

@@ -193,7 +193,7 @@ export function workersOf({ workers }: Pick<Config, "workers">): number {
 
 /** One for each worker, with copies of all keys: the workers get and wipe them. */
 function startsOf(
-  { libs, config, users, state, log }: TunnelPartOptions,
+  { libs, config, users, state, descriptors, log }: TunnelPartOptions,
   memory: ServerMemory,
   routing: Routing,
   own: readonly OwnBlock[],
@@ -208,6 +208,7 @@ function startsOf(
     index,
     workers: count,
     marks: config.ebpf.enabled,
+    rehearses: descriptors.areEnough,
     own,
     ...memory.shares,
     listen: endpoint(ipBytes(listen.host), listen.port),

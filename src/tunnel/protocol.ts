@@ -23,6 +23,8 @@ export interface TunnelStart {
   /** `arq.window_size` and `arq.max_retries`. */
   readonly windowPackets: number;
   readonly maxRetries: number;
+  /** Whether the worker warms up its code, which takes a dozen of open files. @default {true} */
+  readonly rehearses?: boolean;
   /** A cipher by its bit (crypto/ciphers.ts), where only one may be; else what suits both ends. */
   readonly cipher?: Cipher;
 }

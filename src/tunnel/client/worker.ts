@@ -17,7 +17,7 @@ serveWorker<ClientStart>((host, start) => {
     ({ loop, libs }, start, events) => new ClientTunnel(loop, start, libs, events),
   );
   // Without inbounds it is there for a question or two.
-  if (start.inbounds.length === 0) return [service];
+  if (start.inbounds.length === 0 || start.rehearses === false) return [service];
   const rehearsal = (course: Course) => new ClientRehearsal(host.libs, course);
   return [service, new WarmUp(host.loop, WARM_UP_DELAY_MS, rehearsal)];
 });

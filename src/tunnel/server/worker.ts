@@ -3,7 +3,7 @@
 import { serveWorker } from "../../loop/host.ts";
 import type { ServerStart } from "../protocol.ts";
 import { ServerRehearsal } from "../rehearsal/server.ts";
-import { WarmUp } from "../rehearsal/warm_up.ts";
+import { type Course, WarmUp } from "../rehearsal/warm_up.ts";
 import type { Neighbours } from "./handed_over.ts";
 import { TunnelService } from "./service.ts";
 import { ServerTunnel } from "./tunnel.ts";
@@ -17,8 +17,9 @@ const STRAYS_LEAVE_BYTES = 64 << 10;
 /** Main and the other workers still start. */
 const WARM_UP_DELAY_MS = 300;
 
-serveWorker<ServerStart>((host, start) => [
-  new TunnelService(host, start, ({ loop, libs, handOver }, start, events, guests) => {
+serveWorker<ServerStart>((host, start) => {
+  const service = new TunnelService(host, start, (host, start, events, guests) => {
+    const { loop, libs, handOver } = host;
     const crowded = (user: string, silentMs?: number): void =>
       host.say("tunnel", {
         ...{ kind: "crowded", user, by: start.index },
@@ -35,6 +36,8 @@ serveWorker<ServerStart>((host, start) => [
     handOver.hear(HELLO_SERVICE, (message) => tunnel.takeHandedOver(message));
     handOver.hear(STRAY_SERVICE, (message) => tunnel.takeStrays(message));
     return tunnel;
-  }),
-  new WarmUp(host.loop, WARM_UP_DELAY_MS, (course) => new ServerRehearsal(host.libs, course)),
-]);
+  });
+  if (start.rehearses === false) return [service];
+  const rehearsal = (course: Course) => new ServerRehearsal(host.libs, course);
+  return [service, new WarmUp(host.loop, WARM_UP_DELAY_MS, rehearsal)];
+});

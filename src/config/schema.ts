@@ -212,11 +212,11 @@ class Reader {
     const shown = this.#report.showName(name);
     const shownPath = path === "" ? shown : `${path}.${shown}`;
     const place = path === "" ? "at the top level" : `in section ${path}`;
-    const remedy = this.#suggest(name, schema);
+    const remedy = this.#suggest(name, schema, path === "");
     this.#report.fail(offset, shownPath, `is not a known key ${place}`, remedy);
   }
 
-  #suggest(name: string, schema: Group): string {
+  #suggest(name: string, schema: Group, isTop: boolean): string {
     if (name === "<<") return "Merge keys are not supported: write the keys out.";
     this.#known ??= entriesOf(this.#schema);
     const exact = this.#known.filter((entry) => entry.name === name || entry.path === name);
@@ -224,10 +224,16 @@ class Reader {
     const here = nearest(name, Object.keys(schema.fields));
     if (here !== undefined) return `Did you mean "${here}"?`;
     const elsewhere = nearest(name, this.#known.map((entry) => entry.name));
-    if (elsewhere === undefined) return "Remove it, or look up the name in docs/CONFIG.md.";
+    if (elsewhere === undefined) return isTop ? LOOK_UP : keysOf(schema);
     const places = this.#known.filter((entry) => entry.name === elsewhere);
     return `Did you mean ${places.map(describePlace).join(" or ")}?`;
   }
+}
+
+const LOOK_UP = "Remove it, or look up the name in docs/CONFIG.md.";
+
+function keysOf({ fields }: Group): string {
+  return `Remove it; there are ${Object.keys(fields).join(", ")}.`;
 }
 
 function describePlace({ path, name }: Entry): string {

@@ -37,9 +37,14 @@ export interface HelloClock {
   readonly beginning: number;
 }
 
+/** By OpenResult, without `ok`. */
+const DROPS = Object.keys(OpenResult) as readonly (keyof HelloGate["dropped"])[];
+
 export class HelloGate {
-  /** How often a HELLO was dropped for what, by OpenResult; replays are counted by the memory. */
-  readonly dropped: Float64Array<ArrayBuffer> = new Float64Array(Object.keys(OpenResult).length);
+  /** HELLOs that did not open, by why (OpenResult); replays are counted by the memory. */
+  readonly dropped: Record<Exclude<keyof typeof OpenResult, "ok">, number> = {
+    ...{ shape: 0, tag: 0, contents: 0, unknownUser: 0, time: 0 },
+  };
   /** Of the last HELLO that was "repeated": its entry in the cache. */
   slot = -1;
 
@@ -89,7 +94,7 @@ export class HelloGate {
       opened,
     );
     if (result !== OpenResult.ok) {
-      this.dropped[result]!++;
+      this.dropped[DROPS[result]!]++;
       return HelloVerdict.drop;
     }
     const salt = this.#memory.claimSalt(clock.beginning, window, arena, at + SALT_AT);

@@ -268,7 +268,12 @@ function privilegedSocketFindings(libs: Libraries): Finding[] {
 }
 
 function interfaceFindings(libs: Libraries, tryInterface: string | undefined): Finding[] {
-  return listInterfaces(libs).filter(({ name }) => name !== "lo").map((device) => {
+  const devices = listInterfaces(libs);
+  if (tryInterface !== undefined && !devices.some(({ name }) => name === tryInterface)) {
+    const names = devices.map(({ name }) => name).join(", ");
+    throw new Error(`Cannot try interface ${tryInterface} as there is none: there are ${names}`);
+  }
+  return devices.filter(({ name }) => name !== "lo").map((device) => {
     const { name, ifindex, xdp } = device;
     const need: Need = {
       lost: `speed on ${name}: XDP runs behind the driver (generic)`,

@@ -391,17 +391,19 @@ export class ClientTunnel implements PumpOwner<Peer>, Timer, Task {
     const wait = this.#retries[Math.min(connection.tries, this.#retries.length - 1)]!;
     connection.tries++;
     let isSent = false;
+    let tried = this.#routes.next;
     // Each is tried on its own: a server's address that this machine can't reach costs no time.
     for (let i = 0; i < this.#routes.count && !isSent; i++) {
       const at = control.begin();
       const length = connection.handshake.hello(clock.unixMs, control.arena, at, PMTU_BASE);
-      control.add(this.#routes.next, length);
+      tried = this.#routes.next;
+      control.add(tried, length);
       this.counters.hellos++;
       this.#routes.advance();
       isSent = control.send() === 1;
     }
     if (this.#routes.count === 0) this.silence.noName();
-    else if (!isSent) this.silence.noWay(readEndpoint(this.#routes.next, 0));
+    else if (!isSent) this.silence.noWay(readEndpoint(tried, 0));
     this.#loop.arm(this, now + (isSent ? wait : Math.min(wait, NO_WAY_WAIT_MS)));
   }
 

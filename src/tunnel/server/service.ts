@@ -51,6 +51,7 @@ export interface Tunnel {
   readonly strays?: Strays | undefined;
   /** HELLOs that were said before. */
   readonly replays?: number;
+  readonly unopened?: Readonly<Record<string, number>>;
   /** The descriptor that packets come by. */
   readonly socket?: number;
   start(): void;
@@ -143,6 +144,7 @@ export class TunnelService implements Service<ToServer> {
       ...(counters === undefined ? {} : { "": counters }),
       ...(tunnel.strays === undefined ? {} : { strays: tunnel.strays.counters }),
       hello: () => ({ replays: tunnel.replays ?? 0, refusals: counters?.refusals ?? 0 }),
+      ...(tunnel.unopened === undefined ? {} : { helloDropped: () => tunnel.unopened! }),
       sessionsGave: () => ({ way: tunnel.gaveWay ?? 0 }),
       ...(pump === undefined
         ? {}

@@ -208,6 +208,11 @@ export class ServerTunnel implements PumpOwner<Guest> {
     return this.#paths.takeMarks(this.udp);
   }
 
+  /** HELLOs that did not open, by why. */
+  get unopened(): Readonly<Record<string, number>> {
+    return this.#handshakes.gate.dropped;
+  }
+
   /** HELLOs that were said before, here or to another worker. */
   get replays(): number {
     return this.#replays.counts.replays;

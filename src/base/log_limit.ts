@@ -6,7 +6,7 @@
 import { Log, type LogLevel, type LogRecord, type LogThreshold } from "./log.ts";
 
 /** Of one event of one component. */
-const LINES_MAX = 20;
+const LINES_MAX = 100;
 /** Of one that is for debugging: whoever asks for those wants each. */
 const DEBUG_LINES_MAX = 2000;
 const WINDOW_MS = 10_000;

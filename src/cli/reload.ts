@@ -2,7 +2,7 @@
 
 import type { ReloadOutcome } from "../app/reload.ts";
 import { askReload, askStatus, reloadPath, statusPath } from "../app/status_socket.ts";
-import { formatAddress } from "../config/mod.ts";
+import { ConfigError, formatAddress } from "../config/mod.ts";
 import { type Command, type Given, UsageError } from "./args.ts";
 import { clientConfig } from "./client_config.ts";
 import { CONFIG_OPTION, usualConfig } from "./config_file.ts";
@@ -33,7 +33,7 @@ export const command: Command = {
 /** Throws, with nothing asked for, where the file is wrong already as it is seen from here. */
 async function reloadServer(given: Given): Promise<ReloadOutcome> {
   const usual = given.has("instance") ? undefined : usualConfig();
-  const { instance, stateDir } = placesOf(given, usual);
+  const { instance, stateDir } = placesFor(given, usual);
   const path = statusPath(stateDir, instance);
   const status = await askStatus(path);
   if (status === undefined) {
@@ -49,6 +49,18 @@ async function reloadServer(given: Given): Promise<ReloadOutcome> {
   const outcome = await askReload(reloadPath(stateDir, instance));
   if (outcome === undefined) throw new Error("Cannot reload as the server did not answer");
   return outcome;
+}
+
+/** What is wrong with the file is seen here first, and the server hears nothing of it. */
+function placesFor(given: Given, usual: string | undefined): ReturnType<typeof placesOf> {
+  try {
+    return placesOf(given, usual);
+  } catch (error) {
+    if (error instanceof ConfigError) {
+      error.message += "\nphantom: the server was not asked; it goes on as it was";
+    }
+    throw error;
+  }
 }
 
 function isSameFile(a: string, b: string | null): boolean {

@@ -1,5 +1,6 @@
 /** `phantom run` */
 
+import denoJson from "../../deno.json" with { type: "json" };
 import { wipeKeys } from "../app/reload.ts";
 import { Server } from "../app/server.ts";
 import { ServiceManager } from "../app/service_manager.ts";
@@ -51,9 +52,10 @@ export const command: Command = {
       watch: (isUnderWay: boolean): void =>
         isUnderWay ? manager.reloading() : manager.ready(() => server.summary),
     };
+    const resources = new Resources(root);
     const server: Server = await Server.start({
       config,
-      resources: new Resources(root),
+      resources,
       ...early && { early },
       log,
       source,
@@ -62,12 +64,7 @@ export const command: Command = {
     let isRestart = true;
     try {
       server.giveUpRights(log);
-      log.info("ready", "ready", {
-        listen: formatAddress(config.listen),
-        xdp: server.level,
-        workers: server.workers,
-        ms: Math.round(performance.now()),
-      });
+      logReady(log, config, server, resources);
       if (given.has("init") || given.has("show-link")) printLink(config, path, log);
       manager.ready(() => server.summary);
       hangups.use(() => void server.reload());
@@ -82,6 +79,19 @@ export const command: Command = {
     return Exit.ok;
   },
 };
+
+function logReady(log: Log, { listen }: Config, server: Server, resources: Resources): void {
+  // From a checkout git would have to tell: a developer knows.
+  const commit = Deno.build.standalone ? resources.commit()?.commit.slice(0, 12) : undefined;
+  log.info("ready", "ready", {
+    version: denoJson.version,
+    ...commit === undefined ? {} : { commit },
+    listen: formatAddress(listen),
+    xdp: server.level,
+    workers: server.workers,
+    ms: Math.round(performance.now()),
+  });
+}
 
 /** Warnings are lines of the log, as those of the start were. */
 function readAgain(path: string, log: Log): Config {

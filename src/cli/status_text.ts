@@ -74,13 +74,15 @@ function otherBuild({ server, commit }: Report): string {
 function usersText(users: readonly UserStatus[] | undefined, isAll: boolean, now: number): string {
   if (users === undefined || users.length === 0) return "";
   const sorted = users.toSorted((a, b) =>
-    b.sessions - a.sessions || (b.seenAtMs ?? 0) - (a.seenAtMs ?? 0) || (a.name < b.name ? -1 : 1)
+    Number(b.sessions > 0) - Number(a.sessions > 0) || trafficOf(b) - trafficOf(a) ||
+    (b.seenAtMs ?? 0) - (a.seenAtMs ?? 0) || (a.name < b.name ? -1 : 1)
   );
   const shown = isAll ? sorted : sorted.slice(0, USERS_SHOWN);
-  const head = ["user", "online", "last from", "seen", "in", "out", "quota"];
+  const head = ["user", "online", "open", "last from", "seen", "in", "out", "quota"];
   const rows = shown.map((user) => [
     user.name,
     user.isEnabled ? String(user.sessions) : "disabled",
+    openText(user),
     user.from ?? "-",
     user.seenAtMs === undefined ? "-" : user.sessions > 0 ? "now" : ageText(now - user.seenAtMs),
     bytesText(user.upBytes),
@@ -89,6 +91,15 @@ function usersText(users: readonly UserStatus[] | undefined, isAll: boolean, now
   ]);
   const more = sorted.length - shown.length;
   return table([head, ...rows]) + (more > 0 ? `\n  and ${more} more (--all)` : "");
+}
+
+function trafficOf({ upBytes, downBytes }: UserStatus): number {
+  return upBytes + downBytes;
+}
+
+/** Connections. An earlier build does not tell how many there may be. */
+function openText({ connections, connectionsMax }: UserStatus): string {
+  return connectionsMax > 0 ? `${connections} of ${connectionsMax}` : String(connections);
 }
 
 function quotaText(user: UserStatus, now: number): string {

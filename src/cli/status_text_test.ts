@@ -8,7 +8,7 @@ const NOW = Date.UTC(2026, 0, 2, 12, 0, 0);
 function user(name: string, over: Partial<UserStatus> = {}): UserStatus {
   return {
     ...{ name, isEnabled: true, upBytes: 0, downBytes: 0, connections: 0, sessions: 0 },
-    ...{ trafficMax: 0, expiresAtMs: 0, ...over },
+    ...{ connectionsMax: 0, trafficMax: 0, expiresAtMs: 0, ...over },
   };
 }
 
@@ -31,7 +31,9 @@ Deno.test("a running server is three lines, then its users, those online first",
       user("anna", {
         ...{ sessions: 2, from: "192.0.2.7:4711", seenAtMs: NOW - 1000, trafficMax: 1e9 },
         ...{ upBytes: 20_000_000, downBytes: 100_000_000 },
+        ...{ connections: 12, connectionsMax: 20 },
       }),
+      user("most", { downBytes: 200_000_000 }),
       user("late", { expiresAtMs: NOW - 1 }),
       user("off", { isEnabled: false }),
     ]),
@@ -44,11 +46,12 @@ Deno.test("a running server is three lines, then its users, those online first",
 1 client, 12 connections; 1.23 MB in, 34 B out
 native XDP on eth0
 
-  user  online    last from       seen       in     out     quota
-  anna  2         192.0.2.7:4711  now        20 MB  100 MB  12 % of 1 GB
-  zoe   0         192.0.2.9:1     2 h 0 min  0 B    0 B     -
-  late  0         -               -          0 B    0 B     expired
-  off   disabled  -               -          0 B    0 B     -
+  user  online    open      last from       seen       in     out     quota
+  anna  2         12 of 20  192.0.2.7:4711  now        20 MB  100 MB  12 % of 1 GB
+  most  0         0         -               -          0 B    200 MB  -
+  zoe   0         0         192.0.2.9:1     2 h 0 min  0 B    0 B     -
+  late  0         0         -               -          0 B    0 B     expired
+  off   disabled  0         -               -          0 B    0 B     -
 
 (--all: packets, tables, events)`,
   );

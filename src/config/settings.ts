@@ -82,7 +82,7 @@ const EBPF = section(EBPF_DOC, {
   enabled: flag({ default: true, doc: "Off keeps every packet in user space." }),
   interface: interfaceNames({
     max: INTERFACES_MAX,
-    doc: "Interfaces the programs attach to, also later ones; auto is that of the default route.",
+    doc: "Interfaces for XDP, later ones too; auto, or if none is there: the default route's.",
   }),
   xdp_mode: oneOf(["auto", "native", "generic"], {
     default: "auto",

@@ -223,7 +223,6 @@ test("users that may not come in are told why, strangers are told nothing", asyn
 });
 
 test("a log at INFO has a line a session event, no name that is visited, and no key", () => {
-  // As many as come in ten seconds before lines are held back.
   const users = Array.from({ length: 20 }, (_, i) => {
     return { name: `user-${i}`, key: pattern(32, i + 1), settings: {} };
   });

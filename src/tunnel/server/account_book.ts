@@ -26,6 +26,7 @@ export interface UserStatus extends Usage {
   readonly from?: string;
   readonly seenAtMs?: number;
   /** 0: no limit. */
+  readonly connectionsMax: number;
   readonly trafficMax: number;
   readonly expiresAtMs: number;
 }
@@ -107,13 +108,13 @@ export class ServerUsers {
   }
 
   status(): UserStatus[] {
-    return this.#users.map(({ name, enabled, trafficMaxBytes, expiresAtMs }) => {
+    return this.#users.map(({ name, enabled, connectionsMax, trafficMaxBytes, expiresAtMs }) => {
       const { from, atMs } = this.#seen.get(name) ?? {};
       return {
         ...{ name, isEnabled: enabled, ...this.usage(name) ?? UNUSED },
         ...(from === undefined ? {} : { from }),
         ...(atMs === undefined ? {} : { seenAtMs: atMs }),
-        ...{ trafficMax: trafficMaxBytes, expiresAtMs: expiresAtMs },
+        ...{ connectionsMax, trafficMax: trafficMaxBytes, expiresAtMs },
       };
     });
   }

@@ -41,7 +41,7 @@ export function serverSecret(folder: StateFolder, log: Log): ServerSecret {
       {
         path: folder.pathOf(FILE_NAME),
         cause: messageOf(error),
-        remedy: "make state_dir a folder that this user may write to",
+        remedy: "make room there, or state_dir a folder that this user may write to",
       },
     );
     return freshSecret();

@@ -48,7 +48,10 @@ Deno.test("serverSecret() gives a fresh one where none can be kept, and says so"
   const second = serverSecret(state.folder, log);
   assert.equal(first.secret.length, 32);
   assert.notDeepEqual(first.secret, second.secret);
-  assert.match(lines.pop()!, /WARN .* path=\S+\/secret cause=.* remedy="make state_dir/);
+  assert.match(
+    lines.pop()!,
+    /WARN .* path=\S+\/secret cause=.* remedy="make room there, or state_dir/,
+  );
   assert.equal(lines.splice(0).length, 1);
 });
 

@@ -209,7 +209,9 @@ export class TunnelService implements Service<ToServer> {
   #tellOfLimits(now: number): void {
     const { log } = this.#host;
     const { tooMany, failed } = this.targets.counters;
-    const connections = this.#noConnection.text(now, tooMany);
+    // Those that no descriptor was left for have come further than those above the maximum.
+    const refused = tooMany + (failed[OpenedCode.tooManyStreams] ?? 0);
+    const connections = this.#noConnection.text(now, refused);
     if (connections !== undefined) {
       const remedy = "raise the limit on open files (LimitNOFILE), or have more workers";
       log.warn("connections_full", connections, { most: this.targets.max, remedy });

@@ -109,7 +109,11 @@ export class StatusSocket {
       log.warn(
         "status_socket_failed",
         "a socket can't be opened: `phantom status` and `phantom reload` do not find this server",
-        { path, cause: messageOf(error) },
+        {
+          path,
+          cause: messageOf(error),
+          remedy: "make state_dir a folder that this user may write to",
+        },
       );
       return undefined;
     }

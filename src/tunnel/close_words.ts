@@ -44,7 +44,7 @@ export function silenceWords({ why, peer, by }: Silence): string {
     case "prohibited":
       return `${who} answers that a firewall prohibits packets to ${peer} (ICMP)`;
     case "no-name":
-      return "the server's name is not found yet";
+      return "the server's name is not found: there is none, or this machine's resolver is silent";
     case "no-way":
       return `this machine has no way to ${peer}: its network is not up, or has no such route`;
   }

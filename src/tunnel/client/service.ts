@@ -87,6 +87,9 @@ class WatchedInbounds extends Inbounds {
   }
 }
 
+/** Of a server that is silent, where nobody says why. */
+const MAYBE = "the client's log, or `phantom ping`, lists what it may be";
+
 export class ClientService implements Service<ToClient>, Task, SessionListener {
   isPosted = false;
   readonly name = "tunnel";
@@ -125,10 +128,10 @@ export class ClientService implements Service<ToClient>, Task, SessionListener {
     if (silence !== undefined) silence.changed = () => this.stateChanged();
   }
 
-  #why(): string | undefined {
+  #why(): string {
     const said = this.tunnel.silence?.said;
     const refusal = refusalWords(this.#session?.closeCode ?? CloseCode.done);
-    return refusal ?? (said === undefined ? undefined : silenceWords(said));
+    return refusal ?? (said === undefined ? MAYBE : silenceWords(said));
   }
 
   get counters(): CounterSources {

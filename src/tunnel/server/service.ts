@@ -95,6 +95,9 @@ export class TunnelService implements Service<ToServer> {
   readonly #noSession = new Notice((count) =>
     `${count} sessions were refused: no more may be open`
   );
+  readonly #noUser = new Notice((count) =>
+    `${count} HELLOs knew the psk, and no user's name and key: an old link, or a user who left`
+  );
   readonly #noNames = new Notice((count) => `${count} names were not found as no resolver answers`);
   readonly #sessions = new SessionSums();
   #delivery: XskDelivery | undefined;
@@ -217,9 +220,15 @@ export class TunnelService implements Service<ToServer> {
       log.warn("connections_full", connections, { most: this.targets.max, remedy });
     }
     const sessions = this.#noSession.text(now, this.tunnel.counters?.sessionsRefused ?? 0);
-    if (sessions !== undefined) log.warn("sessions_full", sessions, { remedy: "sessions_max" });
+    if (sessions !== undefined) {
+      log.warn("sessions_full", sessions, { remedy: "raise sessions_max" });
+    }
     const names = this.#noNames.text(now, failed[OpenedCode.resolverSilent] ?? 0);
-    if (names !== undefined) log.warn("resolver_silent", names, { remedy: "resolver" });
+    if (names !== undefined) {
+      log.warn("resolver_silent", names, { remedy: "mend this machine's, or set `resolver`" });
+    }
+    const users = this.#noUser.text(now, this.tunnel.counters?.unproven ?? 0);
+    if (users !== undefined) log.info("no_user", users, { remedy: "phantom link --user NAME" });
   }
 
   stop(): void {

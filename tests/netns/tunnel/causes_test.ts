@@ -162,7 +162,8 @@ async function check(stage: Stage, rows: readonly Row[]): Promise<void> {
   }
 }
 
-const NO_TUNNEL = /^There is no connection to the Phantom server\.\n503$/;
+const NO_TUNNEL =
+  /^There is no connection to the Phantom server: .*`phantom ping`, lists what it may be\.\n503$/;
 const PINGS = /^45\.2\.0\.2:54321: [0-9.]+ ms$/m;
 
 /** Which causes of silence are listed: all, in their order. */

@@ -12,6 +12,9 @@ import { piped, Running } from "../fixtures/process.ts";
 
 export const SERVER_IP = "10.91.2.2";
 /** The build that is measured: PHANTOM_EXECUTABLE, or dist/phantom. */
+/** What a server's log costs: `error` beside a run without. Once it is ready, which is a line. */
+export const logLevel: string | undefined = Deno.env.get("PHANTOM_LOG_LEVEL");
+const RELOAD_MS = 500;
 export const executable = Deno.env.get("PHANTOM_EXECUTABLE") ?? `${repository}dist/phantom`;
 export const TUNNEL_PORT = 54_321;
 const HERTZ = 100;
@@ -142,15 +145,23 @@ export class BenchNet implements AsyncDisposable {
   }
 
   /** `phantom run`: one worker, no BPF, rates not stated, targets on its own machine. */
-  startServer(settings: Readonly<Record<string, unknown>> = {}): Promise<Running> {
-    const path = this.file({
+  async startServer(given: Readonly<Record<string, unknown>> = {}): Promise<Running> {
+    const settings = {
       ...{ listen: `:${TUNNEL_PORT}`, psk: this.psk, workers: 1 },
       ...{ state_dir: `${this.folder}/state`, ebpf: { enabled: false } },
       hysteria2: { enabled: false },
       rules: [{ cidr: ["127.0.0.0/8"], outbound: "direct" }],
-      ...settings,
-    });
-    return this.start(this.server, executable, ["run", "-c", path], " ready ");
+      ...given,
+    };
+    const path = this.file(settings);
+    const running = await this.start(this.server, executable, ["run", "-c", path], " ready ");
+    if (logLevel !== undefined) {
+      const text = JSON.stringify({ ...settings, log_level: logLevel });
+      Deno.writeTextFileSync(path, text, { mode: 0o600 });
+      running.signal("SIGHUP");
+      await sleep(RELOAD_MS);
+    }
+    return running;
   }
 
   /** `phantom client` with a TCP forward of each [port here, port at the server]. */

@@ -1,7 +1,12 @@
 /**
  * Flows in the order in which they were heard of last. Those that their backend has answered stand
  * apart: when room is needed, strangers that nobody answers go first, the longest unheard of them.
+ * But a part of all is always theirs: who comes anew is a stranger until the answer is there, and
+ * would be pushed out by the next stranger where those that were answered had all the rest.
  */
+
+/** One of so many. */
+const STRANGERS_SHARE = 4;
 
 /** What stands in an order; its links are the order's own. */
 export interface Ordered {
@@ -11,6 +16,7 @@ export interface Ordered {
 }
 
 class Row {
+  count = 0;
   first: Ordered | undefined;
   #last: Ordered | undefined;
 
@@ -20,6 +26,7 @@ class Row {
     if (this.#last === undefined) this.first = item;
     else this.#last.after = item;
     this.#last = item;
+    this.count++;
   }
 
   remove(item: Ordered): void {
@@ -28,6 +35,7 @@ class Row {
     if (item.after === undefined) this.#last = item.before;
     else item.after.before = item.before;
     item.before = item.after = undefined;
+    this.count--;
   }
 
   touch(item: Ordered): void {
@@ -43,7 +51,9 @@ export class FlowOrder<F extends Ordered> {
 
   /** The one that has to make room: nothing where there is none. */
   get next(): F | undefined {
-    return (this.#strangers.first ?? this.#answered.first) as F | undefined;
+    const [strangers, answered] = [this.#strangers, this.#answered];
+    const areFew = STRANGERS_SHARE * strangers.count < strangers.count + answered.count;
+    return (areFew ? answered.first : strangers.first) as F | undefined;
   }
 
   /** The longest unheard of one that nobody has answered. */

@@ -39,3 +39,17 @@ Deno.test("flows that were answered go after all that were not", () => {
   assert.deepEqual([order.stranger, order.answered], [c, a]);
   assert.equal(drained(order), "cdab");
 });
+
+Deno.test("a quarter is for those that were not answered yet", () => {
+  const order = new FlowOrder<Flow>();
+  const [a, b, c, d, e] = flowsOf("a", "b", "c", "d", "e");
+  for (const flow of [a, b, c, d]) {
+    order.add(flow!);
+    order.answer(flow!);
+  }
+  assert.equal(order.next, a, "nobody is new");
+  order.add(e!);
+  assert.equal(order.next, a, "one new of five");
+  order.remove(a!);
+  assert.equal(order.next, e, "one new of four");
+});

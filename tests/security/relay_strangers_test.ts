@@ -61,15 +61,17 @@ async function strangersAt(prefix: readonly string[]): Promise<void> {
     assert.ok(before.old > 0.9 && before.newcomers > 0.9, JSON.stringify(before));
     const logged = server.logged;
     let isOver = false;
+    // Opened beforehand, as that would keep this thread from answering; each has lost its flow
+    // when it is its turn again.
+    const some = await Promise.all(
+      Array.from({ length: STRANGERS }, () => Stranger.bind("127.0.0.5")),
+    );
+    strangers.push(...some);
     const flood = (async () => {
       while (!isOver) {
-        const some = await Promise.all(
-          Array.from({ length: STRANGERS }, () => Stranger.bind("127.0.0.5")),
-        );
         const packets = some.map(() => Uint8Array.of(0));
         let next = 0;
         await pour(packets, (bytes) => some[next++]!.send(relay, bytes), PACE);
-        for (const one of some) one.close();
       }
     })();
     // Until all flows are taken.

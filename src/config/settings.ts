@@ -261,7 +261,8 @@ const RULE = section("A rule", {
   cidr: texts({
     max: CONDITIONS_MAX,
     range: "addresses or CIDR",
-    doc: "Addresses that match; only these open private ones and, one by one, this machine's own.",
+    doc:
+      "Addresses that match; only these open private ones, and this machine's public ones singly.",
   }),
   list: texts({
     max: 100,

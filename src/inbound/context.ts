@@ -7,6 +7,7 @@ import { Target } from "../proxy/target.ts";
 import type { Session } from "../session/session.ts";
 import { SessionIndex } from "../session/session_index.ts";
 import { Associations } from "./associations.ts";
+import { Doorstep } from "./doorstep.ts";
 import { InboundCounters, type InboundTunnel } from "./counters.ts";
 import { Reopening } from "./said.ts";
 import type { Loop } from "../loop/loop.ts";
@@ -108,6 +109,7 @@ export class InboundContext {
   readonly associations: Associations;
   /** All local connections, each as what it is at the moment. */
   readonly live: Set<Live> = new Set();
+  readonly doorstep: Doorstep = new Doorstep();
   /** For requests: holds something during one call only. */
   readonly arena: Uint8Array<ArrayBuffer> = new Uint8Array(REQUEST_READ_BYTES);
   /** Hears of requests and forwards that came to nothing: their target, and why in words. */

@@ -10,6 +10,8 @@ export class InboundCounters {
   /** Connections that the system did not let us take (descriptors, memory). */
   acceptErrors = 0;
   greetingsTimedOut = 0;
+  /** Connections without a request that went for one that came later. */
+  greetingsGaveWay = 0;
   /** Requests that are none, or that come with the wrong password. */
   requestsRefused = 0;
   /** The session had no room for another stream. */

@@ -97,6 +97,7 @@ export class Greeting implements Holder, Timer {
     connection.hold(this);
     connection.watch(EpollEvent.in | EpollEvent.readHangUp);
     context.loop.arm(this, context.loop.now + GREETING_MS);
+    context.doorstep.add(connection.socket.peer, this);
   }
 
   ready(): void {
@@ -125,6 +126,7 @@ export class Greeting implements Holder, Timer {
   /** The connection is free for who comes next. */
   #letGo(): void {
     this.#context.loop.disarm(this);
+    this.#context.doorstep.leave(this.#connection.socket.peer, this);
   }
 
   #detect(first: number): boolean {

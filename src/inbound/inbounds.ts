@@ -77,11 +77,14 @@ class TcpInbound implements Watcher, Timer {
   }
 
   #take(socket: TcpSocket): void {
-    const { counters, live, connectionsMax } = this.#context;
+    const { counters, live, doorstep, connectionsMax } = this.#context;
     if (live.size >= connectionsMax) {
-      counters.connectionsRefused++;
-      this.#context.onRefused("a local connection is refused", "there are too many");
-      return socket.abort();
+      if (!doorstep.giveWay()) {
+        counters.connectionsRefused++;
+        this.#context.onRefused("a local connection is refused", "there are too many");
+        return socket.abort();
+      }
+      counters.greetingsGaveWay++;
     }
     counters.accepted++;
     const connection = new LocalConnection(this.#context, socket);

@@ -781,6 +781,15 @@ Deno.test("limits: connections, streams", async () => {
     }
     await assert.rejects(async () => await read(await connect(), 1), /reset/i);
     assert.equal(inbounds.counters.connectionsRefused, 1);
+    // Whoever has no request yet goes for one that comes.
+    inbounds.context.live.delete(fillers.pop()!);
+    const idle = await connect();
+    await until(() => inbounds.context.live.size === CONNECTIONS_MAX);
+    const three = await connect();
+    await send(three, concat([GREETING, CONNECT]));
+    assert.equal((await read(three, 2)).length, 2);
+    assert.equal((await readAll(idle)).length, 0);
+    assert.equal(inbounds.counters.greetingsGaveWay, 1);
     for (const filler of fillers) inbounds.context.live.delete(filler);
     // Old ones were not hurt.
     await send(one, utf8("y"));

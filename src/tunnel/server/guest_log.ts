@@ -54,7 +54,9 @@ export class GuestLog {
     this.#log.often("info", "client_gone", "client gone", () => {
       const { receivedBytes, sentBytes } = guest.session;
       const done = isLocal ? "the server stops" : "the client stopped";
-      const why = code === CloseCode.done ? done : endWords(code);
+      // What a client says of its end is its own word.
+      const said = isLocal ? endWords(code) : `the client says: ${endWords(code)}`;
+      const why = code === CloseCode.done ? done : said;
       return { ...whoOf(guest), in: receivedBytes, out: sentBytes, seconds, why };
     });
     const name = nameOf(guest);

@@ -249,8 +249,7 @@ build/stage/main.js: main.ts $(SOURCES) build/flags/bundle tools/finish_bundle.t
 $(filter-out build/stage/main.js,$(BUNDLES)): build/stage/%.js: %.ts $(SOURCES) build/flags/bundle \
                                               tools/finish_bundle.ts Makefile
 	@echo '  BUNDLE  $@'
-	@mkdir -p $(@D)
-	$(Q)mkdir -p build/unfinished
+	$(Q)mkdir -p $(@D) build/unfinished
 	$(Q)$(BUNDLE) -o build/unfinished/$*.js $<
 	$(Q)$(FINISH) build/unfinished/$*.js build/maps/$(dir $*)
 	$(Q)mv build/unfinished/$*.js $@

@@ -25,13 +25,10 @@ const commands: Readonly<Record<string, () => Promise<{ command: Command }>>> = 
   version: () => import("./version.ts"),
 };
 
-/**
- * Commands that serve by workers: so many come up while the command's own code loads. A server has
- * as many as there are cores, if nothing else is said; the third one finds all cores busy.
- */
-const WORKERS: Readonly<Record<string, readonly [WorkerName, number]>> = {
-  run: ["tunnel/server", 1],
-  client: ["tunnel/client", 1],
+/** Commands that serve by workers: a first one comes up while the command's own code loads. */
+const WORKERS: Readonly<Record<string, WorkerName>> = {
+  run: "tunnel/server",
+  client: "tunnel/client",
 };
 
 /** What takes something away is never suggested: a hint is typed without being read. */
@@ -73,10 +70,10 @@ async function runNamed(
 }
 
 function earlyWorkers(name: string, args: readonly string[], root: URL): EarlyWorkers | undefined {
-  const [worker, count] = Object.hasOwn(WORKERS, name) ? WORKERS[name]! : [];
+  const worker = Object.hasOwn(WORKERS, name) ? WORKERS[name] : undefined;
   if (worker === undefined || args.includes("--help") || args.includes("-h")) return undefined;
   const early = new EarlyWorkers(new Resources(root).worker(worker));
-  early.want(count!);
+  early.want(1);
   return early;
 }
 

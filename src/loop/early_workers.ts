@@ -16,22 +16,19 @@ export function startWorker({ code, name }: WorkerEntry): Worker {
 export class EarlyWorkers {
   readonly #entry: WorkerEntry;
   readonly #idle: Worker[] = [];
-  #taken = 0;
 
   constructor(entry: WorkerEntry) {
     this.#entry = entry;
   }
 
-  /** That many are there or on their way, with those that were taken. */
+  /** So many are there or on their way; to be said before any is taken. */
   want(count: number): void {
-    while (this.#taken + this.#idle.length < count) this.#idle.push(startWorker(this.#entry));
+    while (this.#idle.length < count) this.#idle.push(startWorker(this.#entry));
   }
 
   /** One that nobody has spoken to; undefined where all are taken. */
   take(): Worker | undefined {
-    const worker = this.#idle.shift();
-    if (worker !== undefined) this.#taken++;
-    return worker;
+    return this.#idle.shift();
   }
 
   /** Ends those that were not taken. */

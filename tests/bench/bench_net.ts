@@ -12,9 +12,7 @@ import { piped, Running } from "../fixtures/process.ts";
 
 export const SERVER_IP = "10.91.2.2";
 /** The build that is measured: PHANTOM_EXECUTABLE, or dist/phantom. */
-/** What a server's log costs: `error` beside a run without. Once it is ready, which is a line. */
-export const logLevel: string | undefined = Deno.env.get("PHANTOM_LOG_LEVEL");
-const RELOAD_MS = 500;
+const RELOAD_MS = 300;
 export const executable = Deno.env.get("PHANTOM_EXECUTABLE") ?? `${repository}dist/phantom`;
 export const TUNNEL_PORT = 54_321;
 const HERTZ = 100;
@@ -62,6 +60,7 @@ export class BenchNet implements AsyncDisposable {
   readonly #running: Running[] = [];
   #line: Running | undefined;
   #files = 0;
+  #served: { path: string; settings: Readonly<Record<string, unknown>> } | undefined;
 
   /** `bridged`: one network, whose frames a line carries; else the router routes between two. */
   constructor(bridged = false) {
@@ -154,14 +153,17 @@ export class BenchNet implements AsyncDisposable {
       ...given,
     };
     const path = this.file(settings);
-    const running = await this.start(this.server, executable, ["run", "-c", path], " ready ");
-    if (logLevel !== undefined) {
-      const text = JSON.stringify({ ...settings, log_level: logLevel });
-      Deno.writeTextFileSync(path, text, { mode: 0o600 });
-      running.signal("SIGHUP");
-      await sleep(RELOAD_MS);
-    }
-    return running;
+    this.#served = { path, settings };
+    return await this.start(this.server, executable, ["run", "-c", path], " ready ");
+  }
+
+  /** The log of the server that was started last is at this level from now on. */
+  async logAt(level: string, server: Running): Promise<void> {
+    const { path, settings } = this.#served!;
+    const text = JSON.stringify({ ...settings, log_level: level });
+    Deno.writeTextFileSync(path, text, { mode: 0o600 });
+    server.signal("SIGHUP");
+    await sleep(RELOAD_MS);
   }
 
   /** `phantom client` with a TCP forward of each [port here, port at the server]. */

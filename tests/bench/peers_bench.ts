@@ -8,7 +8,7 @@
  */
 
 import { Namespace, run } from "../fixtures/netns.ts";
-import { executable, isInstalled, logLevel, option, sleep, word } from "./bench_net.ts";
+import { executable, isInstalled, option, sleep, word } from "./bench_net.ts";
 import { type Figure, printFigures } from "./figures.ts";
 
 const SERVER_IP = "10.91.2.2";
@@ -97,15 +97,13 @@ const phantom: Contender = {
     const rate = "hysteria2: {enabled: false}\n";
     Deno.writeTextFileSync(
       `${folder}/server.yaml`,
-      `log_level: ${
-        logLevel ?? "info"
-      }\nlisten: ":54321"\npsk: ${psk}\nstate_dir: ${folder}\nebpf: {enabled: false}\n${rate}` +
+      `listen: ":54321"\npsk: ${psk}\nstate_dir: ${folder}\nebpf: {enabled: false}\n${rate}` +
         'workers: 1\nrules: [{cidr: ["127.0.0.0/8"], outbound: direct}]\n',
       { mode: 0o600 },
     );
     Deno.writeTextFileSync(
       `${folder}/client.yaml`,
-      `log_level: ${logLevel ?? "info"}\nserver: "${SERVER_IP}:54321"\npsk: ${psk}\n` +
+      `server: "${SERVER_IP}:54321"\npsk: ${psk}\n` +
         `forwards: [{listen: "127.0.0.1:15201", target: "127.0.0.1:${IPERF_PORT}"}]\n`,
       { mode: 0o600 },
     );
